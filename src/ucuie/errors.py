@@ -1,0 +1,89 @@
+"""Every error the package raises on purpose, with what went wrong, the value and what to do.
+
+A `UserError` is the user's mistake (a schema, a file, an option); the command turns it into exit
+code 2. Every class keeps its state in plain attributes, so errors survive pickling between processes.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+MAX_VALUE_LENGTH = 80
+MAX_LISTED_FAULTS = 20
+
+
+class UcuieError(Exception):
+    """Base class: `except UcuieError` catches all that the package raises on purpose."""
+
+
+class UserError(UcuieError):
+    """The input is at fault, not the program."""
+
+
+class SchemaError(UserError):
+    """A schema cannot be read or contradicts itself."""
+
+
+class ConfigError(UserError):
+    """A configuration has an unknown key or an impossible value."""
+
+
+class ModelError(UserError):
+    """A model folder is missing, incomplete, damaged or made for another backbone."""
+
+
+class TextError(UserError):
+    """A text cannot be processed: empty, not encodable, or longer than the context."""
+
+
+class MissingExtraError(UserError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(package, extra)
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.package} is not installed; get it with: pip install 'ucuie[{self.extra}]'"
+
+
+class DataError(UserError):
+    """One or more faults in data, all of them at once.
+
+    Args:
+        source: the file or folder the faults are in.
+        faults: one line each, with the place ("line 17   \"text\" is missing").
+        hint: what to do about it.
+    """
+
+    def __init__(self, source: str, faults: Sequence[str], hint: str = "") -> None:
+        super().__init__(source, tuple(faults), hint)
+        self.source = source
+        self.faults = tuple(faults)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults):,} faults"
+        lines = [f"{count} in {self.source}"]
+        lines += [f"  {fault}" for fault in self.faults[:MAX_LISTED_FAULTS]]
+        if len(self.faults) > MAX_LISTED_FAULTS:
+            lines.append(f"  ... and {len(self.faults) - MAX_LISTED_FAULTS:,} more")
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "\n".join(lines)
+
+
+def show(value: object) -> str:
+    """A value as it stands in an error message: quoted, cut to 80 characters, always printable."""
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 3] + "..."
+
+
+def did_you_mean(value: str, choices: Iterable[str]) -> str:
+    """The end of an unknown-name message: the nearest choice if there is one, then all choices."""
+    choices = list(choices)
+    nearest = get_close_matches(value, choices, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    listed = ", ".join(map(repr, choices[:MAX_LISTED_FAULTS]))
+    more = ", ..." if len(choices) > MAX_LISTED_FAULTS else ""
+    return f"{hint} (choices: {listed}{more})" if choices else hint

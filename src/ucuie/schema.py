@@ -1,0 +1,299 @@
+"""The vocabulary of the whole package: what is asked for (`Schema`) and what is found (`Record`).
+
+A schema is a list of frames, each with slots. A record is one filled frame: the frame's name, the text
+that evokes it (its filler, absent for a relation) and its filled slots. Spans are half-open and count
+code points of the user's own text. How files, dicts and classes are read is `schema_sources`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import PydanticCustomError
+
+from ucuie.errors import SchemaError, did_you_mean, show
+from ucuie.schema_sources import read_schema_source
+
+Task = Literal["NER", "RE", "EE", "ABSA"]
+Capability = Literal["judging", "locating", "associating"]
+Split = Literal["train", "validation", "test"]
+Span = tuple[int, int]
+"""A half-open range of code points of a text: `text[start:end]`."""
+
+TASKS: tuple[Task, ...] = get_args(Task)
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
+
+_OPINION_SLOTS = {"aspect", "opinion"}
+
+
+def _name(value: str) -> str:
+    value = value.strip()
+    if not value:
+        raise ValueError("a name is empty")
+    if not _is_encodable(value):
+        raise ValueError(f"the name {show(value)} holds a lone surrogate, which no tokenizer can read")
+    return value
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+
+def _if_given(**constraints: Any) -> Any:
+    """An optional field that is left out of the JSON where it is None."""
+    return Field(default=None, exclude_if=lambda value: value is None, **constraints)
+
+
+class _Value(BaseModel):
+    """An immutable value that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Slot(_Value):
+    """A role of a frame, such as the Speaker of a Speech.
+
+    Args:
+        name: shown to the model and written in the results.
+        description: what counts as a filler, in a sentence; shown to the model.
+        required: an absent filler is written as `Null` instead of leaving the slot out.
+    """
+
+    name: Name
+    description: str | None = _if_given()
+    required: bool = Field(default=False, exclude_if=lambda required: not required)
+
+
+class Frame(_Value):
+    """A type of information unit: an entity type, relation, event or sentiment, with its slots."""
+
+    name: Name
+    description: str | None = _if_given()
+    slots: tuple[Slot, ...] = ()
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """The names of the slots, in schema order."""
+        return tuple(slot.name for slot in self.slots)
+
+    @model_validator(mode="after")
+    def _slots_are_unique(self) -> Self:
+        index = _repetition(self.slot_names)
+        if index is not None:
+            name = show(self.slot_names[index])
+            raise _repetition_error(f"frame {show(self.name)} lists slot {name} twice", ("slots", index))
+        return self
+
+
+class Schema(_Value):
+    """What to extract: frames in the order that the output follows. `Schema.of` reads every form."""
+
+    frames: tuple[Frame, ...] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, source: Any) -> "Schema":
+        """A schema from a Schema, dict, list, pydantic class, JSON text, or YAML/JSON path.
+
+        Raises:
+            SchemaError: the source cannot be read or contradicts itself; all faults at once, each with its
+                line where the source is YAML.
+        """
+        if isinstance(source, Schema):
+            return source
+        read = read_schema_source(source)
+        try:
+            return cls.model_validate(read.plain)
+        except ValidationError as error:
+            raise SchemaError(read.explain(error)) from None
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """The names of the frames, in schema order."""
+        return tuple(frame.name for frame in self.frames)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.frame_names
+
+    def __getitem__(self, name: str) -> Frame:
+        """The frame of that name.
+
+        Raises:
+            KeyError: the schema has no such frame; the message names the nearest.
+        """
+        for frame in self.frames:
+            if frame.name == name:
+                return frame
+        raise KeyError(f"no frame {show(name)} in the schema{did_you_mean(name, self.frame_names)}")
+
+    @property
+    def task(self) -> Task:
+        """The task whose instructions fit this schema best, judged by its shape alone."""
+        if not any(frame.slots for frame in self.frames):
+            return "NER"
+        if all({name.casefold() for name in frame.slot_names} == _OPINION_SLOTS for frame in self.frames):
+            return "ABSA"
+        if all(len(frame.slots) == 2 for frame in self.frames):
+            return "RE"
+        return "EE"
+
+    @model_validator(mode="after")
+    def _frames_are_unique(self) -> Self:
+        index = _repetition(self.frame_names)
+        if index is not None:
+            raise _repetition_error(
+                f"the schema lists frame {show(self.frame_names[index])} twice", ("frames", index)
+            )
+        return self
+
+
+class Filler(_Value):
+    """A piece of the text that fills a frame or a slot: `source[start:end] == text`."""
+
+    text: str = Field(min_length=1)
+    start: int = Field(ge=0)
+    end: int
+    score: float | None = _if_given(ge=0, le=1)
+
+    @property
+    def span(self) -> Span:
+        """(start, end), the key that scorers compare."""
+        return self.start, self.end
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"span {self.start}:{self.end} is empty or reversed")
+        return self
+
+
+class FilledSlot(_Value):
+    """A slot of a record; `filler` is None where the slot exists without text."""
+
+    slot: str
+    filler: Filler | None = None
+
+
+class Record(_Value):
+    """One filled frame; `filler` is None where no text evokes the frame (relations, opinions)."""
+
+    frame: str
+    filler: Filler | None = None
+    slots: tuple[FilledSlot, ...] = ()
+    score: float | None = _if_given(ge=0, le=1)
+
+    def fillers(self) -> Iterator[Filler]:
+        """All fillers of the record: the frame's own, then those of its slots."""
+        if self.filler is not None:
+            yield self.filler
+        for filled in self.slots:
+            if filled.filler is not None:
+                yield filled.filler
+
+
+class Dropped(_Value):
+    """Something the model wrote that is not in the records, and why."""
+
+    reason: str
+    value: str
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class Example:
+    """A text with its gold records: one line of the unified data format.
+
+    A dataclass because pydantic's BaseModel owns the attribute name `schema`.
+
+    Raises:
+        pydantic.ValidationError: a span does not match the text or a name is not in the schema; the
+            message lists every fault of the example.
+    """
+
+    id: str
+    dataset: str = ""
+    task: Task | Capability
+    split: Split = "train"
+    text: str
+    schema: Schema
+    records: tuple[Record, ...] = ()
+    elements: tuple[Record, ...] | None = _if_given()
+    """Located spans given as input; only examples of the associating capability have them."""
+
+    @model_validator(mode="after")
+    def _is_grounded(self) -> Self:
+        faults = record_faults(self.records, self.text, self.schema)
+        if not _is_encodable(self.text):
+            faults.insert(0, "the text holds a lone surrogate, which no tokenizer can read")
+        if not self.text.strip():
+            faults.insert(0, "the text is empty")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def to_json(self) -> str:
+        """The example as one JSON line, without the fields that say nothing."""
+        return _EXAMPLE.dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> "Example":
+        """The example in one JSON line.
+
+        Raises:
+            pydantic.ValidationError: the line is not a valid example.
+        """
+        return _EXAMPLE.validate_json(line)
+
+
+_EXAMPLE = TypeAdapter(Example)
+
+
+def record_faults(records: Sequence[Record], text: str, schema: Schema) -> list[str]:
+    """Every way in which records contradict their text or schema, one sentence each."""
+    faults = []
+    for record in records:
+        for filler in record.fillers():
+            actual = text[filler.start : filler.end]
+            if actual != filler.text:
+                faults.append(
+                    f"span {filler.start}:{filler.end} says {show(filler.text)}, the text there is {show(actual)}"
+                )
+        if record.frame not in schema:
+            faults.append(
+                f"frame {show(record.frame)} is not in the schema{did_you_mean(record.frame, schema.frame_names)}"
+            )
+            continue
+        slot_names = schema[record.frame].slot_names
+        faults += [
+            f"slot {show(filled.slot)} is not in frame {show(record.frame)}{did_you_mean(filled.slot, slot_names)}"
+            for filled in record.slots
+            if filled.slot not in slot_names
+        ]
+    return faults
+
+
+def _repetition(names: Sequence[str]) -> int | None:
+    """The index of the first name that stood earlier already."""
+    return next((index for index, name in enumerate(names) if name in names[:index]), None)
+
+
+def _repetition_error(fault: str, within: tuple[str, int]) -> PydanticCustomError:
+    """`within` leads from the frame or schema to the repetition, for error messages with a line."""
+    # The message goes in as a value: pydantic would read braces of a name as placeholders.
+    return PydanticCustomError(
+        "repetition", "{fault}; each name may stand there once", {"fault": fault, "within": within}
+    )

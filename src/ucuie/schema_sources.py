@@ -1,0 +1,248 @@
+"""Reads every way of writing a schema down into one plain form, `{"frames": [...]}`.
+
+The forms, from the shortest:
+
+- a list of names: `["person", "city"]`;
+- a mapping from frame to slots: `{"works for": ["person", "company"]}`, slots as a list, as a mapping
+  from slot to description, or as `{"description": ..., "slots": ...}`; a string alone is a description;
+- the canonical form: `{"frames": [{"name": ..., "description": ..., "slots": [...]}]}`;
+- a pydantic model class: the class is a frame, its fields are slots; a class whose fields are lists of
+  model classes is a schema of those frames;
+- JSON text, or the path of a YAML or JSON file with any of the above (without classes).
+
+What the names mean and whether they contradict each other is checked in `schema`, not here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ucuie.errors import SchemaError, show
+
+_FRAME_KEYS = {"description", "slots"}
+_SLOT_KEYS = {"description", "required"}
+
+HINT = 'a schema is a list of names, a mapping from frame to slots, {"frames": [...]}, or a file with one of these'
+
+
+@dataclass(frozen=True)
+class SchemaSource:
+    """A schema in plain form, with the place it came from for error messages."""
+
+    plain: dict[str, Any]
+    origin: str
+
+    def explain(self, error: ValidationError) -> str:
+        """All faults that validation found, each with its line where the source has lines."""
+        lines = []
+        for fault in error.errors():
+            location = (*fault["loc"], *fault.get("ctx", {}).get("within", ()))
+            line = _line_at(self.plain, location)
+            place = self.origin if line is None else f"{self.origin}, line {line}"
+            lines.append(f"{fault['msg'].removeprefix('Value error, ')} ({place})")
+        return "schema error: " + "\n".join(lines)
+
+
+def read_schema_source(source: Any) -> SchemaSource:
+    """Any accepted form of a schema (see the module's docstring) in its plain form.
+
+    Raises:
+        SchemaError: the file is missing, the YAML or JSON is malformed (with its line), or the form is
+            none of the accepted ones.
+    """
+    if isinstance(source, str) and source.lstrip()[:1] in {"{", "["}:
+        return SchemaSource(_canonical(_parse_json(source, "the schema text")), "the schema text")
+    if isinstance(source, str | Path):
+        path = Path(source)
+        return SchemaSource(_canonical(_read_file(path)), str(path))
+    return SchemaSource(_canonical(source), "the schema")
+
+
+def _canonical(source: Any) -> dict[str, Any]:
+    if isinstance(source, type) and issubclass(source, BaseModel):
+        return {"frames": _frames_of_class(source)}
+    if isinstance(source, Mapping):
+        if set(source) == {"frames"} and _is_list(source["frames"]):
+            source = source["frames"]
+        else:
+            return {"frames": [_frame(name, content) for name, content in source.items()]}
+    if not _is_list(source):
+        raise SchemaError(f"schema error: {show(source)} is not a schema; {HINT}")
+    return {"frames": [_listed_frame(item) for item in source]}
+
+
+def _listed_frame(item: Any) -> dict[str, Any]:
+    if isinstance(item, type) and issubclass(item, BaseModel):
+        return _frame_of_class(item)
+    if isinstance(item, Mapping):
+        frame = dict(item)
+        if "slots" in frame:
+            frame["slots"] = _slots(frame["slots"])
+        return frame
+    return {"name": item}
+
+
+def _frame(name: Any, content: Any) -> dict[str, Any]:
+    if isinstance(content, str):
+        return {"name": name, "description": content}
+    if isinstance(content, Mapping) and content and set(content) <= _FRAME_KEYS:
+        return {"name": name, **content, "slots": _slots(content.get("slots"))}
+    return {"name": name, "slots": _slots(content)}
+
+
+def _slots(content: Any) -> list[Any]:
+    if content is None:
+        return []
+    if isinstance(content, Mapping):
+        return [_slot(name, value) for name, value in content.items()]
+    if not _is_list(content):
+        raise SchemaError(f"schema error: {show(content)} is not a list of slots; {HINT}")
+    return [dict(item) if isinstance(item, Mapping) else {"name": item} for item in content]
+
+
+def _slot(name: Any, content: Any) -> dict[str, Any]:
+    if isinstance(content, Mapping) and set(content) <= _SLOT_KEYS:
+        return {"name": name, **content}
+    return {"name": name, "description": content}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _frames_of_class(model: type[BaseModel]) -> list[dict[str, Any]]:
+    listed = [_listed_class(info.annotation) for info in model.model_fields.values()]
+    frames = [item for item in listed if item is not None]
+    if not frames:
+        return [_frame_of_class(model)]
+    if len(frames) < len(listed):
+        raise SchemaError(
+            f"schema error: class {model.__name__} mixes lists of model classes (frames) with other fields (slots); "
+            "put the slots into a class of their own"
+        )
+    return [_frame_of_class(frame) for frame in frames]
+
+
+def _listed_class(annotation: Any) -> type[BaseModel] | None:
+    """The model class M of a `list[M]` annotation, if it is one."""
+    if get_origin(annotation) in {list, tuple, Sequence} and (arguments := get_args(annotation)):
+        first = arguments[0]
+        if isinstance(first, type) and issubclass(first, BaseModel):
+            return first
+    return None
+
+
+def _frame_of_class(model: type[BaseModel]) -> dict[str, Any]:
+    slots = [
+        {"name": info.alias or name, "description": info.description}
+        for name, info in model.model_fields.items()
+    ]
+    # BaseModel's own docstring is inherited; only one written for this class describes the frame.
+    description = model.__dict__.get("__doc__")
+    return {
+        "name": model.model_config.get("title") or model.__name__,
+        "description": description.strip() if description else None,
+        "slots": slots,
+    }
+
+
+def _read_file(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SchemaError(f"schema error: there is no file {show(str(path))}; {HINT}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SchemaError(f"schema error: {path} cannot be read: {error}") from None
+    return _parse_json(text, str(path)) if path.suffix == ".json" else _parse_yaml(text, path)
+
+
+def _parse_json(text: str, origin: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        raise SchemaError(
+            f"schema error: {error.msg} ({origin}, line {error.lineno}, column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise SchemaError(f"schema error: {origin} is nested too deeply; {HINT}") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise SchemaError(f"schema error: the key {show(key)} stands twice in one JSON object")
+    return dict(pairs)
+
+
+class _LocatedString(str):
+    """A string that remembers the line of the file it stands on."""
+
+    line: int
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which every scalar is a string or null (`no` is a name, not false), keys are unique."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_located_string(self, node: yaml.ScalarNode) -> _LocatedString:
+        string = _LocatedString(self.construct_scalar(node))
+        string.line = node.start_mark.line + 1
+        return string
+
+    def construct_unique_mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
+        mapping = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is not a name", key_node.start_mark
+                )
+            if key in mapping:
+                problem = f"the key {show(str(key))} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            mapping[key] = self.construct_object(value_node, deep=True)
+        return mapping
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_located_string)
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_unique_mapping)
+
+
+def _parse_yaml(text: str, path: Path) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise SchemaError(f"schema error: {error.problem} ({path}, line {line})") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SchemaError(f"schema error: {error} ({path})") from None
+
+
+def _line_at(node: Any, location: Sequence[int | str]) -> int | None:
+    """The line of the innermost located string on the way to `location`, if the source has lines."""
+    line = _first_line(node)
+    for step in location:
+        try:
+            node = node[step]
+        except (KeyError, IndexError, TypeError):
+            break
+        line = _first_line(node) or line
+    return line
+
+
+def _first_line(node: Any) -> int | None:
+    if isinstance(node, _LocatedString):
+        return node.line
+    if isinstance(node, Mapping):
+        return _first_line(node.get("name"))
+    return None
