@@ -1,0 +1,244 @@
+"""The tuner: puts experts on a backbone's linears and answers questions about their routing.
+
+In: a backbone and a `HierarchicalMoeConfig`. Out: the adapted backbone, its auxiliary losses, routing
+statistics and capability gates. Knows tensors only, nothing about what instructions or capabilities mean.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTuner
+from torch import Tensor, nn
+
+from ucuie.adapter.config import PEFT_TYPE_NAME, HierarchicalMoeConfig
+from ucuie.adapter.layer import HierarchicalMoeLinear
+from ucuie.adapter.routing import (
+    AuxiliaryLosses,
+    MissingGatesError,
+    Record,
+    RoutingInputs,
+    RoutingStatistics,
+    auxiliary_losses,
+)
+from ucuie.adapter.state import INPUT_NAMES, RoutingState
+from ucuie.errors import did_you_mean
+
+
+class HierarchicalMoeModel(BaseTuner):
+    """A backbone whose linears carry a hierarchical mixture of experts (UC-UIE, Section 3.4).
+
+    Forwards take three more arguments, none of which reaches the backbone: `instruction_mask` (B, T),
+    `capability_labels` (B, C) and `capability_gates` (B, C); see `RoutingInputs`. PEFT creates it:
+    `model = get_peft_model(backbone, HierarchicalMoeConfig()); model.base_model`.
+    """
+
+    prefix = PEFT_TYPE_NAME.lower() + "_"
+    tuner_layer_cls = HierarchicalMoeLinear
+    target_module_mapping: dict[str, list[str]] = {}
+
+    def _prepare_model(self, peft_config: HierarchicalMoeConfig, model: nn.Module) -> None:
+        """Find the state that an earlier adapter's linears share, or hook a new one to the backbone."""
+        layers = (m for m in model.modules() if isinstance(m, HierarchicalMoeLinear))
+        earlier = next(layers, None)
+        if earlier is not None:
+            self.state = earlier.state
+        else:
+            self.state = RoutingState()
+            self.state.attach(model)
+
+    def _create_and_replace(
+        self,
+        peft_config: HierarchicalMoeConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        if isinstance(target, HierarchicalMoeLinear):
+            target.update_layer(adapter_name, peft_config)
+            return
+        if not (hasattr(target, "in_features") and hasattr(target, "out_features")):
+            raise TypeError(f"{current_key} is a {type(target).__name__}; only linears can be adapted")
+        layer = HierarchicalMoeLinear(target, name=current_key, state=self.state)
+        layer.update_layer(adapter_name, peft_config)
+        if adapter_name not in self.active_adapters:
+            layer.requires_grad_(False)
+        self._replace_module(parent, target_name, layer, target)
+
+    def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> nn.Module:
+        backbone = super()._unload_and_optionally_merge(*args, **kwargs)
+        self.state.detach(backbone)
+        return backbone
+
+    @property
+    def _config(self) -> HierarchicalMoeConfig:
+        return self.peft_config[self.active_adapters[0]]
+
+    @property
+    def adapted_linears(self) -> list[str]:
+        """Names of the linears that the active adapter acts on: the order of `compute_gates`."""
+        adapter_name = self.active_adapters[0]
+        return [
+            module.name
+            for module in self.model.modules()
+            if isinstance(module, HierarchicalMoeLinear) and adapter_name in module.layout
+        ]
+
+    def auxiliary_losses(self) -> AuxiliaryLosses:
+        """The auxiliary losses of the last forward of more than one token, with their gradients.
+
+        Raises:
+            RuntimeError: there was no forward yet, or it had labels but no instruction for the router.
+        """
+        records = self._records()
+        if (
+            self.state.labels is not None
+            and self._config.layout().routes_capabilities
+            and any(record.router_logits is None for record in records.values())
+        ):
+            raise RuntimeError(
+                "capability_labels came without instruction_mask, so the router they are the target of did "
+                "not run; pass both"
+            )
+        device = next(self.model.parameters()).device
+        return auxiliary_losses(list(records.values()), self.state.labels, device)
+
+    def routing_statistics(self) -> dict[str, RoutingStatistics]:
+        """Gates and sub-expert weights of the last forward of more than one token, by linear.
+
+        Raises:
+            RuntimeError: there was no forward yet.
+        """
+        layout = self._config.layout()
+        statistics = {}
+        for name, record in self._records().items():
+            usage = record.usage
+            if usage is not None:
+                usage = usage.detach().view(layout.num_capabilities, layout.num_sub_experts)
+            gates = None if record.gates is None else record.gates.detach()
+            statistics[name] = RoutingStatistics(capability_gates=gates, sub_expert_weights=usage)
+        return statistics
+
+    def _records(self) -> dict[str, Record]:
+        if not self.state.records and self._config.use_capability_experts:
+            raise RuntimeError("no forward of the adapted model to report on; run one first")
+        return self.state.records
+
+    def set_capabilities(self, capabilities: Sequence[str]) -> None:
+        """Switch the named capabilities on and all others off: gates are multiplied by 1 or 0.
+
+        The shared expert stays on. Holds for every adapter until the next call.
+
+        Raises:
+            ValueError: a name is unknown, or the adapter has no capability gates.
+        """
+        if self._config.layout().num_gates == 0:
+            raise ValueError("this adapter has no capability gates, so no capability can be switched")
+        names = self._config.capability_names
+        for name in capabilities:
+            if name not in names:
+                raise ValueError(f"unknown capability {name!r}{did_you_mean(name, names)}")
+        enabled = tuple(name in capabilities for name in names)
+        self.state.enabled = None if all(enabled) else enabled
+
+    @contextmanager
+    def capabilities(self, *names: str) -> Iterator[None]:
+        """Switch only the named capabilities on while the context is open; see `set_capabilities`."""
+        previous = self.state.enabled
+        self.set_capabilities(names)
+        try:
+            yield
+        finally:
+            self.state.enabled = previous
+
+    @torch.no_grad()
+    def compute_gates(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        instruction_mask: Tensor | None = None,
+        capability_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The capability gates of each row, for `fixed_gates`: (linears, B, C) float32.
+
+        Gates are constants of the instruction: attention is causal and the instruction comes first, so
+        `input_ids` may stop where it ends. Rows can be indexed, repeated and concatenated along dimension
+        1. Capabilities that are switched off are not zeroed here but when the gates are used.
+
+        Args:
+            input_ids: (B, T).
+            attention_mask: (B, T).
+            instruction_mask: (B, T) bool, True on the instruction's tokens.
+            capability_labels: (B, C), what a hard router's gates are.
+
+        Raises:
+            MissingGatesError: a soft router came without instruction_mask, or a hard one without labels.
+        """
+        names = self.adapted_linears
+        layout = self._config.layout()
+        if layout.num_gates == 0:
+            return torch.empty(len(names), len(input_ids), 0, device=input_ids.device)
+        if not layout.routes_capabilities:
+            if capability_labels is None:
+                raise MissingGatesError("the gates of a hard router are the rows' labels; pass capability_labels")
+            return capability_labels.float().expand(len(names), -1, -1)
+        if instruction_mask is None:
+            raise MissingGatesError("gates are a mean over the instruction; pass instruction_mask")
+        self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            instruction_mask=instruction_mask,
+            use_cache=False,
+            logits_to_keep=1,
+        )
+        records = [self.state.records[name] for name in names]
+        return torch.stack([record.router_logits.sigmoid().to(input_ids.device) for record in records])
+
+    @contextmanager
+    def fixed_gates(self, gates: Tensor) -> Iterator[None]:
+        """Use `gates` in every forward inside: more prefill, decode steps, `generate`.
+
+        Args:
+            gates: (linears or 1, B or 1, C), from `compute_gates` or a row of a task table.
+
+        Raises:
+            ValueError: the shape does not fit the active adapter; each forward checks the rows.
+        """
+        names = self.adapted_linears
+        num_gates = self._config.layout().num_gates
+        if gates.dim() != 3 or gates.shape[0] not in (1, len(names)) or gates.shape[2] != num_gates:
+            raise ValueError(
+                f"gates are {tuple(gates.shape)}, wanted ({len(names)} or 1 linears, rows, {num_gates} capabilities)"
+            )
+        by_name = dict(zip(names, gates.expand(len(names), -1, -1).unbind(), strict=True))
+        with self.state.fixing(by_name):
+            yield
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """`generate` of the backbone; the prefill computes the gates, decode steps reuse them.
+
+        Takes `instruction_mask`, `capability_labels` and `capability_gates` like a forward, a row per
+        prompt; beams and returned sequences share their prompt's gates.
+
+        Raises:
+            ValueError: `prefill_chunk_size` would split the instruction.
+        """
+        inputs = RoutingInputs(**{name: kwargs.pop(name, None) for name in INPUT_NAMES})
+        chunk_size = self._prefill_chunk_size(kwargs)
+        if chunk_size is not None and not self.state.has_fixed_gates:
+            raise ValueError(
+                f"prefill_chunk_size={chunk_size} would pool the instruction in parts; leave it out, or "
+                "compute_gates() once and generate inside fixed_gates()"
+            )
+        with self.state.generating(inputs):
+            return self.model.generate(*args, **kwargs)
+
+    def _prefill_chunk_size(self, kwargs: dict[str, Any]) -> int | None:
+        sources = (kwargs.get("generation_config"), getattr(self.model, "generation_config", None))
+        sizes = [kwargs.get("prefill_chunk_size")]
+        sizes += [getattr(source, "prefill_chunk_size", None) for source in sources]
+        return next((size for size in sizes if size is not None), None)

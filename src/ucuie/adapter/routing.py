@@ -1,0 +1,172 @@
+"""What travels with one forward: routing inputs on the way in, the routers' decisions on the way out.
+
+In: the extra arguments of a forward (instruction mask, capability labels or gates). Out: a `Routing` that
+every adapted linear reads, and the losses and statistics that follow from their `Record`s. Values only:
+who hands them round is `RoutingState`. Knows nothing about experts, their parameters or PEFT.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class MissingGatesError(RuntimeError):
+    """A soft router got neither an instruction to pool nor gates to use."""
+
+
+@dataclass(frozen=True)
+class RoutingInputs:
+    """The adapter's own arguments of one forward, a row per row of the batch.
+
+    Args:
+        instruction_mask: (B, T) bool, True on the tokens of the instruction.
+        capability_labels: (B, C) float, the row's hard labels.
+        capability_gates: (B, C) float, gates to use whatever the router says.
+    """
+
+    instruction_mask: Tensor | None = None
+    capability_labels: Tensor | None = None
+    capability_gates: Tensor | None = None
+
+    def for_rows(self, num_rows: int) -> "RoutingInputs":
+        """Repeat every row for its beams, the way `generate` repeats its inputs."""
+        return RoutingInputs(**{name: repeat_rows(rows, num_rows, name) for name, rows in vars(self).items()})
+
+
+def repeat_rows(rows: Tensor | None, num_rows: int, name: str) -> Tensor | None:
+    """Repeat each row of `rows` (B, ...) until there are `num_rows`.
+
+    Raises:
+        ValueError: `num_rows` is no multiple of B.
+    """
+    if rows is None or len(rows) == num_rows:
+        return rows
+    times, remainder = divmod(num_rows, len(rows))
+    if remainder:
+        raise ValueError(f"{name} has {len(rows)} rows, which do not divide the batch of {num_rows}")
+    return rows.repeat_interleave(times, dim=0)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What every adapted linear needs to know about the forward under way.
+
+    Args:
+        pooling: (B, T) float32, 1 / (instruction tokens of the row) on these and 0 elsewhere, so that its
+            product with per-token values is their mean over the instruction; None without instruction.
+        token_weights: (B * T,) float32, 1 / (real tokens of the batch) on these and 0 on padding; None in
+            a decode step, of which nothing is recorded.
+        labels: (B, C) hard labels, the gates of a hard router.
+        override: (B, C) gates to use in every linear.
+        fixed: gates (B or 1, C) by name of the linear.
+        enabled: which capabilities are switched on; None for all.
+    """
+
+    pooling: Tensor | None = None
+    token_weights: Tensor | None = None
+    labels: Tensor | None = None
+    override: Tensor | None = None
+    fixed: Mapping[str, Tensor] | None = None
+    enabled: tuple[bool, ...] | None = None
+
+    def given_gates(self, name: str) -> Tensor | None:
+        """Gates (B or 1, C) set from outside for the linear `name`, if any."""
+        return self.override if self.fixed is None else self.fixed.get(name)
+
+
+def instruction_pooling(instruction_mask: Tensor, token_mask: Tensor | None) -> Tensor:
+    """Weights (B, T) float32 whose product with per-token values is the mean over each instruction.
+
+    Raises:
+        ValueError: a row has no instruction token.
+    """
+    mask = instruction_mask.bool() if token_mask is None else instruction_mask.bool() & token_mask.bool()
+    counts = mask.sum(dim=1, keepdim=True)
+    if not counts.all():
+        rows = (counts[:, 0] == 0).nonzero()[:, 0].tolist()
+        raise ValueError(f"instruction_mask marks no token in row(s) {rows}; every row needs an instruction")
+    return mask / counts.float()
+
+
+def token_weighting(token_mask: Tensor | None, tokens: Tensor) -> Tensor:
+    """Weights (B * T,) float32 whose product with per-token values is the mean over real tokens.
+
+    Args:
+        token_mask: (B, T), True on real tokens; None if all of them are.
+        tokens: (B, T, ...), for shape and device.
+    """
+    if token_mask is None:
+        num_tokens = tokens.shape[0] * tokens.shape[1]
+        return torch.full((num_tokens,), 1 / num_tokens, device=tokens.device)
+    mask = token_mask.reshape(-1).float()
+    return mask / mask.sum()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one adapted linear decided in one forward; gradients intact.
+
+    Args:
+        router_logits: (B, C), the capability router's logits; None if it did not run.
+        gates: (B or 1, C), the gates that scaled the experts; None where there are none.
+        usage: the mean distribution over sub-experts, a row per softmax: (C, Q), or (1, C * Q) with one
+            level; None without capability experts.
+    """
+
+    router_logits: Tensor | None
+    gates: Tensor | None
+    usage: Tensor | None
+
+
+@dataclass(frozen=True)
+class AuxiliaryLosses:
+    """Auxiliary losses of the last forward (Section 3.4): scalars, means over the adapted linears.
+
+    Args:
+        bce: binary cross-entropy of the capability router's output against the hard labels, a mean over
+            rows and capabilities; 0 where there is no such router or there are no labels.
+        entropy: minus the entropy (nats) of the mean sub-expert distribution over the batch's real
+            tokens, a mean over capabilities; lies in [-ln Q, 0].
+    """
+
+    bce: Tensor
+    entropy: Tensor
+
+
+@dataclass(frozen=True)
+class RoutingStatistics:
+    """What one adapted linear did in the last forward of more than one token; no gradients.
+
+    Args:
+        capability_gates: (B or 1, C), the gates that scaled the capability experts; None with one level
+            or without capability experts.
+        sub_expert_weights: (C, Q), the mean weight of each sub-expert over the batch's real tokens; None
+            without capability experts.
+    """
+
+    capability_gates: Tensor | None
+    sub_expert_weights: Tensor | None
+
+
+def auxiliary_losses(records: list[Record], labels: Tensor | None, device: torch.device) -> AuxiliaryLosses:
+    """Reduce the records of one forward to the two losses, all linears in one go.
+
+    Args:
+        records: one per adapted linear; empty lists and missing parts count as a loss of 0.
+        labels: (B, C) hard labels.
+        device: where the losses are wanted; linears may sit on several.
+    """
+    usages = [record.usage.to(device) for record in records if record.usage is not None]
+    logits = [record.router_logits.to(device) for record in records if record.router_logits is not None]
+    bce = entropy = torch.zeros((), device=device)
+    if usages:
+        usage = torch.stack(usages)
+        entropy = torch.special.xlogy(usage, usage).sum(dim=-1).mean()
+    if logits and labels is not None:
+        stacked = torch.stack(logits)
+        target = labels.to(stacked).expand_as(stacked)
+        bce = F.binary_cross_entropy_with_logits(stacked, target)
+    return AuxiliaryLosses(bce=bce, entropy=entropy)

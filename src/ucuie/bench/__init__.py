@@ -1,0 +1,1 @@
+"""Performance of the parts, measured side by side in one process."""

@@ -1,0 +1,225 @@
+"""`convert`: a raw corpus in, unified JSONL out, with a report of all that was counted on the way.
+
+The same raw files give the same bytes. Files appear whole or not at all: each is written beside its
+place and renamed. What cannot be converted is a `Fault`: it stops everything (`strict`) or is left
+out and stands in the report.
+"""
+
+import hashlib
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ucuie.data.catalogue import Dataset, dataset_named
+from ucuie.data.draft import Draft, Fault
+from ucuie.data.examples import validation_faults
+from ucuie.data.readers import read_drafts
+from ucuie.data.sources import find_source
+from ucuie.errors import DataError, did_you_mean, show
+from ucuie.linearize import order_records
+from ucuie.schema import Example, FilledSlot, Record, Schema, Split
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+REPORT_NAME = "report.json"
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitReport(_Report):
+    """What became of one split.
+
+    Args:
+        examples: lines written.
+        expected: what the catalogue expects; None where it does not say.
+        with_records: examples that hold at least one record.
+        records: by frame.
+        changes: decisions that altered the source's annotation, with how often.
+        faults: what was left out and why.
+        sha256: of the file written.
+    """
+
+    examples: int
+    expected: int | None
+    with_records: int
+    records: dict[str, int]
+    changes: dict[str, int]
+    faults: tuple[str, ...]
+    sha256: str
+
+
+class ConversionReport(_Report):
+    """What `convert` did; `report.json` holds the same."""
+
+    dataset: str
+    splits: dict[Split, SplitReport]
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Whether every split has as many examples as the catalogue expects."""
+        return all(split.expected in (None, split.examples) for split in self.splits.values())
+
+
+def convert(name: str, source: Path, output: Path, *, strict: bool = False) -> ConversionReport:
+    """Writes `train.jsonl`, `validation.jsonl`, `test.jsonl` and `report.json` of a catalogue row.
+
+    Args:
+        name: of the data set.
+        source: folder with its raw files.
+        output: folder to write into; files of earlier runs are replaced.
+        strict: a fault stops the conversion, and nothing is written.
+
+    Raises:
+        ConfigError: the catalogue has no such set.
+        DataError: a raw file is missing or unreadable, or, with `strict`, anything in it is at fault.
+    """
+    dataset = dataset_named(name)
+    if not dataset.sources:
+        raise DataError(name, ["its files cannot be downloaded freely"], dataset.obtain)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".converting-", dir=output) as staging:
+        splits = {
+            split: _write_split(Path(staging) / f"{split}.jsonl", _examples(dataset, split, readings))
+            for split, readings in _splits(dataset, source)
+        }
+        reports = {
+            split: report.model_copy(update={"expected": dataset.counts.get(split)})
+            for split, report in splits.items()
+        }
+        faults = [fault for report in reports.values() for fault in report.faults]
+        if strict and faults:
+            raise DataError(f"{name} in {source}", faults, "without `strict` these are left out")
+        report = ConversionReport(dataset=name, splits=reports)
+        (Path(staging) / REPORT_NAME).write_text(report.model_dump_json(indent=1) + "\n", "utf-8")
+        for file_name in (*(f"{split}.jsonl" for split in SPLITS), REPORT_NAME):
+            staged = Path(staging) / file_name
+            if staged.exists():
+                staged.replace(output / file_name)
+            else:
+                (output / file_name).unlink(missing_ok=True)
+    return report
+
+
+_Readings = Iterator[Draft | Fault]
+
+
+def _splits(dataset: Dataset, source: Path) -> Iterator[tuple[Split, _Readings]]:
+    """What the readers make of each split."""
+    for split, files in dataset.sources.items():
+        paths = [find_source(source, path) for path in files.paths]
+        readings = read_drafts(files.reader, paths, files.options)
+        if split == "all":
+            yield from _partition(dataset, list(readings))
+        else:
+            yield split, readings
+
+
+def _partition(dataset: Dataset, readings: list[Draft | Fault]) -> Iterator[tuple[Split, _Readings]]:
+    """A seeded split; within a split the order stays the source's."""
+    assert dataset.partition is not None
+    indices = list(range(len(readings)))
+    random.Random(dataset.partition.seed).shuffle(indices)
+    start = 0
+    for split, size in dataset.partition.sizes.items():
+        chosen = sorted(indices[start : start + size])
+        start += size
+        yield split, iter([readings[index] for index in chosen])
+
+
+_Converted = tuple[Example, tuple[str, ...]]
+
+
+def _examples(dataset: Dataset, split: Split, readings: _Readings) -> Iterator[_Converted | Fault]:
+    """(example, changes) for each draft; the id counts what the split holds, faults included."""
+    schemas: dict[tuple[str, ...], Schema] = {}
+    for number, reading in enumerate(readings, start=1):
+        if isinstance(reading, Fault):
+            yield reading
+            continue
+        unknown = _unknown_labels(dataset, reading)
+        if unknown:
+            yield Fault(reading.place, "; ".join(unknown))
+            continue
+        offered = reading.offered or tuple(dataset.labels)
+        schema = schemas.get(offered) or schemas.setdefault(offered, dataset.schema_of(offered))
+        records = order_records([_renamed(record, dataset) for record in reading.records], schema)
+        unique = tuple(dict.fromkeys(records))
+        changes = (*reading.changes, *("repeated record left out" for _ in range(len(records) - len(unique))))
+        try:
+            example = Example(
+                id=f"{dataset.name}/{split}/{number}",
+                dataset=dataset.name,
+                task=dataset.task,
+                split=split,
+                text=reading.text,
+                schema=schema,
+                records=unique,
+            )
+        except ValidationError as error:
+            yield Fault(reading.place, validation_faults(error))
+            continue
+        yield example, changes
+
+
+def _unknown_labels(dataset: Dataset, draft: Draft) -> list[str]:
+    faults = [
+        f"label {show(label)} is not in the catalogue{did_you_mean(label, dataset.labels)}"
+        for label in dict.fromkeys((*(draft.offered or ()), *(record.frame for record in draft.records)))
+        if label not in dataset.labels
+    ]
+    for record in draft.records:
+        slots = dataset.labels[record.frame].slots if record.frame in dataset.labels else {}
+        faults += [
+            f"slot {show(filled.slot)} is not in frame {show(record.frame)}{did_you_mean(filled.slot, slots)}"
+            for filled in record.slots
+            if record.frame in dataset.labels and filled.slot not in slots
+        ]
+    return faults
+
+
+def _renamed(record: Record, dataset: Dataset) -> Record:
+    """The record in the catalogue's words."""
+    label = dataset.labels[record.frame]
+    return Record(
+        frame=label.name,
+        filler=record.filler,
+        slots=tuple(
+            FilledSlot(slot=label.slots[filled.slot], filler=filled.filler) for filled in record.slots
+        ),
+    )
+
+
+def _write_split(path: Path, converted: Iterator[_Converted | Fault]) -> SplitReport:
+    examples = with_records = 0
+    records: Counter[str] = Counter()
+    changes: Counter[str] = Counter()
+    faults = []
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for item in converted:
+            if isinstance(item, Fault):
+                faults.append(str(item))
+                continue
+            example, example_changes = item
+            line = f"{example.to_json()}\n".encode()
+            file.write(line)
+            digest.update(line)
+            examples += 1
+            with_records += bool(example.records)
+            records.update(record.frame for record in example.records)
+            changes.update(example_changes)
+    return SplitReport(
+        examples=examples,
+        expected=None,
+        with_records=with_records,
+        records=dict(sorted(records.items())),
+        changes=dict(sorted(changes.items())),
+        faults=tuple(faults),
+        sha256=digest.hexdigest(),
+    )

@@ -1,0 +1,133 @@
+"""Raw files as the readers see them: numbered lines and JSON values, whatever they are packed in.
+
+A file may lie there compressed (`train.json.xz` for `train.json`) or in an archive
+(`corpus.tar.gz/folder/train.txt`). Lines end at LF alone: some corpora hold other line
+separators inside their texts.
+"""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+from ucuie.data.draft import Fault
+from ucuie.errors import DataError, did_you_mean
+
+_COMPRESSION: dict[str, Callable[[Path, str], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+
+
+def find_source(folder: Path, name: str) -> Path:
+    """The path of a raw file, which may be compressed or inside an archive.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    for suffix in ("", *_COMPRESSION):
+        path = folder / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    archive = _archive_of(folder / name)
+    if archive is not None and folder / name in archive_members(archive):
+        return folder / name
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    raise DataError(str(folder), [f"{name} is not there{did_you_mean(name, there)}"])
+
+
+def read_text(path: Path) -> str:
+    """The whole text of a file, decoded as UTF-8, without a byte order mark.
+
+    Raises:
+        DataError: the bytes are not UTF-8.
+    """
+    with _open(path) as stream:
+        try:
+            return stream.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                str(path), [f"byte {error.start}   not UTF-8"], "save the file as UTF-8"
+            ) from None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Every line with its number from 1, without its line end.
+
+    Raises:
+        DataError: a line is not UTF-8.
+    """
+    with _open(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise DataError(str(path), [f"line {number}   not UTF-8"], "save the file as UTF-8") from None
+            yield number, text.rstrip("\r\n")
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[str, Any] | Fault]:
+    """(place, value) for each line that holds a JSON value, a fault for each line that does not."""
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        place = f"{path.name} line {number}"
+        try:
+            yield place, json.loads(line)
+        except json.JSONDecodeError as error:
+            yield Fault(place, f"not JSON: {error.msg} at column {error.colno}")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value a file holds.
+
+    Raises:
+        DataError: the file is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(str(path), [f"line {error.lineno}   not JSON: {error.msg}"]) from None
+
+
+def read_json_items(path: Path) -> Iterator[tuple[str, Any] | Fault]:
+    """(place, value) for each item of a JSON list, or of each JSON line: the file's first byte tells."""
+    with _open(path) as stream:
+        is_list = stream.read(64).decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t").startswith("[")
+    if not is_list:
+        yield from read_json_lines(path)
+        return
+    for index, value in enumerate(read_json(path)):
+        yield f"{path.name} item {index + 1}", value
+
+
+def archive_members(path: Path, suffix: str = "") -> list[Path]:
+    """The files of an archive in name order, as paths that the functions of this module read."""
+    return [path / name for name in sorted(_archive_contents(path)) if name.endswith(suffix)]
+
+
+def _archive_of(path: Path) -> Path | None:
+    """The archive file that the path leads into, if any."""
+    return next((parent for parent in path.parents if parent.is_file()), None)
+
+
+@lru_cache(maxsize=1)  # readers take the members of one archive in turn
+def _archive_contents(path: Path) -> dict[str, bytes]:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+    with tarfile.open(path) as archive:
+        files = [(member.name, archive.extractfile(member)) for member in archive if member.isfile()]
+        return {name.removeprefix("./"): stream.read() for name, stream in files if stream is not None}
+
+
+def _open(path: Path) -> IO[bytes]:
+    archive = _archive_of(path)
+    if archive is not None:
+        return io.BytesIO(_archive_contents(archive)[path.relative_to(archive).as_posix()])
+    open_file = _COMPRESSION.get(path.suffix, Path.open)
+    return open_file(path, "rb")

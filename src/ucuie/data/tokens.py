@@ -1,0 +1,148 @@
+"""Text from tokens whose original spacing is lost, with the offsets of every token kept.
+
+`natural` undoes what tokenizers do to English text: no blank before a comma, none inside brackets,
+"do" + "n't" in one word, -LRB- back to a bracket. It decides by the tokens alone, never guesses a
+blank away where a rule is unsure, and never reorders or loses a token. `tight` is for corpora whose
+tokenizer split at every hyphen and slash. `blank` puts one blank between tokens; `none` nothing
+(Chinese, Japanese).
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ucuie.schema import Span
+
+Spacing = Literal["natural", "tight", "blank", "none"]
+
+_RESTORED = {
+    "-LRB-": "(",
+    "-RRB-": ")",
+    "-LSB-": "[",
+    "-RSB-": "]",
+    "-LCB-": "{",
+    "-RCB-": "}",
+    "``": '"',
+    "''": '"',
+}
+_BINDS_LEFT = frozenset(", . ; : ! ? ) ] } % ... … ” ’ »".split())
+_BINDS_RIGHT = frozenset("( [ { $ £ € @ # “ ‘ « ¿ ¡".split())
+_BINDS_BOTH_IF_TIGHT = frozenset("- – / _".split())
+_BINDS_NUMBERS = frozenset(". : / - –".split())
+_CLITIC = re.compile(r"(?:n['’]t|['’](?:s|m|d|re|ve|ll|em))$", re.IGNORECASE)
+_IRISH = re.compile(r"['’][A-Z]")
+
+
+@dataclass(frozen=True)
+class JoinedTokens:
+    """A text and where each of its tokens stands in it."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+    def span(self, start: int, end: int) -> Span:
+        """The range of the text that tokens start to end (exclusive) cover.
+
+        Raises:
+            ValueError: there are no such tokens, or they hold no character.
+        """
+        if not 0 <= start < end <= len(self.spans):
+            raise ValueError(f"tokens {start}:{end} are not a range of the {len(self.spans)} tokens")
+        first, last = self.spans[start][0], self.spans[end - 1][1]
+        if first == last:
+            raise ValueError(f"tokens {start}:{end} are empty")
+        return first, last
+
+
+def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTokens:
+    """The text that the tokens most likely stood in, and the place of each token."""
+    words = [token.strip() for token in tokens]
+    if spacing in ("natural", "tight"):
+        blanks = _natural_blanks(words, is_tight=spacing == "tight")
+        words = [_RESTORED.get(word, word) for word in words]
+    else:
+        blanks = [spacing == "blank"] * len(words)
+    text, spans = "", []
+    for word, has_blank in zip(words, blanks, strict=True):
+        if word and text and has_blank:
+            text += " "
+        spans.append((len(text), len(text) + len(word)))
+        text += word
+    return JoinedTokens(text, tuple(spans))
+
+
+def _natural_blanks(words: Sequence[str], *, is_tight: bool) -> list[bool]:
+    """For each word, whether a blank stands before it."""
+    binds_left, binds_right = set(), set()
+    for index, word in enumerate(words):
+        if (
+            word in _BINDS_LEFT
+            or _CLITIC.match(word)
+            or _is_mark(word)
+            or word in ("-RRB-", "-RSB-", "-RCB-")
+        ):
+            binds_left.add(index)
+        if word in _BINDS_RIGHT or word in ("-LRB-", "-LSB-", "-LCB-"):
+            binds_right.add(index)
+        if is_tight and word in _BINDS_BOTH_IF_TIGHT:
+            binds_left.add(index)
+            binds_right.add(index)
+        if _joins_numbers(words, index):
+            binds_left.add(index)
+            binds_right.add(index)
+        if index and _IRISH.match(word) and words[index - 1] in ("O", "D", "L"):
+            binds_left.add(index)
+    _bind_quotes(words, binds_left, binds_right)
+    for index in range(2, len(words)):
+        if words[index - 2 : index + 1] == ["+", "/", "-"]:  # "5 +/- 2" is a sign, no hyphenation
+            binds_right.discard(index)
+    return [index not in binds_left and index - 1 not in binds_right for index in range(len(words))]
+
+
+def _is_mark(word: str) -> bool:
+    """Whether the word is only marks that combine with the character before (an emoji's variant)."""
+    return bool(word) and all(unicodedata.category(character) in ("Mn", "Me") for character in word)
+
+
+def _joins_numbers(words: Sequence[str], index: int) -> bool:
+    """Whether the word is the point of a decimal, the comma of thousands, or the like."""
+    if not 0 < index < len(words) - 1:
+        return False
+    left, word, right = words[index - 1 : index + 2]
+    if not (left[-1:].isdigit() and right[:1].isdigit()):
+        return False
+    return word in _BINDS_NUMBERS or (word == "," and len(right) == 3 and right.isdigit() and len(left) <= 3)
+
+
+def _bind_quotes(words: Sequence[str], binds_left: set[int], binds_right: set[int]) -> None:
+    """Opening quotes bind to the next word, closing ones to the one before.
+
+    Straight quotes open and close in turn, which is certain only if their number is even; of an odd
+    number of double quotes none is touched, while a lone apostrophe is a possessive ("the boys'").
+    """
+    for index, word in enumerate(words):
+        if word in ("``", "`"):
+            binds_right.add(index)
+        elif word == "''" or (word == "'" and _is_no_single_quote(words, index)):
+            binds_left.add(index)
+            if words[index + 1 : index + 2] == ["s"]:
+                binds_right.add(index)
+    for quote in ('"', "'"):
+        places = [
+            index
+            for index, word in enumerate(words)
+            if word == quote and not (quote == "'" and _is_no_single_quote(words, index))
+        ]
+        if len(places) % 2 == 0:
+            binds_right.update(places[::2])
+            binds_left.update(places[1::2])
+        elif quote == "'":
+            binds_left.update(places)
+
+
+def _is_no_single_quote(words: Sequence[str], index: int) -> bool:
+    """Whether an apostrophe cannot be a single quote: it is half of '' or stands before an s."""
+    neighbours = (*words[max(index - 1, 0) : index], *words[index + 1 : index + 2])
+    return "'" in neighbours or words[index + 1 : index + 2] == ["s"]

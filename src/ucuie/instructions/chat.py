@@ -1,0 +1,140 @@
+"""One answer from any OpenAI-compatible chat endpoint: OpenAI's own, vLLM, llama.cpp, Ollama and the like.
+
+A system and a user message go in, the answer's text comes out. What is asked is not known here.
+"""
+
+import json
+import os
+import re
+import time
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from ucuie.errors import ConfigError, UserError, show
+
+API_KEY_VARIABLE = "OPENAI_API_KEY"
+MAX_REPLY_BYTES = 1_000_000
+MAX_WAIT_SECONDS = 60.0
+
+_TRANSIENT_STATUSES = {408, 409, 425, 429}
+
+
+class EndpointError(UserError):
+    """A chat endpoint cannot be reached, refuses, or does not answer as it should."""
+
+
+class Endpoint(BaseModel):
+    """Where a chat model is and how patiently it is asked.
+
+    Args:
+        base_url: up to and without `/chat/completions`, such as "http://localhost:8000/v1".
+        model: the name that the endpoint knows the model by.
+        api_key: sent as bearer token; None takes the environment variable OPENAI_API_KEY, and sends none
+            if that is not set.
+        temperature: of the model's sampling; None leaves it to the endpoint.
+        timeout_seconds: for one attempt.
+        max_attempts: the first one included.
+        backoff_seconds: the wait after the first failed attempt; it doubles with each, up to a minute.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str = Field(pattern=r"^https?://[^\s/]")
+    model: str = Field(min_length=1)
+    api_key: SecretStr | None = None
+    temperature: float | None = Field(default=1.0, ge=0)
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    max_attempts: int = Field(default=5, ge=1)
+    backoff_seconds: float = Field(default=1.0, ge=0)
+
+
+def ask(endpoint: Endpoint, *, system: str, user: str) -> str:
+    """The text that the model answers; empty if it answers without text, as when it refuses.
+
+    Timeouts, lost connections, busy or failing servers and unreadable answers are tried again.
+
+    Raises:
+        ConfigError: the API key or URL cannot be sent as they are.
+        EndpointError: the endpoint refuses the request, or all attempts failed; says why.
+    """
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    payload: dict[str, object] = {"model": endpoint.model, "messages": messages}
+    if endpoint.temperature is not None:
+        payload["temperature"] = endpoint.temperature
+    url = endpoint.base_url.rstrip("/") + "/chat/completions"
+    for attempt in range(endpoint.max_attempts):
+        try:
+            return _attempt(endpoint, url, payload)
+        except _TransientError as error:
+            fault = error
+        if attempt + 1 < endpoint.max_attempts:
+            backoff = endpoint.backoff_seconds * 2**attempt
+            time.sleep(min(max(backoff, fault.wait_seconds), MAX_WAIT_SECONDS))
+    raise EndpointError(f"{show(url)} failed {endpoint.max_attempts} times, at last so: {fault}")
+
+
+class _TransientError(Exception):
+    """A failure that may pass, at the earliest after `wait_seconds`."""
+
+    def __init__(self, reason: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+
+
+def _attempt(endpoint: Endpoint, url: str, payload: dict[str, object]) -> str:
+    deadline = time.monotonic() + endpoint.timeout_seconds
+    body = bytearray()
+    try:
+        with httpx.stream(
+            "POST", url, json=payload, headers=_headers(endpoint), timeout=endpoint.timeout_seconds
+        ) as response:
+            for chunk in response.iter_bytes():
+                body += chunk
+                # httpx limits the wait for each byte, not for all of them.
+                if time.monotonic() > deadline:
+                    raise _TransientError(f"no complete answer in {endpoint.timeout_seconds:g} seconds")
+                if len(body) > MAX_REPLY_BYTES:
+                    raise EndpointError(f"{show(url)} answers with more than {MAX_REPLY_BYTES:,} bytes")
+    except httpx.TimeoutException:
+        raise _TransientError(f"no answer in {endpoint.timeout_seconds:g} seconds") from None
+    except (httpx.TransportError, httpx.DecodingError) as error:
+        raise _TransientError(f"{type(error).__name__}: {error}") from None
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"base_url {show(endpoint.base_url)} is not a URL: {error}") from None
+    if not response.is_success:
+        reason = f"status {response.status_code}, {show(body.decode(errors='replace').strip())}"
+        if response.status_code in _TRANSIENT_STATUSES or response.is_server_error:
+            raise _TransientError(reason, _retry_after_seconds(response))
+        raise EndpointError(f"{show(url)} refuses: {reason}; check base_url, model and API key")
+    return _answer(bytes(body))
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    given = endpoint.api_key
+    key = os.environ.get(API_KEY_VARIABLE, "") if given is None else given.get_secret_value()
+    if not key:
+        return {}
+    # Said without the key: messages end up in logs.
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("the API key has line breaks or other characters that no key has")
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _retry_after_seconds(response: httpx.Response) -> float:
+    # The header may also be a date; the ordinary backoff does then.
+    value = response.headers.get("retry-after", "")
+    return float(value) if re.fullmatch(r"[0-9]{1,6}", value) else 0.0
+
+
+def _answer(body: bytes) -> str:
+    try:
+        content = json.loads(body)["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        value = show(body.decode(errors="replace"))
+        raise _TransientError(f"the answer is not a chat completion: {value}") from None
+    if content is None:
+        return ""
+    if not isinstance(content, str):
+        raise _TransientError(f"the answer's content is not text: {show(content)}")
+    return content
