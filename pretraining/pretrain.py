@@ -8,15 +8,21 @@ minutes, and goes on from it when started again with the same output folder. The
 warmup-stable-decay schedule over the budget used so far, so a run can be extended later: `--no-decay`
 leaves it in the stable phase.
 
+With `--examples` a share of the steps learns from unified examples instead of text, with the grammar
+objective: a model this small extracts best when it has seen the output language before it is frozen.
+
 The matrices of the layers are trained with Muon, everything else with AdamW: on one and the same text
 Muon needs clearly fewer tokens for the same loss, for a few per cent more time a step.
 """
 
 import argparse
+import itertools
 import json
 import math
+import random
 import signal
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +36,12 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ucuie.config import Config
+from ucuie.data import SchemaAugmentation, build_mixture
+from ucuie.decode.grammar import GrammarFactory
+from ucuie.encode import PromptEncoder
+from ucuie.instructions import InstructionPool
+from ucuie.train.objective import IGNORED, task_loss
+from ucuie.train.training_set import EpochSampler, TrainingSet, collate
 
 LOGITS_ROWS = 4  # rows whose logits exist at the same time while evaluating
 
@@ -45,13 +57,13 @@ class ModelConfig(Config):
 
 
 class OptimizerConfig(Config):
-    """Learning rates and their schedule; warmup and decay are shares of the budget."""
+    """Learning rates and their warmup-stable-decay schedule."""
 
     matrix_learning_rate: float = Field(3e-3, description="Muon, for the matrices of the layers")
     other_learning_rate: float = Field(3e-3, description="AdamW, for embeddings and norms")
     weight_decay: float = 0.01
-    warmup: float = Field(0.02, ge=0, lt=1)
-    decay: float = Field(0.25, ge=0, lt=1)
+    warmup_steps: int = Field(100, ge=1)
+    decay: float = Field(0.25, ge=0, lt=1, description="share of the budget in which the rates fall to 0")
 
 
 class PretrainingConfig(Config):
@@ -59,8 +71,10 @@ class PretrainingConfig(Config):
 
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    rows: int = Field(16, description="sequences in a step")
-    length: int = Field(512, description="tokens in a sequence")
+    rows: int = Field(8, description="sequences of text in a step")
+    length: int = Field(512, description="tokens in a sequence of text")
+    example_rows: int = Field(32, description="examples in a step")
+    example_share: float = Field(0.9, ge=0, le=1, description="share of the steps that learn from examples")
     seed: int = 0
     evaluate_minutes: float = 5
     checkpoint_minutes: float = 10
@@ -72,6 +86,7 @@ class Progress:
 
     step: int = 0
     tokens: int = 0
+    example_steps: int = 0
     seconds: float = 0.0
 
 
@@ -109,10 +124,10 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
     ]
 
 
-def schedule(used: float, config: OptimizerConfig, *, decays: bool) -> float:
-    """The factor on the learning rates after a share `used` of the budget (warmup-stable-decay)."""
-    if used < config.warmup:
-        return used / config.warmup
+def schedule(step: int, used: float, config: OptimizerConfig, *, decays: bool) -> float:
+    """The factor on the learning rates at a step, after a share `used` of the budget."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
     if decays and used > 1 - config.decay:
         return max(0.0, (1 - used) / config.decay)
     return 1.0
@@ -163,6 +178,7 @@ class Run:
         self.model = build_model(config.model, tokenizer).to(device)
         self.optimizers = build_optimizers(self.model, config.optimizer)
         self.progress = Progress()
+        self.losses: dict[str, list[float]] = defaultdict(list)
 
     def save(self) -> None:
         """Writes the checkpoint whole or not at all."""
@@ -187,19 +203,22 @@ class Run:
         self.progress = Progress(**state["progress"])
         return True
 
-    def train(self, corpus: Corpus, *, minutes: float, tokens: float, decays: bool) -> None:
+    def train(
+        self, corpus: Corpus, examples: TrainingSet | None, *, minutes: float, tokens: float, decays: bool
+    ) -> None:
         """Trains until the budget of this run is used up or it is interrupted."""
         config, progress = self.config, self.progress
-        forward = torch.compile(language_model_loss)
+        text_loss = torch.compile(language_model_loss)
         dtype = fast_dtype(self.device)
         is_stopping = _stop_signal()
         last_evaluation = last_checkpoint = time.monotonic()
+        factor = 0.0
         while not is_stopping():
             start = time.monotonic()
             used = max(progress.seconds / 60 / minutes, progress.tokens / tokens)
             if used >= 1:
                 break
-            factor = schedule(used, config.optimizer, decays=decays)
+            factor = schedule(progress.step, used, config.optimizer, decays=decays)
             for optimizer, rate in zip(
                 self.optimizers,
                 (config.optimizer.matrix_learning_rate, config.optimizer.other_learning_rate),
@@ -207,39 +226,82 @@ class Run:
             ):
                 for group in optimizer.param_groups:
                     group["lr"] = rate * factor
-            batch = corpus.batch(rows=config.rows, seed=config.seed, step=progress.step).to(self.device)
+            is_example_step = examples is not None and _is_example_step(config, progress.step)
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32):
-                loss = forward(self.model, batch)
+                if examples is not None and is_example_step:
+                    batch = self._example_batch(examples)
+                    num_tokens = int(batch["attention_mask"].sum())
+                    num_labels = (batch["labels"] != IGNORED).sum()
+                    loss = task_loss(self.model, batch) / num_labels
+                    progress.example_steps += 1
+                else:
+                    rows = corpus.batch(rows=config.rows, seed=config.seed, step=progress.step).to(self.device)
+                    num_tokens = rows.numel()
+                    loss = text_loss(self.model, rows)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             for optimizer in self.optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+            self.losses["examples" if is_example_step else "text"].append(loss.item())
             progress.step += 1
-            progress.tokens += batch.numel()
+            progress.tokens += num_tokens
             progress.seconds += time.monotonic() - start
             if time.monotonic() - last_evaluation > config.evaluate_minutes * 60:
-                self.log(loss.item(), bits_per_byte(self.model, corpus, self.device), factor)
+                self.evaluate(corpus, factor)
                 last_evaluation = time.monotonic()
             if time.monotonic() - last_checkpoint > config.checkpoint_minutes * 60:
                 self.save()
                 last_checkpoint = time.monotonic()
         self.save()
-        self.log(float("nan"), bits_per_byte(self.model, corpus, self.device), 0.0)
+        self.evaluate(corpus, factor)
 
-    def log(self, loss: float, scores: dict[str, float], factor: float) -> None:
+    def _example_batch(self, examples: TrainingSet) -> dict[str, torch.Tensor]:
+        """The next batch of examples: a function of the seed and of how many there were."""
+        sampler = EpochSampler(examples.lengths, batch_size=self.config.example_rows, seed=self.config.seed)
+        steps_per_epoch = len(sampler) // self.config.example_rows
+        epoch, place = divmod(self.progress.example_steps, steps_per_epoch)
+        sampler.set_epoch(epoch)
+        first = place * self.config.example_rows
+        keys = itertools.islice(sampler, first, first + self.config.example_rows)
+        batch = collate([examples[key] for key in keys], pad_id=self.model.config.pad_token_id)
+        names = ("input_ids", "attention_mask", "labels", "allowed")
+        return {name: batch[name].to(self.device) for name in names}
+
+    def evaluate(self, corpus: Corpus, factor: float) -> None:
         """One JSON line on standard output and in `log.jsonl`."""
-        mean = sum(scores.values()) / len(scores)
+        domains = bits_per_byte(self.model, corpus, self.device)
         entry = vars(self.progress) | {
-            "loss": None if math.isnan(loss) else round(loss, 4),
             "learning_rate_factor": round(factor, 4),
-            "bits_per_byte": round(mean, 4),
-            "domains": scores,
+            "losses": {name: round(sum(values) / len(values), 4) for name, values in self.losses.items()},
+            "bits_per_byte": round(sum(domains.values()) / len(domains), 4),
+            "domains": domains,
         }
+        self.losses.clear()
         line = json.dumps(entry)
         print(line, flush=True)
         with (self.output / "log.jsonl").open("a") as log:
             log.write(line + "\n")
+
+
+def _is_example_step(config: PretrainingConfig, step: int) -> bool:
+    return random.Random(f"{config.seed}/{step}").random() < config.example_share
+
+
+def build_examples(folders: list[Path], tokenizer: Any, config: PretrainingConfig) -> TrainingSet:
+    """The training examples of converted data sets, no text of their validation or test splits among them."""
+    mixture = build_mixture(folders)
+    print(json.dumps({name: share.model_dump() for name, share in mixture.shares.items()}), flush=True)
+    pool = InstructionPool.load()
+    return TrainingSet(
+        mixture.examples,
+        PromptEncoder(tokenizer, pool=pool),
+        pool=pool,
+        grammars=GrammarFactory(tokenizer),
+        augmentation=SchemaAugmentation(max_negatives=2),
+        max_length=config.model.context,
+        seed=config.seed,
+    )
 
 
 def _stop_signal() -> Any:
@@ -261,6 +323,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="wall-clock budget of the whole run")
     parser.add_argument("--tokens", type=float, default=math.inf, help="token budget of the whole run")
     parser.add_argument("--megabytes", type=float, help="pack only so much text")
+    parser.add_argument("--examples", type=Path, nargs="*", default=[], help="converted data sets")
     parser.add_argument("--no-decay", action="store_true", help="stay in the stable phase")
     options = parser.parse_args()
     config = PretrainingConfig.load(options.config, overrides=options.set)
@@ -277,6 +340,7 @@ def main() -> None:
     print(json.dumps({"parameters": parameters, "resumed": is_resumed, **vars(run.progress)}), flush=True)
     run.train(
         Corpus(options.corpus, config.length),
+        build_examples(options.examples, tokenizer, config) if options.examples else None,
         minutes=options.minutes,
         tokens=options.tokens,
         decays=not options.no_decay,

@@ -55,7 +55,7 @@ def linearize(records: Iterable[Record], schema: Schema) -> str:
     """
     frames = {frame.name: frame for frame in schema.frames}
     complete = [_with_required_slots(record, frames[record.frame]) for record in records]
-    return "{" + ", ".join(str(_frame_of(record)) for record in order_records(complete, schema)) + "}"
+    return "{" + ", ".join(str(without_offsets(record)) for record in order_records(complete, schema)) + "}"
 
 
 def order_records(records: Iterable[Record], schema: Schema) -> tuple[Record, ...]:
@@ -98,7 +98,8 @@ def _with_required_slots(record: Record, frame: Frame) -> Record:
     return record.model_copy(update={"slots": (*record.slots, *absent)})
 
 
-def _frame_of(record: Record) -> "ParsedFrame":
+def without_offsets(record: Record) -> "ParsedFrame":
+    """What an output says of a record: its names and the texts of its fillers, not where they stand."""
     slots = tuple(ParsedSlot(filled.slot, _text_of(filled.filler)) for filled in record.slots)
     return ParsedFrame(record.frame, _text_of(record.filler), slots)
 

@@ -30,7 +30,7 @@ def _one_thread_one_seed() -> Iterator[None]:
     torch.set_num_threads(num_threads)
 
 
-def make_backbone() -> LlamaForCausalLM:
+def _make_backbone() -> LlamaForCausalLM:
     torch.manual_seed(1)
     config = LlamaConfig(
         hidden_size=32,
@@ -43,12 +43,12 @@ def make_backbone() -> LlamaForCausalLM:
         pad_token_id=0,
     )
     model = LlamaForCausalLM(config).eval()
-    # The default 0.02 would leave logits nearly flat: ties would hide errors. A random model's logits are nearly flat.
+    # The default std of 0.02 leaves logits nearly flat, which would hide errors behind ties.
     nn.init.normal_(model.lm_head.weight, std=0.2)
     return model
 
 
-def randomize(model: nn.Module, seed: int = 2) -> None:
+def _randomize(model: nn.Module, seed: int = 2) -> None:
     """Give adapter parameters values that change the output, as if trained."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
@@ -57,8 +57,19 @@ def randomize(model: nn.Module, seed: int = 2) -> None:
 
 
 @pytest.fixture
+def make_backbone() -> Callable[[], LlamaForCausalLM]:
+    """Make the same tiny backbone again and again."""
+    return _make_backbone
+
+
+@pytest.fixture
+def randomize() -> Callable[..., None]:
+    return _randomize
+
+
+@pytest.fixture
 def backbone() -> LlamaForCausalLM:
-    return make_backbone()
+    return _make_backbone()
 
 
 @pytest.fixture
@@ -66,8 +77,8 @@ def adapted() -> Callable[..., PeftModel]:
     """Make an adapted, randomised backbone from the settings of its configuration."""
 
     def make(**settings: object) -> PeftModel:
-        model = get_peft_model(make_backbone(), HierarchicalMoeConfig(**settings))
-        randomize(model)
+        model = get_peft_model(_make_backbone(), HierarchicalMoeConfig(**settings))
+        _randomize(model)
         return model.eval()
 
     return make

@@ -88,7 +88,7 @@ class Layout:
 
 
 @dataclass
-class HierarchicalMoeConfig(PeftConfig):
+class HierarchicalMoeConfig(PeftConfig):  # type: ignore[misc]  # PEFT is not type-checked
     """Settings of the adapter of UC-UIE, Section 3.4; the defaults are the paper's (Section 4.1).
 
     Args:
@@ -106,8 +106,10 @@ class HierarchicalMoeConfig(PeftConfig):
         exclude_modules: names (or a regex) of linears to leave alone.
         layers_to_transform: indexes of the layers to adapt; None adapts all.
         layers_pattern: name of the backbone's list of layers, when it is an unusual one.
+        task_type: "CAUSAL_LM", nothing else.
     """
 
+    task_type: str | None = TaskType.CAUSAL_LM
     r: int = 4
     alpha: float = 8
     num_sub_experts: int = 4

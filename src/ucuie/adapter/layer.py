@@ -22,7 +22,7 @@ ROUTER_INIT_SCALE = 0.1
 """Routers start at normal(0, 0.1 / sqrt(D)): logits near 0.1 for inputs of unit mean square."""
 
 
-class HierarchicalMoeLinear(nn.Module, BaseTunerLayer):
+class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  # PEFT is not type-checked
     """`W0 h + E_S(h) + sum_i g'_i E_i(h)` (UC-UIE, Section 3.4).
 
     Parameters per adapter, rows as `Layout` says (52 + 15 of them on the paper's settings):
@@ -44,19 +44,24 @@ class HierarchicalMoeLinear(nn.Module, BaseTunerLayer):
         self.base_layer = base_layer
         self.name = name
         self.state = state
-        self.in_features: int = self.get_base_layer().in_features
-        self.out_features: int = self.get_base_layer().out_features
+        self.in_features: int = self._peft.get_base_layer().in_features
+        self.out_features: int = self._peft.get_base_layer().out_features
         self.layout: dict[str, Layout] = {}
         self.hierarchical_moe_down = nn.ParameterDict()
         self.hierarchical_moe_bias = nn.ParameterDict()
         self.hierarchical_moe_up = nn.ParameterDict()
+
+    @property
+    def _peft(self) -> Any:
+        """This layer with what it inherits from PEFT, which a type checker cannot see."""
+        return self
 
     def update_layer(self, adapter_name: str, config: HierarchicalMoeConfig) -> None:
         """Add fresh parameters for the adapter `adapter_name`."""
         layout = config.layout()
         num_ranks, *num_logits = layout.columns
         self.layout[adapter_name] = layout
-        device, _ = self._get_base_layer_device_and_dtype(self.get_base_layer())
+        device, _ = self._peft._get_base_layer_device_and_dtype(self._peft.get_base_layer())
         empty = partial(torch.empty, device=device)
         down, up = empty(sum(layout.columns), self.in_features), empty(self.out_features, num_ranks)
         self.hierarchical_moe_down[adapter_name] = nn.Parameter(down)
@@ -64,8 +69,8 @@ class HierarchicalMoeLinear(nn.Module, BaseTunerLayer):
         if sum(num_logits):
             self.hierarchical_moe_bias[adapter_name] = nn.Parameter(empty(sum(num_logits)))
         self.reset_parameters(adapter_name)
-        self._move_adapter_to_device_of_base_layer(adapter_name)
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+        self._peft._move_adapter_to_device_of_base_layer(adapter_name)
+        self._peft.set_adapter(self._peft.active_adapters, inference_mode=config.inference_mode)
 
     @torch.no_grad()
     def reset_parameters(self, adapter_name: str) -> None:
@@ -85,16 +90,16 @@ class HierarchicalMoeLinear(nn.Module, BaseTunerLayer):
         Raises:
             ValueError: several are active; their gates and records would be mixed up.
         """
-        if self.disable_adapters:
+        if self._peft.disable_adapters:
             return None
-        names = [name for name in self.active_adapters if name in self.layout]
+        names = [name for name in self._peft.active_adapters if name in self.layout]
         if len(names) > 1:
             raise ValueError(f"one adapter at a time; active are {', '.join(map(repr, names))}")
         return names[0] if names else None
 
     def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Map (B, T, D) to (B, T, K)."""
-        output = self.base_layer(hidden, *args, **kwargs)
+        output: Tensor = self.base_layer(hidden, *args, **kwargs)
         adapter_name = self.adapter_in_use
         if adapter_name is None:
             return output
@@ -104,17 +109,23 @@ class HierarchicalMoeLinear(nn.Module, BaseTunerLayer):
         """Add the experts' (B, T, K) to the base layer's `output`, in two matrix products.
 
         Products run in the dtype of `hidden` and `output`, softmax and sigmoid in float32.
+
+        Raises:
+            ValueError: the backbone flattened its batch, so rows can no longer be told apart.
         """
+        if hidden.dim() != 3:
+            raise ValueError(f"{self.name} got {tuple(hidden.shape)}, wanted (batch, tokens, width)")
         batch, tokens, width = hidden.shape
         layout = self.layout[adapter_name]
         down = self.hierarchical_moe_down[adapter_name].to(hidden.dtype)
         up = self.hierarchical_moe_up[adapter_name].to(output.dtype)
         projected = F.linear(hidden.reshape(batch * tokens, width), down)
-        ranks, choice_logits, gate_logits = projected.split(layout.columns, dim=-1)
+        ranks, choice_logits, gate_logits = projected.split_with_sizes(layout.columns, dim=-1)
         if layout.num_routed_experts == 0:
             mixed = ranks * layout.scaling
         else:
-            choice_bias, gate_bias = self.hierarchical_moe_bias[adapter_name].split(layout.columns[1:])
+            bias = self.hierarchical_moe_bias[adapter_name]
+            choice_bias, gate_bias = bias[: layout.num_routed_experts], bias[layout.num_routed_experts :]
             choice_logits = (choice_logits.float() + choice_bias).view(batch, tokens, *layout.choices)
             weights = choice_logits.softmax(dim=-1)
             router_logits = None
@@ -160,8 +171,8 @@ class HierarchicalMoeLinear(nn.Module, BaseTunerLayer):
         if routing.token_weights is None:
             return
         # Elementwise, since autocast would round a matrix product to half precision.
-        usage = (routing.token_weights.unsqueeze(-1) * weights.flatten(0, 1).flatten(1)).sum(dim=0)
-        self.state.records[self.name] = Record(router_logits, gates, usage.view(weights.shape[2:]))
+        usage = (routing.token_weights.view(-1, 1, 1) * weights.flatten(0, 1)).sum(dim=0)
+        self.state.records[self.name] = Record(router_logits, gates, usage)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Refuse.

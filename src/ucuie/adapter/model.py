@@ -6,7 +6,7 @@ statistics and capability gates. Knows tensors only, nothing about what instruct
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from peft.tuners.tuners_utils import BaseTuner
@@ -26,7 +26,7 @@ from ucuie.adapter.state import INPUT_NAMES, RoutingState
 from ucuie.errors import did_you_mean
 
 
-class HierarchicalMoeModel(BaseTuner):
+class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type-checked
     """A backbone whose linears carry a hierarchical mixture of experts (UC-UIE, Section 3.4).
 
     Forwards take three more arguments, none of which reaches the backbone: `instruction_mask` (B, T),
@@ -36,17 +36,15 @@ class HierarchicalMoeModel(BaseTuner):
 
     prefix = PEFT_TYPE_NAME.lower() + "_"
     tuner_layer_cls = HierarchicalMoeLinear
-    target_module_mapping: dict[str, list[str]] = {}
+    target_module_mapping: ClassVar[dict[str, list[str]]] = {}
 
-    def _prepare_model(self, peft_config: HierarchicalMoeConfig, model: nn.Module) -> None:
-        """Find the state that an earlier adapter's linears share, or hook a new one to the backbone."""
-        layers = (m for m in model.modules() if isinstance(m, HierarchicalMoeLinear))
-        earlier = next(layers, None)
-        if earlier is not None:
-            self.state = earlier.state
-        else:
-            self.state = RoutingState()
-            self.state.attach(model)
+    @property
+    def state(self) -> RoutingState:
+        """What all adapted linears of the backbone share, whichever adapter or tuner put them there."""
+        return self._layers()[0].state
+
+    def _layers(self) -> list[HierarchicalMoeLinear]:
+        return [module for module in self.model.modules() if isinstance(module, HierarchicalMoeLinear)]
 
     def _create_and_replace(
         self,
@@ -63,30 +61,34 @@ class HierarchicalMoeModel(BaseTuner):
             return
         if not (hasattr(target, "in_features") and hasattr(target, "out_features")):
             raise TypeError(f"{current_key} is a {type(target).__name__}; only linears can be adapted")
-        layer = HierarchicalMoeLinear(target, name=current_key, state=self.state)
+        if self._layers():
+            state = self.state
+        else:
+            # Not earlier: a tuner that finds nothing to adapt has to leave the backbone without hooks.
+            state = RoutingState()
+            state.attach(self.model)
+        layer = HierarchicalMoeLinear(target, name=current_key, state=state)
         layer.update_layer(adapter_name, peft_config)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)
         self._replace_module(parent, target_name, layer, target)
 
     def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> nn.Module:
-        backbone = super()._unload_and_optionally_merge(*args, **kwargs)
-        self.state.detach(backbone)
+        state = self.state
+        backbone: nn.Module = super()._unload_and_optionally_merge(*args, **kwargs)
+        state.detach(backbone)
         return backbone
 
     @property
     def _config(self) -> HierarchicalMoeConfig:
-        return self.peft_config[self.active_adapters[0]]
+        config: HierarchicalMoeConfig = self.peft_config[self.active_adapters[0]]
+        return config
 
     @property
     def adapted_linears(self) -> list[str]:
         """Names of the linears that the active adapter acts on: the order of `compute_gates`."""
         adapter_name = self.active_adapters[0]
-        return [
-            module.name
-            for module in self.model.modules()
-            if isinstance(module, HierarchicalMoeLinear) and adapter_name in module.layout
-        ]
+        return [layer.name for layer in self._layers() if adapter_name in layer.layout]
 
     def auxiliary_losses(self) -> AuxiliaryLosses:
         """The auxiliary losses of the last forward of more than one token, with their gradients.
@@ -184,19 +186,20 @@ class HierarchicalMoeModel(BaseTuner):
             return torch.empty(len(names), len(input_ids), 0, device=input_ids.device)
         if not layout.routes_capabilities:
             if capability_labels is None:
-                raise MissingGatesError("the gates of a hard router are the rows' labels; pass capability_labels")
+                raise MissingGatesError("a hard router's gates are the rows' labels; pass capability_labels")
             return capability_labels.float().expand(len(names), -1, -1)
         if instruction_mask is None:
             raise MissingGatesError("gates are a mean over the instruction; pass instruction_mask")
-        self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            instruction_mask=instruction_mask,
-            use_cache=False,
-            logits_to_keep=1,
-        )
-        records = [self.state.records[name] for name in names]
-        return torch.stack([record.router_logits.sigmoid().to(input_ids.device) for record in records])
+        with self.state.fixing(None):
+            self.model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                instruction_mask=instruction_mask,
+                use_cache=False,
+                logits_to_keep=1,
+            )
+        router_gates = self.state.router_gates()
+        return torch.stack([router_gates[name].to(input_ids.device) for name in names])
 
     @contextmanager
     def fixed_gates(self, gates: Tensor) -> Iterator[None]:
@@ -212,7 +215,8 @@ class HierarchicalMoeModel(BaseTuner):
         num_gates = self._config.layout().num_gates
         if gates.dim() != 3 or gates.shape[0] not in (1, len(names)) or gates.shape[2] != num_gates:
             raise ValueError(
-                f"gates are {tuple(gates.shape)}, wanted ({len(names)} or 1 linears, rows, {num_gates} capabilities)"
+                f"gates are {tuple(gates.shape)}, wanted (linears, rows, capabilities): "
+                f"({len(names)} or 1, rows, {num_gates})"
             )
         by_name = dict(zip(names, gates.expand(len(names), -1, -1).unbind(), strict=True))
         with self.state.fixing(by_name):

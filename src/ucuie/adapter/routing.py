@@ -33,21 +33,24 @@ class RoutingInputs:
 
     def for_rows(self, num_rows: int) -> "RoutingInputs":
         """Repeat every row for its beams, the way `generate` repeats its inputs."""
-        return RoutingInputs(**{name: repeat_rows(rows, num_rows, name) for name, rows in vars(self).items()})
+        return RoutingInputs(
+            **{
+                name: None if rows is None else repeat_rows(rows, num_rows)
+                for name, rows in vars(self).items()
+            }
+        )
 
 
-def repeat_rows(rows: Tensor | None, num_rows: int, name: str) -> Tensor | None:
+def repeat_rows(rows: Tensor, num_rows: int) -> Tensor:
     """Repeat each row of `rows` (B, ...) until there are `num_rows`.
 
     Raises:
         ValueError: `num_rows` is no multiple of B.
     """
-    if rows is None or len(rows) == num_rows:
-        return rows
     times, remainder = divmod(num_rows, len(rows))
     if remainder:
-        raise ValueError(f"{name} has {len(rows)} rows, which do not divide the batch of {num_rows}")
-    return rows.repeat_interleave(times, dim=0)
+        raise ValueError(f"routing for {len(rows)} rows cannot be spread over a batch of {num_rows}")
+    return rows if times == 1 else rows.repeat_interleave(times, dim=0)
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,9 @@ class RoutingState:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        for module in backbone.modules():
-            function = getattr(module, "_gradient_checkpointing_func", None)
-            if isinstance(function, RoutedCheckpoint):
-                module._gradient_checkpointing_func = function.checkpoint
+        for layer in _checkpointed_layers(backbone):
+            if isinstance(layer._gradient_checkpointing_func, RoutedCheckpoint):
+                layer._gradient_checkpointing_func = layer._gradient_checkpointing_func.checkpoint
 
     @property
     def routing(self) -> Routing:
@@ -96,8 +95,8 @@ class RoutingState:
         return self._fixed is not None
 
     @contextmanager
-    def fixing(self, gates: Mapping[str, Tensor]) -> Iterator[None]:
-        """Use `gates` (B or 1, C), by name of the linear, in every forward inside."""
+    def fixing(self, gates: Mapping[str, Tensor] | None) -> Iterator[None]:
+        """Use `gates` (B or 1, C), by name of the linear, in every forward inside; None lifts others."""
         previous, self._fixed = self._fixed, gates
         try:
             yield
@@ -123,6 +122,14 @@ class RoutingState:
         finally:
             self._routing, self.records = previous
 
+    def router_gates(self) -> dict[str, Tensor]:
+        """What the capability routers of the last forward said, by linear: (B, C) each, none switched off."""
+        return {
+            name: record.router_logits.sigmoid()
+            for name, record in self.records.items()
+            if record.router_logits is not None
+        }
+
     def _open(
         self, backbone: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -141,10 +148,11 @@ class RoutingState:
         _check(inputs, fixed, tokens, kwargs.get("past_key_values"))
 
         # With a KV cache the mask covers cached tokens too; a 4-D mask says nothing about padding.
-        has_padding_mask = isinstance(attention_mask, Tensor) and attention_mask.dim() == 2
-        token_mask = attention_mask[:, -tokens.shape[1] :] if has_padding_mask else None
+        token_mask = None
+        if isinstance(attention_mask, Tensor) and attention_mask.dim() == 2:
+            token_mask = attention_mask[:, -tokens.shape[1] :]
         mask = inputs.instruction_mask
-        is_decode_step = tokens.shape[1] == 1 and not torch.is_grad_enabled()
+        is_decode_step = tokens.shape[1] == 1 and mask is None and not torch.is_grad_enabled()
         self._thread = threading.get_ident()
         self._routing = Routing(
             pooling=None if mask is None else instruction_pooling(mask, token_mask),
@@ -167,12 +175,7 @@ class RoutingState:
         generation = self._generation
         if generation is not None and not generation.has_prefilled:
             generation.has_prefilled = True
-            if not generation.gates:
-                generation.gates = {
-                    name: record.router_logits.sigmoid()
-                    for name, record in self.records.items()
-                    if record.router_logits is not None
-                }
+            generation.gates = generation.gates or self.router_gates()
 
     def _continue(
         self, generation: _Generation, *, num_rows: int
@@ -182,9 +185,9 @@ class RoutingState:
         if generation.has_prefilled or generation.gates:
             inputs = replace(inputs, instruction_mask=None)
         if not generation.gates or inputs.capability_gates is not None:
-            return inputs, None
+            return inputs, self._fixed
         generation.gates = {
-            name: gates if len(gates) == 1 else repeat_rows(gates, num_rows, "fixed gates")
+            name: gates if len(gates) == 1 else repeat_rows(gates, num_rows)
             for name, gates in generation.gates.items()
         }
         return inputs, generation.gates
@@ -198,9 +201,7 @@ def _token_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     raise ValueError("a forward of an adapted model needs input_ids (B, T) or inputs_embeds (B, T, D)")
 
 
-def _check(
-    inputs: RoutingInputs, fixed: Mapping[str, Tensor] | None, tokens: Tensor, cache: Any
-) -> None:
+def _check(inputs: RoutingInputs, fixed: Mapping[str, Tensor] | None, tokens: Tensor, cache: Any) -> None:
     """Refuse routing that does not belong to this forward.
 
     Raises:
@@ -264,10 +265,8 @@ def _route_checkpoints(backbone: nn.Module, state: RoutingState) -> None:
         ValueError: the checkpoints are reentrant. These run the forward without a graph, so the
             auxiliary losses would have no gradient.
     """
-    for module in backbone.modules():
-        if not getattr(module, "gradient_checkpointing", False):
-            continue
-        checkpoint = module._gradient_checkpointing_func
+    for layer in _checkpointed_layers(backbone):
+        checkpoint = layer._gradient_checkpointing_func
         if isinstance(checkpoint, RoutedCheckpoint) and checkpoint.state is state:
             continue
         is_partial = isinstance(checkpoint, functools.partial)
@@ -276,4 +275,9 @@ def _route_checkpoints(backbone: nn.Module, state: RoutingState) -> None:
                 "reentrant gradient checkpointing loses the gradient of the auxiliary losses; enable it "
                 'with {"use_reentrant": False}'
             )
-        module._gradient_checkpointing_func = RoutedCheckpoint(checkpoint, state)
+        layer._gradient_checkpointing_func = RoutedCheckpoint(checkpoint, state)
+
+
+def _checkpointed_layers(backbone: nn.Module) -> list[Any]:
+    """Modules whose forward `transformers` passes to their `_gradient_checkpointing_func`."""
+    return [module for module in backbone.modules() if getattr(module, "gradient_checkpointing", False)]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -68,11 +68,9 @@ def bench_adapter(
         models = _models(hidden=hidden, layers=layers)
         inputs = _inputs(batch=batch, length=length)
         train = {name: _training_step(model, inputs[name]) for name, model in models.items()}
-        loop = _training_step(models["fused"], inputs["fused"])
-        train["loop"] = _inside(loop_over_experts, models["fused"], loop)
+        train["loop"] = _looped(models["fused"], train["fused"])
         decode = {name: _decoding_step(model, inputs[name], decode_tokens) for name, model in models.items()}
-        loop = _decoding_step(models["fused"], inputs["fused"], decode_tokens)
-        decode["loop"] = _inside(loop_over_experts, models["fused"], loop)
+        decode["loop"] = _looped(models["fused"], decode["fused"])
         train_seconds = _interleaved(train, repeats=repeats)
         decode_seconds = _interleaved(decode, repeats=repeats)
     return {
@@ -113,7 +111,7 @@ def _models(*, hidden: int, layers: int) -> dict[str, nn.Module]:
         models[name] = get_peft_model(LlamaForCausalLM(config), adapter)
     for model in models.values():
         # Gradient has to flow through all layers of the frozen backbone too, or it would do no backward.
-        model.enable_input_require_grads()
+        cast("Any", model).enable_input_require_grads()
     return models
 
 
@@ -143,7 +141,9 @@ def _training_step(model: Any, inputs: dict[str, Tensor]) -> Step:
 
 def _decoding_step(model: Any, inputs: dict[str, Tensor], decode_tokens: int) -> Step:
     """Seconds per token of greedy decoding after the prefill of one row."""
-    prompt = {name: inputs[name][:1] for name in ("input_ids", "attention_mask", "instruction_mask") if name in inputs}
+    prompt = {
+        name: value[:1] for name, value in inputs.items() if name not in ("labels", "capability_labels")
+    }
 
     @torch.no_grad()
     def step() -> float:
@@ -162,12 +162,14 @@ def _decoding_step(model: Any, inputs: dict[str, Tensor], decode_tokens: int) ->
     return step
 
 
-def _inside(context: Callable[[nn.Module], AbstractContextManager[None]], model: nn.Module, step: Step) -> Step:
-    def inside() -> float:
-        with context(model):
+def _looped(model: nn.Module, step: Step) -> Step:
+    """The same step of the same model, its experts in a loop."""
+
+    def looped() -> float:
+        with loop_over_experts(model):
             return step()
 
-    return inside
+    return looped
 
 
 def _interleaved(steps: dict[str, Step], *, repeats: int) -> dict[str, float]:

@@ -3,9 +3,10 @@
 A draft knows neither its data set, id, split nor schema; `conversion` adds those and renames the labels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ucuie.errors import show
 from ucuie.schema import FilledSlot, Filler, Record, Span
 
 
@@ -45,6 +46,18 @@ def filler_at(text: str, span: Span) -> Filler:
     return Filler(text=text[start:end], start=start, end=end)
 
 
+def checked_span(text: str, start: int, piece: str) -> Span:
+    """The range of a piece that a source says starts there.
+
+    Raises:
+        ValueError: something else stands there.
+    """
+    end = start + len(piece)
+    if text[start:end] != piece:
+        raise ValueError(f"{show(piece)} does not stand at {start}, but {show(text[start:end])}")
+    return start, end
+
+
 def entity(label: str, text: str, span: Span) -> Record:
     """An entity: a frame evoked by the span, without slots."""
     return Record(frame=label, filler=filler_at(text, span))
@@ -58,6 +71,18 @@ def tuple_record(label: str, text: str, slots: Iterable[tuple[str, Span]]) -> Re
 def filled_slots(text: str, slots: Iterable[tuple[str, Span]]) -> tuple[FilledSlot, ...]:
     """Slots filled by the spans, in the order given."""
     return tuple(FilledSlot(slot=slot, filler=filler_at(text, span)) for slot, span in slots)
+
+
+def map_fillers(record: Record, move: Callable[[Filler], Filler]) -> Record:
+    """The record with every filler replaced."""
+    return Record(
+        frame=record.frame,
+        filler=record.filler and move(record.filler),
+        slots=tuple(
+            FilledSlot(slot=filled.slot, filler=filled.filler and move(filled.filler))
+            for filled in record.slots
+        ),
+    )
 
 
 def contiguous_pieces(indices: Sequence[int]) -> list[Span]:

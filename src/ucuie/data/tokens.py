@@ -7,13 +7,16 @@ tokenizer split at every hyphen and slash. `blank` puts one blank between tokens
 (Chinese, Japanese).
 """
 
+import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ucuie.schema import Span
+from ucuie.data.draft import map_fillers
+from ucuie.schema import Filler, Record, Span
 
 Spacing = Literal["natural", "tight", "blank", "none"]
 
@@ -27,12 +30,13 @@ _RESTORED = {
     "``": '"',
     "''": '"',
 }
-_BINDS_LEFT = frozenset(", . ; : ! ? ) ] } % ... … ” ’ »".split())
-_BINDS_RIGHT = frozenset("( [ { $ £ € @ # “ ‘ « ¿ ¡".split())
-_BINDS_BOTH_IF_TIGHT = frozenset("- – / _".split())
-_BINDS_NUMBERS = frozenset(". : / - –".split())
+_BINDS_LEFT = frozenset([*",.;:!?)]}%…”’»", "..."])
+_BINDS_RIGHT = frozenset("([{$£€@#“‘«¿¡")
+_BINDS_BOTH_IF_TIGHT = frozenset("-–/_")
+_BINDS_NUMBERS = frozenset(".:/-–")
 _CLITIC = re.compile(r"(?:n['’]t|['’](?:s|m|d|re|ve|ll|em))$", re.IGNORECASE)
 _IRISH = re.compile(r"['’][A-Z]")
+_ENTITY = re.compile(r"&#?\w+;")
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTo
     words = [token.strip() for token in tokens]
     if spacing in ("natural", "tight"):
         blanks = _natural_blanks(words, is_tight=spacing == "tight")
-        words = [_RESTORED.get(word, word) for word in words]
+        words = [_restored(word) for word in words]
     else:
         blanks = [spacing == "blank"] * len(words)
     text, spans = "", []
@@ -71,6 +75,11 @@ def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTo
         spans.append((len(text), len(text) + len(word)))
         text += word
     return JoinedTokens(text, tuple(spans))
+
+
+def _restored(word: str) -> str:
+    """The characters a token stands for: a bracket for -RRB-, a dash for &ndash;."""
+    return html.unescape(word) if _ENTITY.fullmatch(word) else _RESTORED.get(word, word)
 
 
 def _natural_blanks(words: Sequence[str], *, is_tight: bool) -> list[bool]:
@@ -119,22 +128,23 @@ def _joins_numbers(words: Sequence[str], index: int) -> bool:
 def _bind_quotes(words: Sequence[str], binds_left: set[int], binds_right: set[int]) -> None:
     """Opening quotes bind to the next word, closing ones to the one before.
 
-    Straight quotes open and close in turn, which is certain only if their number is even; of an odd
-    number of double quotes none is touched, while a lone apostrophe is a possessive ("the boys'").
+    Quotes that do not say which they are open and close in turn, which is certain only if their number
+    is even; of an odd number none is touched, while a lone apostrophe is a possessive ("the boys'").
     """
+    has_opening = "``" in words
+    undirected: dict[str, list[int]] = {'"': [], "'": [], "''": []}
     for index, word in enumerate(words):
         if word in ("``", "`"):
             binds_right.add(index)
-        elif word == "''" or (word == "'" and _is_no_single_quote(words, index)):
+        elif word == "''" and has_opening:
+            binds_left.add(index)
+        elif word == "'" and _is_no_single_quote(words, index):
             binds_left.add(index)
             if words[index + 1 : index + 2] == ["s"]:
                 binds_right.add(index)
-    for quote in ('"', "'"):
-        places = [
-            index
-            for index, word in enumerate(words)
-            if word == quote and not (quote == "'" and _is_no_single_quote(words, index))
-        ]
+        elif word in undirected:
+            undirected[word].append(index)
+    for quote, places in undirected.items():
         if len(places) % 2 == 0:
             binds_right.update(places[::2])
             binds_left.update(places[1::2])
@@ -146,3 +156,23 @@ def _is_no_single_quote(words: Sequence[str], index: int) -> bool:
     """Whether an apostrophe cannot be a single quote: it is half of '' or stands before an s."""
     neighbours = (*words[max(index - 1, 0) : index], *words[index + 1 : index + 2])
     return "'" in neighbours or words[index + 1 : index + 2] == ["s"]
+
+
+def respaced(text: str, records: Iterable[Record], spacing: Spacing) -> tuple[str, tuple[Record, ...]]:
+    """A text of tokens with one blank between them, and its records, in another spacing."""
+    words = text.split(" ")
+    joined = join_tokens(words, spacing)
+    starts = [0]
+    for word in words:
+        starts.append(starts[-1] + len(word) + 1)
+
+    def moved(offset: int) -> int:
+        word = bisect_right(starts, offset) - 1
+        first, last = joined.spans[word]
+        return min(first + offset - starts[word], last)
+
+    def moved_filler(filler: Filler) -> Filler:
+        start, end = moved(filler.start), moved(filler.end - 1) + 1
+        return Filler(text=joined.text[start:end], start=start, end=end)
+
+    return joined.text, tuple(map_fillers(record, moved_filler) for record in records)

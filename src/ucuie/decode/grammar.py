@@ -8,12 +8,11 @@ distribution. Nothing here knows the model, gold records or where in the text a 
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import llguidance
-import llguidance.hf
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,6 +106,16 @@ def build_grammar(
     return "\n".join((_HEADER, 'start: "{}"'))
 
 
+def chunk_text(text: str, chunking: Chunking) -> list[str]:
+    """The text in pieces; a filler begins and ends where a piece does.
+
+    Words are runs of letters, of digits or of blanks; every other character stands alone, and so does each
+    character of scripts without blanks between words. Measured on 72,000 gold spans that were annotated by
+    character (ADE, SemEval, PHEE, DuIE, DuEE): fewer than 1 in 1,000 begin or end inside a word.
+    """
+    return _WORD_CHUNK.findall(text) if chunking == "words" else list(text)
+
+
 @lru_cache(maxsize=256)
 def _extraction_rules(schema: Schema) -> tuple[str, ...]:
     rules = [
@@ -135,7 +144,8 @@ def _slot_rule(slot: Slot) -> tuple[str, bool]:
     many = f'{pair} ( ", " {pair} )*'
     if not slot.required:
         return many, False
-    return f"{_literal(f'({escape_name(slot.name)}: {NULL})')} | {many}", True
+    # The opening apart from Null: the lexer is greedy, one literal must not begin another.
+    return f'{opening} "{NULL})" | {many}', True
 
 
 @lru_cache(maxsize=256)
@@ -186,9 +196,8 @@ def _ordered_slots(name: str, slots: Sequence[tuple[str, bool]]) -> Iterator[str
 
 def _span_rules(text: str, chunking: Chunking) -> Iterator[str]:
     """FILLER: any run of chunks of the text, escaped."""
-    chunks: Iterable[str] = _WORD_CHUNK.findall(text) if chunking == "words" else text
     # Only a filler that is "Null" as a whole needs its own spelling, not a chunk of a longer one.
-    escaped = [chunk if chunk == NULL else escape_filler(chunk) for chunk in chunks]
+    escaped = [chunk if chunk == NULL else escape_filler(chunk) for chunk in chunk_text(text, chunking)]
     yield f'SPAN: %regex {{"substring_chunks": {json.dumps(escaped)}}}'
     edges = f"/{_NOT_SPACE}((?s:.*){_NOT_SPACE})?/" if chunking == "words" else "/(?s:.+)/"
     if NULL in text:
@@ -198,7 +207,7 @@ def _span_rules(text: str, chunking: Chunking) -> Iterator[str]:
 
 
 def _literal(string: str) -> str:
-    return json.dumps(string, ensure_ascii=False)
+    return json.dumps(string).replace("\x7f", r"\u007f")
 
 
 class GrammarFactory:
@@ -219,7 +228,14 @@ class GrammarFactory:
                 f"the tokenizer has {len(tokenizer):,} tokens, the model only {self.vocab_size:,}; "
                 "they do not belong together"
             )
-        self._ll_tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=self.vocab_size)
+        self._ll_tokenizer = llguidance.LLTokenizer(
+            _without_special_spellings(tokenizer), n_vocab=self.vocab_size, eos_token=tokenizer.eos_token_id
+        )
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of an output; a character that is cut becomes U+FFFD."""
+        text: str = self._ll_tokenizer.decode_str(list(tokens))
+        return text
 
     def start(self, grammar: str) -> "GrammarState":
         """The state before the first token of an output.
@@ -228,6 +244,26 @@ class GrammarFactory:
             GrammarError: the grammar does not compile.
         """
         return GrammarState(self._ll_tokenizer, llguidance.LLMatcher(self._ll_tokenizer, grammar))
+
+
+def _without_special_spellings(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """The tokenizer's JSON with no text that reads as a special or added token, as in `encode`.
+
+    llguidance would force the token `</s>` where the name of a frame contains these characters. The tokens
+    stay, since the grammar has to know that they are special, under names that no text contains.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    names = {token["content"]: f"\U0010fffe{token['id']}\U0010fffe" for token in state["added_tokens"]}
+    for token in state["added_tokens"]:
+        token.update(content=names[token["content"]], special=True, normalized=False)
+    model = state["model"]
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {names.get(token, token): index for token, index in model["vocab"].items()}
+    else:
+        model["vocab"] = [(names.get(token, token), score) for token, score in model["vocab"]]
+    if model.get("unk_token") is not None:
+        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+    return json.dumps(state | dict.fromkeys(("post_processor", "truncation", "padding")))
 
 
 class GrammarState:
@@ -281,7 +317,7 @@ class GrammarState:
             forced = self.forced_tokens()
             if not forced:
                 mask = self.mask()
-                if np.bitwise_count(mask).sum() > 1:
+                if np.bitwise_count(mask.view(np.uint32)).sum() > 1:
                     return fed, mask
                 forced = allowed_tokens(mask).tolist()
             self.consume(forced)

@@ -5,13 +5,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ucuie.data.draft import Draft, Fault
-from ucuie.data.readers.aste import AsteOptions, read_aste
+from ucuie.data.readers.casie import CasieOptions, read_casie
 from ucuie.data.readers.columns import ColumnOptions, read_columns
-from ucuie.data.readers.phee import PheeOptions, read_phee
+from ucuie.data.readers.docred import read_docred
+from ucuie.data.readers.duee import read_duee
+from ucuie.data.readers.dygie import DygieOptions, read_dygie
+from ucuie.data.readers.fewrel import read_fewrel, read_relation_prompt
+from ucuie.data.readers.items import ReaderOptions, TokenOptions
+from ucuie.data.readers.oneie import OneieOptions, read_maven, read_oneie
+from ucuie.data.readers.opinions import read_acos, read_aste
+from ucuie.data.readers.phee import read_phee
+from ucuie.data.readers.rams import read_rams
+from ucuie.data.readers.semeval import SemevalOptions, read_semeval
 from ucuie.data.readers.spert import SpertOptions, read_spert
+from ucuie.data.readers.triples import (
+    OpenRelationOptions,
+    read_open_relations,
+    read_spo,
+    read_triples,
+)
 from ucuie.errors import ConfigError, did_you_mean, show
 
 
@@ -20,14 +35,28 @@ class Reader:
     """A format's reading function and the model its options are checked against."""
 
     read: Callable[[Sequence[Path], Any], Iterator[Draft | Fault]]
-    options: type[BaseModel]
+    options: type[ReaderOptions]
 
 
 READERS: dict[str, Reader] = {
-    "aste": Reader(read_aste, AsteOptions),
+    "acos": Reader(read_acos, TokenOptions),
+    "aste": Reader(read_aste, TokenOptions),
+    "casie": Reader(read_casie, CasieOptions),
     "columns": Reader(read_columns, ColumnOptions),
-    "phee": Reader(read_phee, PheeOptions),
+    "docred": Reader(read_docred, TokenOptions),
+    "duee": Reader(read_duee, ReaderOptions),
+    "dygie": Reader(read_dygie, DygieOptions),
+    "fewrel": Reader(read_fewrel, TokenOptions),
+    "maven": Reader(read_maven, TokenOptions),
+    "oneie": Reader(read_oneie, OneieOptions),
+    "open relations": Reader(read_open_relations, OpenRelationOptions),
+    "phee": Reader(read_phee, ReaderOptions),
+    "rams": Reader(read_rams, TokenOptions),
+    "relation prompt": Reader(read_relation_prompt, TokenOptions),
+    "semeval": Reader(read_semeval, SemevalOptions),
     "spert": Reader(read_spert, SpertOptions),
+    "spo": Reader(read_spo, ReaderOptions),
+    "triples": Reader(read_triples, TokenOptions),
 }
 
 

@@ -6,36 +6,34 @@ entities), and sentences spread over parallel files with one label each.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby, zip_longest
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from ucuie.data.draft import Draft, Fault, entity
+from ucuie.data.readers.items import TokenOptions
 from ucuie.data.sources import read_lines
-from ucuie.data.tokens import Spacing, join_tokens
+from ucuie.data.tokens import join_tokens
 from ucuie.schema import Span
 
 
-class ColumnOptions(BaseModel):
+class ColumnOptions(TokenOptions):
     """How the columns stand.
 
     Args:
         token_column: index of the token; negative counts from the end.
         tag_columns: indices of the tags, one for each layer.
         separator: what stands between columns; None is any run of blanks or tabs.
-        spacing: how tokens become text.
         document_mark: a token whose line is left out (`-DOCSTART-`); None keeps every line.
         is_parallel: the files hold the same sentences with different tags; their entities are united.
+        unites_repetitions: a sentence stands once for each layer of tags, one after the other.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     token_column: int = 0
     tag_columns: tuple[int, ...] = (-1,)
     separator: str | None = "\t"
-    spacing: Spacing = "natural"
     document_mark: str | None = "-DOCSTART-"
     is_parallel: bool = False
+    unites_repetitions: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,17 +45,21 @@ class _Sentence:
 
 def read_columns(paths: Sequence[Path], options: ColumnOptions) -> Iterator[Draft | Fault]:
     """A draft for each sentence, its entities from all layers of tags."""
+    files = [_sentences(path, options) for path in paths]
     if options.is_parallel:
-        files = [list(_sentences(path, options)) for path in paths]
-        if len({len(sentences) for sentences in files}) > 1:
-            yield Fault(paths[0].name, f"parallel files differ in length: {[len(file) for file in files]}")
-            return
-        for sentences in zip(*files, strict=True):
-            yield _united(sentences, options)
-        return
-    for path in paths:
-        for sentence in _sentences(path, options):
-            yield sentence if isinstance(sentence, Fault) else _draft(sentence, options)
+        groups: Iterable[Sequence[_Sentence | Fault]] = zip_longest(
+            *files, fillvalue=Fault(paths[0].name, "a parallel file has fewer sentences")
+        )
+    elif options.unites_repetitions:
+        groups = (list(group) for _, group in groupby(chain(*files), key=_tokens))
+    else:
+        groups = ([sentence] for sentence in chain(*files))
+    for group in groups:
+        yield _united(group, options)
+
+
+def _tokens(sentence: _Sentence | Fault) -> tuple[str, ...]:
+    return () if isinstance(sentence, Fault) else tuple(sentence.tokens)
 
 
 def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault]:
@@ -90,30 +92,34 @@ def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault
 
 
 def _united(sentences: Sequence[_Sentence | Fault], options: ColumnOptions) -> Draft | Fault:
-    first = sentences[0]
+    """One draft for sentences with the same tokens, with the entities of all of them."""
     layers: list[list[str]] = []
     for sentence in sentences:
         if isinstance(sentence, Fault):
             return sentence
-        if isinstance(first, _Sentence) and sentence.tokens != first.tokens:
-            return Fault(sentence.place, f"the tokens differ from {first.place}")
+        if _tokens(sentence) != _tokens(sentences[0]):
+            return Fault(
+                sentence.place, f"the tokens differ from the parallel sentence at {sentences[0].place}"
+            )
         layers += sentence.layers
-    assert isinstance(first, _Sentence)
-    return _draft(_Sentence(first.place, first.tokens, layers), options)
+    assert isinstance(sentences[0], _Sentence)
+    return _draft(sentences[0].place, sentences[0].tokens, layers, options)
 
 
-def _draft(sentence: _Sentence, options: ColumnOptions) -> Draft | Fault:
-    joined = join_tokens(sentence.tokens, options.spacing)
+def _draft(
+    place: str, tokens: Sequence[str], layers: Iterable[Sequence[str]], options: ColumnOptions
+) -> Draft | Fault:
+    joined = join_tokens(tokens, options.spacing)
     if not joined.text:
-        return Fault(sentence.place, "no token holds a character")
+        return Fault(place, "no token holds a character")
     records, changes = [], []
-    for layer in sentence.layers:
+    for layer in layers:
         for label, (start, end) in decode_tags(layer):
             try:
                 records.append(entity(label, joined.text, joined.span(start, end)))
             except ValueError:
                 changes.append("entity without a character left out")
-    return Draft(sentence.place, joined.text, tuple(records), changes=tuple(changes))
+    return Draft(place, joined.text, tuple(records), changes=tuple(changes))
 
 
 def decode_tags(tags: Iterable[str]) -> list[tuple[str, Span]]:

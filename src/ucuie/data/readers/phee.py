@@ -10,34 +10,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from ucuie.data.draft import Draft, Fault, filled_slots, filler_at
-from ucuie.data.sources import read_json_items
+from ucuie.data.draft import Draft, Fault, checked_span, filled_slots, filler_at
+from ucuie.data.readers.items import ReaderOptions, read_items
 from ucuie.schema import Record, Span
 
 _ROLES = ("Subject", "Treatment", "Effect")
 _ATTRIBUTES = ("Negated", "Speculated", "Severity")
 
 
-class PheeOptions(BaseModel):
-    """PHEE has no options."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def read_phee(paths: Sequence[Path], options: PheeOptions) -> Iterator[Draft | Fault]:
+def read_phee(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
     """A draft for each sentence, its events with all arguments and sub-arguments."""
-    for path in paths:
-        for item in read_json_items(path):
-            if isinstance(item, Fault):
-                yield item
-                continue
-            place, sentence = item
-            try:
-                yield _draft(place, sentence)
-            except (KeyError, ValueError) as error:
-                yield Fault(place, f"{type(error).__name__}: {error}")
+    return read_items(paths, _draft)
 
 
 def _draft(place: str, sentence: dict[str, Any]) -> Draft:
@@ -47,13 +30,13 @@ def _draft(place: str, sentence: dict[str, Any]) -> Draft:
     for annotation in sentence["annotations"]:
         for event in annotation["events"]:
             changes += [f"attribute {name} left out" for name in _ATTRIBUTES if name in event]
-            trigger = _pieces(event["Trigger"], changes)[0]
+            trigger = _pieces(text, event["Trigger"], changes)[0]
             slots = [
                 (slot, span)
                 for role in _ROLES
                 if role in event
                 for slot, argument in _arguments(role, event[role])
-                for span in _pieces(argument, changes)
+                for span in _pieces(text, argument, changes)
             ]
             records.append(
                 Record(
@@ -76,10 +59,10 @@ def _arguments(role: str, argument: dict[str, Any]) -> Iterator[tuple[str, dict[
             yield f"{role}.{name}", value
 
 
-def _pieces(argument: dict[str, Any], changes: list[str]) -> list[Span]:
+def _pieces(text: str, argument: dict[str, Any], changes: list[str]) -> list[Span]:
     spans = []
-    for texts, starts in zip(argument["text"], argument["start"], strict=True):
-        spans += [(start, start + len(text)) for text, start in zip(texts, starts, strict=True)]
-        if len(texts) > 1:
+    for pieces, starts in zip(argument["text"], argument["start"], strict=True):
+        spans += [checked_span(text, start, piece) for piece, start in zip(pieces, starts, strict=True)]
+        if len(pieces) > 1:
             changes.append("discontinuous argument split into its pieces")
     return spans

@@ -4,9 +4,7 @@ The strings are placed in the text by the rules of `ucuie.align`; a triple with 
 not stand in the text is left out and counted.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from ucuie.align import align
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.readers.items import ReaderOptions, TokenOptions, read_items
 from ucuie.data.sources import read_lines
-from ucuie.data.tokens import join_tokens
+from ucuie.data.tokens import respaced
 from ucuie.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Frame, Record, Schema, Slot
 
@@ -45,27 +43,78 @@ def place_strings(text: str, frames: Sequence[ParsedFrame]) -> tuple[tuple[Recor
     return complete, ["record not in the text left out"] * (len(frames) - len(complete))
 
 
-class TripleOptions(TokenOptions):
-    """Texts are tokens joined by blanks; strings of the triples too."""
+def read_triples(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
+    """A draft for each `{"text": tokens, "triple_list": [[subject, relation, object], ...]}`."""
+
+    def draft(place: str, item: dict[str, Any]) -> Draft:
+        frames = [
+            relation_frame(relation, {"subject": subject, "object": object_})
+            for subject, relation, object_ in item["triple_list"]
+        ]
+        records, changes = place_strings(item["text"], frames)
+        text, records = respaced(item["text"], records, options.spacing)
+        return Draft(place, text, records, changes=tuple(changes))
+
+    return read_items(paths, draft)
 
 
-def read_triples(paths: Sequence[Path], options: TripleOptions) -> Iterator[Draft | Fault]:
-    """A draft for each `{"text": ..., "triple_list": [[subject, relation, object], ...]}`."""
-    return read_items(paths, partial(_triples_draft, options))
+def read_spo(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
+    """A draft for each `{"text": ..., "spo_list": [{"subject", "predicate", "object": {...}}, ...]}` (DuIE).
+
+    `@value` of the object is the slot object; its other parts are slots of their own.
+    """
+
+    def draft(place: str, item: dict[str, Any]) -> Draft:
+        frames = [
+            relation_frame(
+                spo["predicate"],
+                {"subject": spo["subject"]}
+                | {"object" if slot == "@value" else slot: value for slot, value in spo["object"].items()},
+            )
+            for spo in item["spo_list"]
+        ]
+        records, changes = place_strings(item["text"], frames)
+        return Draft(place, item["text"], records, changes=tuple(changes))
+
+    return read_items(paths, draft)
 
 
-def _triples_draft(options: TripleOptions, place: str, item: dict[str, Any]) -> Draft:
-    def natural(tokens: str) -> str:
-        return join_tokens(tokens.split(" "), options.spacing).text
+class OpenRelationOptions(TokenOptions):
+    """Which columns hold what.
 
-    frames = [
-        ParsedFrame(
-            relation, None, (ParsedSlot("subject", subject), ParsedSlot("object", object_))
-        )
-        for subject, relation, object_ in item["triple_list"]
-    ]
-    ...
+    Args:
+        predicate_column: index of the predicate; the sentence is column 0.
+        first_argument_column: the subject; the object and further arguments follow.
+    """
+
+    predicate_column: int = 1
+    first_argument_column: int = 2
 
 
-class SpoOptions(ReaderOptions):
-    """DuIE has no options: its texts are plain."""
+def read_open_relations(paths: Sequence[Path], options: OpenRelationOptions) -> Iterator[Draft | Fault]:
+    """A draft for each run of lines with one sentence: sentence TAB predicate TAB arguments.
+
+    A tuple is a frame `relation` with slots subject, predicate, object and argument. Tuples with words
+    that are implied or not contiguous have no place and are left out.
+    """
+    for path in paths:
+        rows = ((number, line.split("\t")) for number, line in read_lines(path) if line.strip())
+        for sentence, group in groupby(rows, key=lambda row: row[1][0].strip()):
+            place, frames = "", []
+            for number, columns in group:
+                place = place or f"{path.name} line {number}"
+                arguments = [column.strip() for column in columns[options.first_argument_column :]]
+                slots = ("subject", "object", *("argument" for _ in arguments[2:]))
+                predicate = columns[options.predicate_column].strip()
+                filled = [("predicate", predicate), *zip(slots, arguments, strict=False)]
+                frames.append(
+                    ParsedFrame("relation", None, tuple(ParsedSlot(*pair) for pair in filled if pair[1]))
+                )
+            records, changes = place_strings(sentence, frames)
+            text, records = respaced(sentence, records, options.spacing)
+            yield Draft(place, text, records, changes=tuple(changes))
+
+
+def relation_frame(relation: str, slots: Mapping[str, str]) -> ParsedFrame:
+    """A relation as strings."""
+    return ParsedFrame(relation, None, tuple(ParsedSlot(slot, text) for slot, text in slots.items()))

@@ -17,7 +17,9 @@ WIDTH_IN, WIDTH_OUT = 12, 10
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("config", [{}, {"router": "hard"}, {"num_levels": 1}, {"use_capability_experts": False}])
+@pytest.mark.parametrize(
+    "config", [{}, {"router": "hard"}, {"num_levels": 1}, {"use_capability_experts": False}]
+)
 def test_fresh_adapter_equals_the_backbone_bit_for_bit(backbone, inputs, dtype, config):
     backbone = backbone.to(dtype)
     want = backbone(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
@@ -39,13 +41,16 @@ def test_fused_equals_the_loop_over_experts_forward_and_backward(data):
     batch, tokens = data.draw(st.integers(1, 3), "B"), data.draw(st.integers(1, 6), "T")
     torch.manual_seed(data.draw(st.integers(0, 99), "seed"))
     num_instruction = torch.randint(1, tokens + 1, (batch, 1))
-    token_mask = torch.arange(tokens) < torch.maximum(num_instruction, torch.randint(1, tokens + 1, (batch, 1)))
+    num_tokens = torch.maximum(num_instruction, torch.randint(1, tokens + 1, (batch, 1)))
+    token_mask = torch.arange(tokens) < num_tokens
+    overrides = [None, torch.rand(batch, config.num_capabilities)]
+    switches = [None, (True,) * (config.num_capabilities - 1) + (False,)]
     routing = Routing(
         pooling=instruction_pooling(torch.arange(tokens) < num_instruction, token_mask),
         token_weights=token_weighting(token_mask, token_mask),
         labels=torch.randint(2, (batch, config.num_capabilities)).float(),
-        override=data.draw(st.sampled_from([None, torch.rand(batch, config.num_capabilities)]), "override"),
-        enabled=data.draw(st.sampled_from([None, (True,) * (config.num_capabilities - 1) + (False,)]), "enabled"),
+        override=data.draw(st.sampled_from(overrides), "override"),
+        enabled=data.draw(st.sampled_from(switches), "enabled"),
     )
     layer = HierarchicalMoeLinear(nn.Linear(WIDTH_IN, WIDTH_OUT), name="linear", state=RoutingState())
     layer.update_layer("default", config)
@@ -56,7 +61,9 @@ def test_fused_equals_the_loop_over_experts_forward_and_backward(data):
     fused = outputs_and_gradients(layer, HierarchicalMoeLinear.add_experts, hidden, routing)
     loop = outputs_and_gradients(layer, add_experts, hidden, routing)
     for name in loop:
-        torch.testing.assert_close(fused[name], loop[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            fused[name], loop[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def outputs_and_gradients(layer, function, hidden: Tensor, routing: Routing) -> dict[str, Tensor]:
@@ -104,7 +111,8 @@ def test_one_level_is_a_softmax_over_all_experts():
     weights = (hidden @ down[num_ranks:].T + layer.hierarchical_moe_bias["default"]).softmax(dim=-1)
     weights = torch.cat([torch.ones(2, 5, 1), weights], dim=-1)
     want = layer.base_layer(hidden)
-    for index, (one_down, one_up) in enumerate(zip(down[:num_ranks].split(4), up.split(4, dim=1), strict=True)):
+    experts = zip(down[:num_ranks].split(4), up.split(4, dim=1), strict=True)
+    for index, (one_down, one_up) in enumerate(experts):
         want = want + weights[..., index, None] * (hidden @ one_down.T @ one_up.T) * 8 / 4
     torch.testing.assert_close(layer(hidden), want)
 
@@ -112,7 +120,8 @@ def test_one_level_is_a_softmax_over_all_experts():
 def test_shared_expert_alone_is_peft_lora(adapted, backbone, inputs):
     model = adapted(r=6, alpha=12, use_capability_experts=False)
     targets = ["gate_proj", "up_proj", "down_proj"]
-    lora = get_peft_model(backbone, LoraConfig(r=6, lora_alpha=12, target_modules=targets, task_type="CAUSAL_LM"))
+    config = LoraConfig(r=6, lora_alpha=12, target_modules=targets, task_type="CAUSAL_LM")
+    lora = get_peft_model(backbone, config)
     state = dict(model.named_parameters())
     for name, parameter in lora.named_parameters():
         for ours, theirs in (("hierarchical_moe_down", "lora_A"), ("hierarchical_moe_up", "lora_B")):

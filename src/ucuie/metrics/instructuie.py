@@ -1,0 +1,84 @@
+"""InstructUIE's rules (Wang et al. 2023; `src/evaluation/evaluator.py` of its repository).
+
+Sets of normalised strings, so that repeated mentions count once. InstructUIE extracts the arguments of
+one given event at a time; here those of a text are pooled.
+"""
+
+import re
+from collections.abc import Sequence
+
+from ucuie.metrics.counts import Element, RowCounts, count_set
+from ucuie.schema import Example, Record
+
+NONE = "None"
+_ALL_TRIGGERS = "all triggers"
+
+
+def score_instructuie(example: Example, predicted: Sequence[Record]) -> RowCounts:
+    """InstructUIE as published: to answer "None" where the gold has none is a match.
+
+    So a model that always says "None" scores 68.9 on HarveyNER, where 72.9 % of the texts are empty.
+    """
+    return _score(example, predicted, nothing=NONE)
+
+
+def score_instructuie_fixed(example: Example, predicted: Sequence[Record]) -> RowCounts:
+    """InstructUIE with nothing counted where nothing is."""
+    return _score(example, predicted, nothing=None)
+
+
+def _score(example: Example, predicted: Sequence[Record], *, nothing: str | None) -> RowCounts:
+    gold = _elements(example, example.records, nothing)
+    found = _elements(example, predicted, nothing)
+    return {row: count_set(gold[row], found[row]) for row in gold}
+
+
+def _elements(example: Example, records: Sequence[Record], nothing: str | None) -> dict[str, list[Element]]:
+    """The strings of a text; `nothing` stands for no entities or triggers, not for no relations."""
+    empty = [] if nothing is None else [_element(nothing, nothing)]
+    match example.task:
+        case "NER":
+            entities = [_element(record.frame, _mention(record)) for record in records if record.filler]
+            return {"NER": entities or empty}
+        case "EE":
+            events = sorted((record.filler.start, _mention(record)) for record in records if record.filler)
+            # One string for all events of a text: it is right or wrong as a whole (accuracy).
+            triggers = [_element(_ALL_TRIGGERS, "; ".join(mention for _, mention in events))]
+            return {"ED": triggers if events else empty, "EAE pooled": _arguments(records)}
+        case "RE":
+            row = "RE boundary"
+        case other:
+            row = other
+    return {row: [_element(record.frame, _relation(record)) for record in records]}
+
+
+def _mention(record: Record) -> str:
+    return f"{record.frame}: {record.filler.text if record.filler else ''}"
+
+
+def _relation(record: Record) -> str:
+    # By name, so that the order in which slots were written plays no part.
+    slots = sorted(record.slots, key=lambda filled: filled.slot)
+    return f"{record.frame}: {', '.join(filled.filler.text for filled in slots if filled.filler)}"
+
+
+def _arguments(records: Sequence[Record]) -> list[Element]:
+    return [
+        _element(filled.slot, f"{filled.slot}: {filled.filler.text}")
+        for record in records
+        for filled in record.slots
+        if filled.filler is not None
+    ]
+
+
+def _element(label: str, string: str) -> Element:
+    return normalize(label), normalize(string)
+
+
+def normalize(string: str) -> str:
+    """A string as InstructUIE compares it: blanks, case, braces, doubled marks and "location" altered."""
+    string = " ".join(string.split())
+    string = re.sub(r"\s*([,:()._;'-])\s*", r"\1", string).lower()
+    string = string.replace("{", "").replace("}", "")
+    string = re.sub(r"([,.;])\1+", r"\1", string)
+    return string.replace("’", "'").replace("location", "located")

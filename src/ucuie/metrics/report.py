@@ -1,0 +1,116 @@
+"""Scores of many texts: micro averages per data set and over all, and the mean over data sets.
+
+What is scored is chosen before: texts with gold records only, predictions made with gold triggers, or
+types made coarser are examples and predictions like any others.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ucuie.align import align
+from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.linearize import order_records, without_offsets
+from ucuie.metrics.counts import Counts, LabelCounts
+from ucuie.metrics.scorers import SCORERS
+from ucuie.schema import Capability, Example, Record, Task
+
+
+@dataclass(frozen=True)
+class RowScore:
+    """One row of one data set, such as ED on casie."""
+
+    dataset: str
+    task: Task | Capability
+    row: str
+    labels: LabelCounts
+
+    @property
+    def counts(self) -> Counts:
+        """The sum over all labels."""
+        return sum(self.labels.values(), Counts())
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of some predictions under one scorer, which every number should be named with."""
+
+    scorer: str
+    scores: tuple[RowScore, ...]
+
+    @property
+    def rows(self) -> tuple[tuple[Task | Capability, str], ...]:
+        """Every (task, row) that was scored."""
+        return tuple(dict.fromkeys((score.task, score.row) for score in self.scores))
+
+    def of(self, row: str, *, task: Task | Capability | None = None) -> tuple[RowScore, ...]:
+        """The scores of a row, one for each data set; of one task where several have that row."""
+        return tuple(score for score in self.scores if score.row == row and task in (None, score.task))
+
+    def micro(self, row: str, *, task: Task | Capability | None = None) -> Counts:
+        """The counts of a row over all data sets together."""
+        return sum((score.counts for score in self.of(row, task=task)), Counts())
+
+    def mean_f1(self, row: str, *, task: Task | Capability | None = None) -> float:
+        """The unweighted mean over data sets of the F1 of a row, in per cent; 0 without any."""
+        scores = self.of(row, task=task)
+        return sum(score.counts.f1 for score in scores) / len(scores) if scores else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for `report.json`; scores in per cent."""
+        return {
+            "scorer": self.scorer,
+            "rows": [
+                {
+                    "task": task,
+                    "row": row,
+                    "mean_f1": self.mean_f1(row, task=task),
+                    "micro": _numbers(self.micro(row, task=task)),
+                    "datasets": [
+                        {
+                            "dataset": score.dataset,
+                            **_numbers(score.counts),
+                            "labels": {label: _numbers(counts) for label, counts in score.labels.items()},
+                        }
+                        for score in self.of(row, task=task)
+                    ],
+                }
+                for task, row in self.rows
+            ],
+        }
+
+
+def score(
+    examples: Iterable[Example], predictions: Iterable[Sequence[Record]], *, scorer: str = "offset"
+) -> Report:
+    """How well the predictions, one sequence of records for each example, agree with the gold.
+
+    Raises:
+        ConfigError: there is no such scorer.
+        ValueError: there are more examples than predictions, or fewer.
+    """
+    if scorer not in SCORERS:
+        raise ConfigError(f"no scorer {show(scorer)}{did_you_mean(scorer, SCORERS)}")
+    sums: dict[tuple[str, Task | Capability, str], dict[str, Counts]] = {}
+    for example, predicted in zip(examples, predictions, strict=True):
+        for row, labels in SCORERS[scorer](example, predicted).items():
+            total = sums.setdefault((example.dataset, example.task, row), {})
+            for label, counts in labels.items():
+                total[label] = total.get(label, Counts()) + counts
+    return Report(scorer, tuple(RowScore(*place, labels) for place, labels in sums.items()))
+
+
+def placing_ceiling(examples: Iterable[Example]) -> Report:
+    """What a perfect model could reach under `offset` if it wrote strings: gold, placed by `align`."""
+    examples = list(examples)
+    report = score(examples, map(_place_again, examples))
+    return replace(report, scorer="placing ceiling")
+
+
+def _place_again(example: Example) -> tuple[Record, ...]:
+    frames = [without_offsets(record) for record in order_records(example.records, example.schema)]
+    return align(frames, example.text, example.schema).records
+
+
+def _numbers(counts: Counts) -> dict[str, float]:
+    return {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1, **asdict(counts)}

@@ -1,0 +1,94 @@
+"""What a training run is: one typed configuration, read from YAML."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ucuie.config import Config
+from ucuie.data import SchemaAugmentation
+from ucuie.train.objective import Objective
+
+
+class DataConfig(Config):
+    """Where the examples come from."""
+
+    train: list[Path] = Field(
+        min_length=1, description="folders made by `ucuie convert`, or files of unified JSONL"
+    )
+    held_out: list[Path] = Field(
+        default=[], description="further data whose validation and test texts must not be trained on"
+    )
+    max_per_dataset: int | None = Field(
+        default=10_000, ge=1, description="at most this many examples of a data set; null takes all"
+    )
+
+
+class LossConfig(Config):
+    """The training objective: L = L_task + gamma L_bce + beta L_entropy (Section 3.5)."""
+
+    objective: Objective = Field(
+        default="full", description="full is equation 1; grammar learns only what the grammar leaves open"
+    )
+    gamma: float = Field(default=0.1, ge=0, description="weight of the BCE loss of the capability router")
+    beta: float = Field(default=0.1, ge=0, description="weight of the entropy loss of the sub-experts")
+
+
+class StageConfig(Config):
+    """One of the two stages."""
+
+    epochs: float = Field(gt=0, description="passes over the stage's examples")
+    max_steps: int | None = Field(
+        default=None, ge=1, description="stop after so many steps instead; null runs all epochs"
+    )
+    learning_rate: float = Field(default=3e-4, gt=0)
+
+
+class WarmingConfig(StageConfig):
+    """Stage 1, capability warming: each capability's expert alone, on its own subset."""
+
+    epochs: float = Field(default=1, gt=0)
+    enabled: bool = True
+    max_per_capability: int | None = Field(
+        default=None, ge=1, description="at most this many examples of each subset; null takes all"
+    )
+
+
+class MultitaskConfig(StageConfig):
+    """Stage 2, multi-task learning: the whole adapter on the whole mixture."""
+
+    epochs: float = Field(default=3, gt=0)
+
+
+class TrainConfig(Config):
+    """One training run; the defaults are the paper's (Section 4.1)."""
+
+    backbone: str = Field(
+        default="embedded",
+        description="`embedded` (ucuie-mini), a folder, or a hub id of a causal language model",
+    )
+    output: Path = Field(default=Path("runs/model"), description="folder of the trained model")
+    data: DataConfig
+    method: Literal["adapter", "full"] = Field(
+        default="adapter", description="adapter freezes the backbone; full trains all its weights instead"
+    )
+    adapter: dict[str, Any] = Field(
+        default={}, description="settings of HierarchicalMoeConfig, such as {router: hard, r: 8}"
+    )
+    loss: LossConfig = LossConfig()
+    warming: WarmingConfig = WarmingConfig()
+    multitask: MultitaskConfig = MultitaskConfig()
+    augmentation: SchemaAugmentation | None = Field(
+        default=SchemaAugmentation(max_negatives=2),
+        description="how schemas vary while training; null leaves them as they are",
+    )
+    paraphrase: bool = Field(default=True, description="draw the wording of every instruction from the pool")
+    instruction_pool: Path | None = Field(default=None, description="a pool file; null takes the packaged one")
+    batch_size: int = Field(default=16, ge=1, description="rows in a step on one device")
+    max_length: int | None = Field(
+        default=None, ge=16, description="tokens of the longest row; null takes the context of the backbone"
+    )
+    seed: int = 0
+    trainer: dict[str, Any] = Field(
+        default={}, description="further transformers.TrainingArguments, passed through as they are"
+    )

@@ -1,0 +1,220 @@
+"""Examples as the model reads them while training: augmented, worded, tokenised, with what to learn marked.
+
+`TrainingSet` maps (epoch, index) to a `TrainingRow`; all chance comes from (seed, epoch, example id), so a
+row is the same whatever was drawn before and a resumed run continues exactly. `collate` pads rows into the
+inputs of `objective.task_loss`; `EpochSampler` orders them so that a batch holds rows of similar length.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from ucuie.capabilities import capability_labels
+from ucuie.data import SchemaAugmentation, augment_schema, generator_for
+from ucuie.decode.grammar import GrammarFactory, TargetError, build_grammar, choices
+from ucuie.encode import EncodedExample, PromptEncoder
+from ucuie.instructions import InstructionPool
+from ucuie.schema import Example, Frame
+from ucuie.train.objective import IGNORED
+
+Key = tuple[int, int]
+"""(epoch, index of the example)."""
+
+BATCHES_PER_BUCKET = 50
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One sequence I, X, Y.
+
+    Args:
+        ids: its tokens.
+        instruction_length: how many of them are the instruction.
+        positions: of the tokens that are learned, ascending.
+        allowed: what the grammar allows at each of them, packed; None for the full objective.
+        capability_labels: 1 for each capability that the task needs, (C,).
+        task: the task or capability.
+    """
+
+    ids: list[int]
+    instruction_length: int
+    positions: NDArray[np.intp]
+    allowed: NDArray[np.int32] | None
+    capability_labels: tuple[float, ...]
+    task: str
+
+
+class TrainingSet(Dataset[TrainingRow]):
+    """Training rows of some examples.
+
+    Args:
+        examples: of any tasks and capabilities.
+        encoder: makes the token ids.
+        pool: its wordings are drawn from; None always takes the encoder's default wording.
+        grammars: compiles the grammars of the grammar objective; None trains the full objective.
+        augmentation: how schemas vary; None leaves them as they are.
+        max_length: tokens of the longest row. Examples that do not fit with their whole schema and the
+            default wording are left out; `num_too_long` counts them.
+        seed: of all chance.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        encoder: PromptEncoder,
+        *,
+        pool: InstructionPool | None,
+        grammars: GrammarFactory | None,
+        augmentation: SchemaAugmentation | None,
+        max_length: int,
+        seed: int = 0,
+    ) -> None:
+        lengths = [_length(encoder.encode_example(example)) for example in examples]
+        self.examples = [
+            example for example, length in zip(examples, lengths, strict=True) if length <= max_length
+        ]
+        self.lengths = [length for length in lengths if length <= max_length]
+        self.num_too_long = len(lengths) - len(self.lengths)
+        self._encoder = encoder
+        self._pool = pool
+        self._grammars = grammars
+        self._augmentation = augmentation
+        self._max_length = max_length
+        self._seed = seed
+        self._negatives = _frames_by_task(self.examples)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, key: Key | int) -> TrainingRow:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        example = self.examples[index]
+        generator = generator_for(self._seed, example.id, epoch)
+        varied = self._vary(example, generator)
+        wording = None if self._pool is None else self._pool.sample(varied.task, generator)
+        encoded = self._encoder.encode_example(varied, wording)
+        if _length(encoded) > self._max_length:
+            varied, encoded = example, self._encoder.encode_example(example)
+        return self._row(varied, encoded)
+
+    def _vary(self, example: Example, generator: random.Random) -> Example:
+        if self._augmentation is None:
+            return example
+        negatives = self._negatives[example.task]
+        return augment_schema(example, generator, augmentation=self._augmentation, negatives=negatives)
+
+    def _row(self, example: Example, encoded: EncodedExample) -> TrainingRow:
+        start = len(encoded.instruction_ids) + len(encoded.text_ids)
+        if self._grammars is None:
+            positions, allowed = np.arange(len(encoded.target_ids)), None
+        else:
+            positions, allowed = _choices(example, encoded.target_ids[:-1], self._grammars)
+        return TrainingRow(
+            ids=encoded.instruction_ids + encoded.text_ids + encoded.target_ids,
+            instruction_length=len(encoded.instruction_ids),
+            positions=positions + start,
+            allowed=allowed,
+            capability_labels=capability_labels(example.task),
+            task=example.task,
+        )
+
+
+def _choices(
+    example: Example, target_ids: list[int], grammars: GrammarFactory
+) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """The open positions of a target; spans that end inside a word take the finer grammar."""
+    try:
+        grammar = build_grammar(example.schema, example.text, example.task)
+        return choices(target_ids, grammars.start(grammar))
+    except TargetError:
+        grammar = build_grammar(example.schema, example.text, example.task, chunking="characters")
+        return choices(target_ids, grammars.start(grammar))
+
+
+def _length(encoded: EncodedExample) -> int:
+    return len(encoded.instruction_ids) + len(encoded.text_ids) + len(encoded.target_ids)
+
+
+def _frames_by_task(examples: Sequence[Example]) -> dict[str, list[Frame]]:
+    """Every frame of every task, once for each name: the pool of hard-negative labels."""
+    frames: dict[str, dict[str, Frame]] = {}
+    for example in examples:
+        frames.setdefault(example.task, {}).update({frame.name: frame for frame in example.schema.frames})
+    return {task: list(by_name.values()) for task, by_name in frames.items()}
+
+
+class EpochSampler(Sampler[Key]):
+    """Keys of one epoch in random order, rows of similar length side by side.
+
+    The order is a function of (seed, epoch). `set_epoch` is what the Trainer calls.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Start over with the order of another epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[Key]:
+        generator = random.Random(f"{self._seed}/{self._epoch}")
+        indices = list(range(len(self._lengths)))
+        generator.shuffle(indices)
+        bucket = self._batch_size * BATCHES_PER_BUCKET
+        batches = []
+        for start in range(0, len(indices), bucket):
+            by_length = sorted(indices[start : start + bucket], key=self._lengths.__getitem__)
+            batches += [
+                by_length[first : first + self._batch_size]
+                for first in range(0, len(by_length), self._batch_size)
+            ]
+        generator.shuffle(batches)
+        # A short batch anywhere but at the end would shift the borders of all that follow.
+        batches.sort(key=len, reverse=True)
+        for batch in batches:
+            for index in batch:
+                yield self._epoch, index
+
+
+def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
+    """Rows as right-padded inputs of `objective.task_loss` and of the adapter.
+
+    `input_ids`, `attention_mask`, `labels` and `instruction_mask` are (B, T), `capability_labels` is
+    (B, C), `allowed` is (N, ceil(V / 32)) and absent for the full objective; `tasks` are B names.
+    """
+    width = max(len(row.ids) for row in rows)
+    input_ids = torch.full((len(rows), width), pad_id)
+    labels = torch.full((len(rows), width), IGNORED)
+    lengths = torch.tensor([[len(row.ids)] for row in rows])
+    instruction_lengths = torch.tensor([[row.instruction_length] for row in rows])
+    for index, row in enumerate(rows):
+        ids = torch.tensor(row.ids)
+        input_ids[index, : len(ids)] = ids
+        labels[index, row.positions] = ids[row.positions]
+    places = torch.arange(width)
+    batch: dict[str, Any] = {
+        "input_ids": input_ids,
+        "attention_mask": (places < lengths).long(),
+        "labels": labels,
+        "instruction_mask": places < instruction_lengths,
+        "capability_labels": torch.tensor([row.capability_labels for row in rows]),
+        "tasks": [row.task for row in rows],
+    }
+    if rows[0].allowed is not None:
+        masks = [row.allowed for row in rows if row.allowed is not None]
+        batch["allowed"] = torch.from_numpy(np.concatenate(masks))
+    return batch
+
+
