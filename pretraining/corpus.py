@@ -28,7 +28,7 @@ DOMAIN_WEIGHTS = {
     "task_dialogues": 0.04,
 }
 VALIDATION_STRIDE = 200  # every 200th document is held out
-VALIDATION_TOKENS = 20_000  # per domain and evaluation
+VALIDATION_TOKENS = 8_192  # per domain and evaluation
 TOKENIZER_BATCH = 1_000
 
 

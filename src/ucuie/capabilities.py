@@ -17,7 +17,7 @@ _CAPABILITIES_OF: dict[Task | Capability, tuple[Capability, ...]] = {
 
 
 def capabilities_of(task: Task | Capability) -> tuple[Capability, ...]:
-    """The capabilities that a task exercises, in the order of `CAPABILITIES`; a capability task has its own."""
+    """The capabilities that a task exercises, in the order of `CAPABILITIES`."""
     return _CAPABILITIES_OF[task]
 
 

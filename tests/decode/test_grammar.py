@@ -210,12 +210,24 @@ def test_a_blank_text_is_refused():
         build_grammar(SCHEMA, " \n ", "EE")
 
 
-def test_words_are_whole_but_scripts_without_blanks_are_not():
-    text = "U.S. 3mg  na\u00efve\n中国 \U0001f600"
-    assert chunk_text(text, "words") == [
-        *("U", ".", "S", ".", " ", "3", "mg", "  ", "na\u00efve", "\n", "中", "国", " ", "\U0001f600")
-    ]
+@pytest.mark.parametrize(
+    ("text", "chunks"),
+    [
+        ("U.S. 3mg  O'Hara_2", ["U", ".", "S", ".", " ", "3", "mg", "  ", "O", "'", "Hara", "_", "2"]),
+        ("na\u00efve cafe\u0301s", ["na\u00efve", " ", "cafe\u0301s"]),
+        ("中国 한국", ["中", "国", " ", "한", "국"]),
+        ("हिन्दी में", ["हिन्दी", " ", "में"]),
+        ("\U0001f468\u200d\U0001f467\n", ["\U0001f468", "\u200d", "\U0001f467", "\n"]),
+    ],
+)
+def test_words_are_whole_but_scripts_without_blanks_are_not(text, chunks):
+    assert chunk_text(text, "words") == chunks
     assert "".join(chunk_text(text, "characters")) == text
+
+
+@given(text=TEXTS)
+def test_chunks_are_the_text(text):
+    assert "".join(chunk_text(text, "words")) == text
 
 
 class TestChoices:

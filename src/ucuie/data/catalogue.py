@@ -18,7 +18,7 @@ from ucuie.schema import TASKS, Frame, Schema, Slot, Split, Task
 
 Setting = Literal["supervised", "low-resource", "zero-shot"]
 
-_SLOTS: Mapping[Task, tuple[str, ...]] = {
+_SLOTS: Mapping[str, tuple[str, ...]] = {
     "NER": (),
     "RE": ("subject", "object"),
     "EE": (),
@@ -126,14 +126,14 @@ class Dataset(_Row):
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, row: dict[str, Any]) -> dict[str, Any]:
-        """Short forms written out: labels as a list or map of names; reader and options once for all splits."""
+        """Short forms written out: labels as names, reader and options once for all splits."""
         row = dict(row)
-        default_slots = {slot: slot for slot in _SLOTS.get(row.get("task"), ())}  # type: ignore[call-overload]
+        default_slots = {slot: slot for slot in _SLOTS.get(row.get("task", ""), ())}
         labels = row.get("labels", {})
         if isinstance(labels, list):
             labels = {label: natural_name(label) for label in labels}
         row["labels"] = {name: _label(name, value, default_slots) for name, value in labels.items()}
-        shared = {key: row.pop(key) for key in ("reader", "options") if key in row}
+        shared: dict[str, Any] = {key: row.pop(key) for key in ("reader", "options") if key in row}
         if "files" in row:
             row["sources"] = {split: _source(value, shared) for split, value in row.pop("files").items()}
         return row
@@ -169,7 +169,7 @@ def _catalogue() -> dict[str, Dataset]:
     rows = {}
     for task in TASKS:
         document = files(__package__).joinpath("datasets", f"{task.lower()}.yaml").read_text("utf-8")
-        for name, row in yaml.load(document, _LOADER).items():
+        for name, row in yaml.load(document, _LOADER).items():  # noqa: S506  it is the safe loader
             rows[name] = Dataset(name=name, task=task, **row)
     return rows
 
@@ -190,8 +190,8 @@ def _label(source_name: str, value: Any, default_slots: Mapping[str, str]) -> di
         return {"name": value, "slots": default_slots}
     if isinstance(value, list):
         return {"name": natural_name(source_name), "slots": _slot_names(value)}
-    value = {"name": natural_name(source_name), "slots": default_slots} | value
-    return value | {"slots": _slot_names(value["slots"])}
+    label = {"name": natural_name(source_name), "slots": default_slots, **value}
+    return {**label, "slots": _slot_names(label["slots"])}
 
 
 def _slot_names(slots: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`convert`: a raw corpus in, unified JSONL out, with a report of all that was counted on the way.
+"""Raw corpora and users' files in, unified JSONL out, with a report of all that was counted on the way.
 
 The same raw files give the same bytes. Files appear whole or not at all: each is written beside its
 place and renamed. What cannot be converted is a `Fault`: it stops everything (`strict`) or is left
@@ -7,25 +7,29 @@ out and stands in the report.
 
 import hashlib
 import random
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ucuie.data.catalogue import Dataset, dataset_named
+from ucuie.atomic import staged_files, write_text
+from ucuie.data.catalogue import Dataset, Label, dataset_named
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.examples import validation_faults
+from ucuie.data.formats import format_named
 from ucuie.data.readers import read_drafts
 from ucuie.data.sources import find_source
 from ucuie.errors import DataError, did_you_mean, show
 from ucuie.linearize import order_records
-from ucuie.schema import Example, FilledSlot, Record, Schema, Split
+from ucuie.schema import Example, FilledSlot, Record, Schema, Split, Task
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 REPORT_NAME = "report.json"
+
+_Readings = Iterator[Draft | Fault]
+_Converted = tuple[Example, tuple[str, ...]]
 
 
 class _Report(BaseModel):
@@ -81,32 +85,101 @@ def convert(name: str, source: Path, output: Path, *, strict: bool = False) -> C
     """
     dataset = dataset_named(name)
     if not dataset.sources:
-        raise DataError(name, ["its files cannot be downloaded freely"], dataset.obtain)
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".converting-", dir=output) as staging:
-        splits = {
-            split: _write_split(Path(staging) / f"{split}.jsonl", _examples(dataset, split, readings))
-            for split, readings in _splits(dataset, source)
-        }
+        raise DataError(name, ["the catalogue does not say how its files are read"], dataset.obtain)
+    return _convert(dataset, _splits(dataset, source), output, strict=strict)
+
+
+def convert_format(
+    format_name: str, source: Path, output: Path, *, task: Task = "NER", strict: bool = False
+) -> ConversionReport:
+    """Writes a user's own files as unified data, with the labels that stand in them.
+
+    Args:
+        format_name: a name in `FORMATS`.
+        source: a file; or a folder, whose files named like train, dev or test become those splits. What
+            has another name is training data. A folder of brat is one split.
+        output: folder to write into; the data set is named after it.
+        task: what the annotation is about.
+        strict: a fault stops the conversion, and nothing is written.
+
+    Raises:
+        ConfigError: there is no such format.
+        DataError: there is no such file, it holds nothing, or, with `strict`, anything in it is at fault.
+    """
+    reader = format_named(format_name).reader
+    options = reader.options.model_validate({"task": task} if "task" in reader.options.model_fields else {})
+    files = {split: paths for split, paths in _user_files(source, format_name).items() if paths}
+    if not files:
+        raise DataError(str(source), ["there is no file in it"])
+    dataset = _open_dataset(
+        output.name, task, (reading for paths in files.values() for reading in reader.read(paths, options))
+    )
+    splits = ((split, reader.read(paths, options)) for split, paths in files.items())
+    return _convert(dataset, splits, output, strict=strict)
+
+
+def _user_files(source: Path, format_name: str) -> dict[Split, list[Path]]:
+    if not source.exists():
+        raise DataError(str(source), ["it is not there"])
+    if source.is_file() or format_name == "brat":
+        return {"train": [source]}
+    files: dict[Split, list[Path]] = {"train": [], "validation": [], "test": []}
+    for path in sorted(path for path in source.iterdir() if path.is_file()):
+        stem = path.name.casefold()
+        is_validation = stem.startswith(("val", "dev"))
+        files["validation" if is_validation else "test" if stem.startswith("test") else "train"].append(path)
+    return files
+
+
+def _open_dataset(name: str, task: Task, readings: _Readings) -> Dataset:
+    """A row whose labels are those that stand in the drafts.
+
+    Raises:
+        DataError: no draft has any label.
+    """
+    slots: dict[str, dict[str, str]] = {}
+    first_fault = ""
+    for reading in readings:
+        if isinstance(reading, Fault):
+            first_fault = first_fault or str(reading)
+            continue
+        for label in reading.offered or ():
+            slots.setdefault(label, {})
+        for record in reading.records:
+            slots.setdefault(record.frame, {}).update((filled.slot, filled.slot) for filled in record.slots)
+    if not slots:
+        raise DataError(name, [first_fault or "no text has an annotation"], f"is it annotated for {task}?")
+    return Dataset(
+        name=name,
+        title=name,
+        task=task,
+        domain="",
+        licence="",
+        weights="unstated",
+        homepage="",
+        obtain="",
+        labels={label: Label(name=label, slots=slots[label]) for label in sorted(slots)},
+    )
+
+
+def _convert(
+    dataset: Dataset, splits: Iterable[tuple[Split, _Readings]], output: Path, *, strict: bool
+) -> ConversionReport:
+    with staged_files(output, last=REPORT_NAME) as staging:
         reports = {
-            split: report.model_copy(update={"expected": dataset.counts.get(split)})
-            for split, report in splits.items()
+            split: _write_split(
+                staging / f"{split}.jsonl", _examples(dataset, split, readings), dataset.counts.get(split)
+            )
+            for split, readings in splits
         }
         faults = [fault for report in reports.values() for fault in report.faults]
         if strict and faults:
-            raise DataError(f"{name} in {source}", faults, "without `strict` these are left out")
-        report = ConversionReport(dataset=name, splits=reports)
-        (Path(staging) / REPORT_NAME).write_text(report.model_dump_json(indent=1) + "\n", "utf-8")
-        for file_name in (*(f"{split}.jsonl" for split in SPLITS), REPORT_NAME):
-            staged = Path(staging) / file_name
-            if staged.exists():
-                staged.replace(output / file_name)
-            else:
-                (output / file_name).unlink(missing_ok=True)
+            raise DataError(dataset.name, faults, "without `strict` these are left out")
+        report = ConversionReport(dataset=dataset.name, splits=reports)
+        write_text(staging / REPORT_NAME, report.model_dump_json(indent=1) + "\n")
+    for split in set(SPLITS) - set(reports):
+        (output / f"{split}.jsonl").unlink(missing_ok=True)
     return report
-
-
-_Readings = Iterator[Draft | Fault]
 
 
 def _splits(dataset: Dataset, source: Path) -> Iterator[tuple[Split, _Readings]]:
@@ -130,9 +203,6 @@ def _partition(dataset: Dataset, readings: list[Draft | Fault]) -> Iterator[tupl
         chosen = sorted(indices[start : start + size])
         start += size
         yield split, iter([readings[index] for index in chosen])
-
-
-_Converted = tuple[Example, tuple[str, ...]]
 
 
 def _examples(dataset: Dataset, split: Split, readings: _Readings) -> Iterator[_Converted | Fault]:
@@ -195,7 +265,7 @@ def _renamed(record: Record, dataset: Dataset) -> Record:
     )
 
 
-def _write_split(path: Path, converted: Iterator[_Converted | Fault]) -> SplitReport:
+def _write_split(path: Path, converted: Iterator[_Converted | Fault], expected: int | None) -> SplitReport:
     examples = with_records = 0
     records: Counter[str] = Counter()
     changes: Counter[str] = Counter()
@@ -216,7 +286,7 @@ def _write_split(path: Path, converted: Iterator[_Converted | Fault]) -> SplitRe
             changes.update(example_changes)
     return SplitReport(
         examples=examples,
-        expected=None,
+        expected=expected,
         with_records=with_records,
         records=dict(sorted(records.items())),
         changes=dict(sorted(changes.items())),

@@ -130,4 +130,5 @@ def _open(path: Path) -> IO[bytes]:
     if archive is not None:
         return io.BytesIO(_archive_contents(archive)[path.relative_to(archive).as_posix()])
     open_file = _COMPRESSION.get(path.suffix, Path.open)
-    return open_file(path, "rb")
+    stream: IO[bytes] = open_file(path, "rb")
+    return stream

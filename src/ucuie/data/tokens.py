@@ -32,11 +32,13 @@ _RESTORED = {
 }
 _BINDS_LEFT = frozenset([*",.;:!?)]}%…”’»", "..."])
 _BINDS_RIGHT = frozenset("([{$£€@#“‘«¿¡")
-_BINDS_BOTH_IF_TIGHT = frozenset("-–/_")
+_BINDS_BOTH_IF_TIGHT = frozenset("-/_")
 _BINDS_NUMBERS = frozenset(".:/-–")
-_CLITIC = re.compile(r"(?:n['’]t|['’](?:s|m|d|re|ve|ll|em))$", re.IGNORECASE)
+_CLITIC = re.compile(r"(?:n['’]t|['’](?:s|t|m|d|re|ve|ll|em))$", re.IGNORECASE)
 _IRISH = re.compile(r"['’][A-Z]")
+_SPLIT_CLITICS = frozenset(["s", "t", "m", "d", "re", "ve", "ll"])
 _ENTITY = re.compile(r"&#?\w+;")
+_SPLIT_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"'}
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTo
     words = [token.strip() for token in tokens]
     if spacing in ("natural", "tight"):
         blanks = _natural_blanks(words, is_tight=spacing == "tight")
-        words = [_restored(word) for word in words]
+        words = _restored(words)
     else:
         blanks = [spacing == "blank"] * len(words)
     text, spans = "", []
@@ -77,9 +79,16 @@ def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTo
     return JoinedTokens(text, tuple(spans))
 
 
-def _restored(word: str) -> str:
-    """The characters a token stands for: a bracket for -RRB-, a dash for &ndash;."""
-    return html.unescape(word) if _ENTITY.fullmatch(word) else _RESTORED.get(word, word)
+def _restored(words: Sequence[str]) -> list[str]:
+    """The characters that tokens stand for: a bracket for -RRB-, a dash for &ndash;, & for & amp ;."""
+    restored = [
+        html.unescape(word) if _ENTITY.fullmatch(word) else _RESTORED.get(word, word) for word in words
+    ]
+    for index in range(len(words) - 2):
+        first, name, last = words[index : index + 3]
+        if first == "&" and name in _SPLIT_ENTITIES and last == ";":
+            restored[index : index + 3] = [_SPLIT_ENTITIES[name], "", ""]
+    return restored
 
 
 def _natural_blanks(words: Sequence[str], *, is_tight: bool) -> list[bool]:
@@ -98,7 +107,7 @@ def _natural_blanks(words: Sequence[str], *, is_tight: bool) -> list[bool]:
         if is_tight and word in _BINDS_BOTH_IF_TIGHT:
             binds_left.add(index)
             binds_right.add(index)
-        if _joins_numbers(words, index):
+        if _joins_numbers(words, index) or (is_tight and _joins_name(words, index)):
             binds_left.add(index)
             binds_right.add(index)
         if index and _IRISH.match(word) and words[index - 1] in ("O", "D", "L"):
@@ -125,23 +134,31 @@ def _joins_numbers(words: Sequence[str], index: int) -> bool:
     return word in _BINDS_NUMBERS or (word == "," and len(right) == 3 and right.isdigit() and len(left) <= 3)
 
 
+def _joins_name(words: Sequence[str], index: int) -> bool:
+    """Whether the word is the point inside a name such as PU.1."""
+    if not 0 < index < len(words) - 1 or words[index] != ".":
+        return False
+    return words[index - 1][-1:].isupper() and words[index + 1][:1].isdigit()
+
+
 def _bind_quotes(words: Sequence[str], binds_left: set[int], binds_right: set[int]) -> None:
     """Opening quotes bind to the next word, closing ones to the one before.
 
     Quotes that do not say which they are open and close in turn, which is certain only if their number
     is even; of an odd number none is touched, while a lone apostrophe is a possessive ("the boys'").
     """
-    has_opening = "``" in words
-    undirected: dict[str, list[int]] = {'"': [], "'": [], "''": []}
+    has_directions = "``" in words and "''" in words
+    undirected: dict[str, list[int]] = {'"': [], "'": [], "``": [], "''": []}
     for index, word in enumerate(words):
-        if word in ("``", "`"):
+        if word == "`" or (word == "``" and has_directions):
             binds_right.add(index)
-        elif word == "''" and has_opening:
+        elif word == "''" and has_directions:
             binds_left.add(index)
-        elif word == "'" and _is_no_single_quote(words, index):
+        elif word == "'" and _is_before_clitic(words, index):
             binds_left.add(index)
-            if words[index + 1 : index + 2] == ["s"]:
-                binds_right.add(index)
+            binds_right.add(index)
+        elif word == "'" and _is_half_of_quote(words, index):
+            binds_left.add(index)
         elif word in undirected:
             undirected[word].append(index)
     for quote, places in undirected.items():
@@ -152,10 +169,15 @@ def _bind_quotes(words: Sequence[str], binds_left: set[int], binds_right: set[in
             binds_left.update(places)
 
 
-def _is_no_single_quote(words: Sequence[str], index: int) -> bool:
-    """Whether an apostrophe cannot be a single quote: it is half of '' or stands before an s."""
-    neighbours = (*words[max(index - 1, 0) : index], *words[index + 1 : index + 2])
-    return "'" in neighbours or words[index + 1 : index + 2] == ["s"]
+def _is_before_clitic(words: Sequence[str], index: int) -> bool:
+    """Whether an apostrophe belongs to a clitic that was split once more: didn ' t."""
+    following = words[index + 1 : index + 2]
+    return index > 0 and words[index - 1][-1:].isalpha() and bool(_SPLIT_CLITICS.intersection(following))
+
+
+def _is_half_of_quote(words: Sequence[str], index: int) -> bool:
+    """Whether an apostrophe is one of the two of a closing quote: ''."""
+    return "'" in (*words[max(index - 1, 0) : index], *words[index + 1 : index + 2])
 
 
 def respaced(text: str, records: Iterable[Record], spacing: Spacing) -> tuple[str, tuple[Record, ...]]:
@@ -169,7 +191,7 @@ def respaced(text: str, records: Iterable[Record], spacing: Spacing) -> tuple[st
     def moved(offset: int) -> int:
         word = bisect_right(starts, offset) - 1
         first, last = joined.spans[word]
-        return min(first + offset - starts[word], last)
+        return min(first + offset - starts[word], last - 1)  # a restored token may be shorter
 
     def moved_filler(filler: Filler) -> Filler:
         start, end = moved(filler.start), moved(filler.end - 1) + 1

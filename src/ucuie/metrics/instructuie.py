@@ -17,7 +17,7 @@ _ALL_TRIGGERS = "all triggers"
 def score_instructuie(example: Example, predicted: Sequence[Record]) -> RowCounts:
     """InstructUIE as published: to answer "None" where the gold has none is a match.
 
-    So a model that always says "None" scores 68.9 on HarveyNER, where 72.9 % of the texts are empty.
+    So a model that always says "None" scores 69 on HarveyNER, where 72.9 % of the texts are empty.
     """
     return _score(example, predicted, nothing=NONE)
 
@@ -81,4 +81,4 @@ def normalize(string: str) -> str:
     string = re.sub(r"\s*([,:()._;'-])\s*", r"\1", string).lower()
     string = string.replace("{", "").replace("}", "")
     string = re.sub(r"([,.;])\1+", r"\1", string)
-    return string.replace("’", "'").replace("location", "located")
+    return string.replace("\u2019", "'").replace("location", "located")

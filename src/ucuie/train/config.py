@@ -82,8 +82,10 @@ class TrainConfig(Config):
         default=SchemaAugmentation(max_negatives=2),
         description="how schemas vary while training; null leaves them as they are",
     )
-    paraphrase: bool = Field(default=True, description="draw the wording of every instruction from the pool")
-    instruction_pool: Path | None = Field(default=None, description="a pool file; null takes the packaged one")
+    paraphrase: bool = Field(default=True, description="draw the wording of each instruction from the pool")
+    instruction_pool: Path | None = Field(
+        default=None, description="a pool file; null takes the packaged one"
+    )
     batch_size: int = Field(default=16, ge=1, description="rows in a step on one device")
     max_length: int | None = Field(
         default=None, ge=16, description="tokens of the longest row; null takes the context of the backbone"

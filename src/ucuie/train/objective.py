@@ -6,7 +6,7 @@ the distribution that the constrained decoder writes from. Both leave the logits
 uncomputed.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +43,8 @@ def unpack_masks(packed: Tensor, vocab_size: int) -> Tensor:
     return (packed.unsqueeze(-1) >> bits).bitwise_and_(1).bool().flatten(1)[:, :vocab_size]
 
 
-def _output_embeddings(model: nn.Module) -> nn.Module:
+def _output_embeddings(model: Any) -> nn.Module:
     while hasattr(model, "module"):  # DistributedDataParallel
         model = model.module
-    embeddings: nn.Module = model.get_output_embeddings()  # type: ignore[operator]
+    embeddings: nn.Module = model.get_output_embeddings()
     return embeddings

@@ -1,12 +1,13 @@
 """A training run from configuration to model folder: data, backbone, stage 1, stage 2, saving.
 
-Everything that a run writes lies in its output folder: the model itself, `run.json` (configuration, seed,
-versions, data, losses), and under `checkpoints/` what is needed to go on after an interruption.
+The model goes to `config.output`. Beside it, in `NAME.run/`, lie the TensorBoard logs, `run.json` (what it
+takes to repeat the run, and its losses) and, until the run is finished, its checkpoints.
 """
 
 import json
 import logging
 import platform
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,18 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.atomic import write_text
-from ucuie.data import DatasetShare, build_mixture, capability_subsets, generator_for, read_examples
+from ucuie.backbone import Backbone
+from ucuie.data import (
+    DatasetShare,
+    MixtureOptions,
+    build_mixture,
+    capability_subsets,
+    generator_for,
+    read_examples,
+)
 from ucuie.data.mixture import sample_examples
 from ucuie.decode.grammar import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError, DataError, did_you_mean
 from ucuie.instructions import InstructionPool
-from ucuie.model_folder import Backbone, load_backbone, save_model
+from ucuie.model_folder import load_backbone, save_model
 from ucuie.schema import CAPABILITIES, Example
 from ucuie.train.config import StageConfig, TrainConfig
 from ucuie.train.trainer import UcuieTrainer
@@ -35,6 +44,7 @@ from ucuie.train.training_set import TrainingSet, collate
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_STEPS = 200
+RUN_FILE = "run.json"
 VALIDATION_EXAMPLES_PER_DATASET = 200
 DEFAULT_ARGUMENTS: dict[str, Any] = {
     "eval_strategy": "epoch",
@@ -68,43 +78,49 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         resume: go on from the last checkpoint of the same output folder; without one, start.
 
     Raises:
-        ConfigError: a trainer argument is unknown or set elsewhere, or the output folder has a finished
-            or interrupted run in it and `resume` is off.
+        ConfigError: a trainer or adapter setting is unknown or set elsewhere, the output exists, or it has
+            an interrupted run and `resume` is off.
         DataError: the data cannot be read, or nothing of it fits into the context.
     """
-    checkpoints = config.output / "checkpoints"
-    if not resume and checkpoints.exists():
-        raise ConfigError(
-            f"config error: {config.output} holds an interrupted run; add --resume to go on with it, or name "
-            "another output folder"
-        )
+    run_folder = config.output.with_name(f"{config.output.name}.run")
+    _check_output(config.output, run_folder, resume=resume)
     set_seed(config.seed)
     data = read_training_data(config)
     backbone = load_backbone(config.backbone)
-    pool = InstructionPool.load(config.instruction_pool)
-    model = _trainable(backbone.model, config)
+    run = _Run(config, run_folder, backbone, InstructionPool.load(config.instruction_pool))
 
-    build = partial(_training_set, config=config, backbone=backbone, pool=pool)
     losses = {}
-    if config.method == "adapter" and config.warming.enabled:
-        warming = build(_warming_examples(data.train, config))
-        losses["warming"] = _run_stage(
-            model, config, config.warming, warming, None, checkpoints / "warming", backbone
-        )
-    multitask = build(data.train)
-    validation = build(data.validation, is_varied=False) if data.validation else None
-    losses["multitask"] = _run_stage(
-        model, config, config.multitask, multitask, validation, checkpoints / "multitask", backbone
-    )
-    training = _summary(config, data, losses)
-    save_model(model, backbone, config.output, pool=pool, training=training)
-    write_text(config.output / "run.json", json.dumps(training, indent=1, default=str) + "\n")
+    if config.method == "adapter":
+        run.model = get_peft_model(backbone.model, adapter_config(config.adapter))
+        if config.warming.enabled:
+            warming = run.training_set(_warming_examples(data.train, config))
+            losses["warming"] = run.stage(config.warming, warming, name="warming")
+    multitask = run.training_set(data.train)
+    validation = run.training_set(data.validation, is_varied=False) if data.validation else None
+    losses["multitask"] = run.stage(config.multitask, multitask, validation, name="multitask")
+
+    training = _summary(config, data)
+    save_model(run.model, backbone, config.output, pool=run.pool, training=training)
+    write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
+    for checkpoint in run_folder.glob("*/checkpoint-*"):
+        shutil.rmtree(checkpoint)
     return config.output
+
+
+def _check_output(output: Path, run_folder: Path, *, resume: bool) -> None:
+    """Raise a ConfigError where the run would overwrite a model or an interrupted run."""
+    if output.exists():
+        raise ConfigError(f"config error: {output} is there already; name another output folder or remove it")
+    if run_folder.exists() and not resume:
+        raise ConfigError(
+            f"config error: {run_folder} holds an interrupted run; --resume goes on with it, removing the "
+            "folder starts again"
+        )
 
 
 def read_training_data(config: TrainConfig) -> TrainingData:
     """The training mixture without leaks, and some validation examples of each data set."""
-    options = {"seed": config.seed, "max_per_dataset": config.data.max_per_dataset}
+    options = MixtureOptions(seed=config.seed, max_per_dataset=config.data.max_per_dataset)
     mixture = build_mixture(config.data.train, held_out=config.data.held_out, options=options)
     validation: list[Example] = []
     for folder in config.data.train:
@@ -115,15 +131,7 @@ def read_training_data(config: TrainConfig) -> TrainingData:
     return TrainingData(mixture.examples, tuple(validation), dict(mixture.shares))
 
 
-def _trainable(backbone: PreTrainedModel, config: TrainConfig) -> Any:
-    backbone.config.use_cache = False
-    if config.method == "full":
-        return backbone
-    adapter = validate_adapter(config.adapter)
-    return get_peft_model(backbone, adapter)
-
-
-def validate_adapter(settings: dict[str, Any]) -> HierarchicalMoeConfig:
+def adapter_config(settings: dict[str, Any]) -> HierarchicalMoeConfig:
     """The adapter's configuration from its part of the YAML.
 
     Raises:
@@ -142,59 +150,65 @@ def _warming_examples(examples: Sequence[Example], config: TrainConfig) -> list[
     chosen = []
     for capability in CAPABILITIES:
         generator = generator_for(config.seed, f"warming/{capability}")
-        chosen += sample_examples(
-            getattr(subsets, capability), config.warming.max_per_capability, generator
-        )
+        chosen += sample_examples(getattr(subsets, capability), config.warming.max_per_capability, generator)
     return chosen
 
 
-def _training_set(
-    examples: Sequence[Example],
-    *,
-    config: TrainConfig,
-    backbone: Backbone,
-    pool: InstructionPool,
-    is_varied: bool = True,
-) -> TrainingSet:
-    uses_grammar = config.loss.objective == "grammar"
-    built = TrainingSet(
-        examples,
-        PromptEncoder(backbone.tokenizer, pool=pool),
-        pool=pool if config.paraphrase and is_varied else None,
-        grammars=GrammarFactory(backbone.tokenizer, backbone.model.config.vocab_size) if uses_grammar else None,
-        augmentation=config.augmentation if is_varied else None,
-        max_length=config.max_length or backbone.model.config.max_position_embeddings,
-        seed=config.seed,
-    )
-    if built.num_too_long:
-        logger.warning("%s examples are longer than the context and left out", f"{built.num_too_long:,}")
-    if not len(built):
-        raise DataError("the training data", ["no example fits into the context"], "raise max_length")
-    return built
+class _Run:
+    """What the stages of a run share."""
 
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        backbone: Backbone,
+        pool: InstructionPool,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.model: PreTrainedModel | PeftModel = backbone.model
+        self.pool = pool
+        self._tokenizer = backbone.tokenizer
+        self._encoder = PromptEncoder(backbone.tokenizer, pool=pool)
+        sizes = backbone.model.config
+        uses_grammar = config.loss.objective == "grammar"
+        self._grammars = GrammarFactory(backbone.tokenizer, sizes.vocab_size) if uses_grammar else None
+        self._max_length = config.max_length or sizes.max_position_embeddings
 
-def _run_stage(
-    model: Any,
-    config: TrainConfig,
-    stage: StageConfig,
-    train: TrainingSet,
-    validation: TrainingSet | None,
-    folder: Path,
-    backbone: Backbone,
-) -> list[dict[str, float]]:
-    """Trains one stage from its last checkpoint, or from the start, and returns its log."""
-    trainer = UcuieTrainer(
-        model=model,
-        args=_arguments(config, stage, folder, has_validation=validation is not None),
-        loss=config.loss,
-        gates_are_labels=stage is config.warming,
-        train_dataset=train,
-        eval_dataset=validation,
-        data_collator=partial(collate, pad_id=backbone.tokenizer.pad_token_id or 0),
-    )
-    checkpoint = last_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    return [dict(entry) for entry in trainer.state.log_history]
+    def training_set(self, examples: Sequence[Example], *, is_varied: bool = True) -> TrainingSet:
+        """The examples as training rows; without variation, as inference would see them."""
+        built = TrainingSet(
+            examples,
+            self._encoder,
+            pool=self.pool if self.config.paraphrase and is_varied else None,
+            grammars=self._grammars,
+            augmentation=self.config.augmentation if is_varied else None,
+            max_length=self._max_length,
+            seed=self.config.seed,
+        )
+        if built.num_too_long:
+            logger.warning("%s examples are longer than the context and left out", f"{built.num_too_long:,}")
+        if not len(built):
+            raise DataError("the training data", ["no example fits into the context"], "raise max_length")
+        return built
+
+    def stage(
+        self, stage: StageConfig, train: TrainingSet, validation: TrainingSet | None = None, *, name: str
+    ) -> list[dict[str, float]]:
+        """Trains one stage from its last checkpoint, or from the start, and returns its log."""
+        folder = self.folder / name
+        trainer = UcuieTrainer(
+            model=self.model,
+            args=_arguments(self.config, stage, folder, has_validation=validation is not None),
+            loss=self.config.loss,
+            gates_are_labels=stage is self.config.warming,
+            train_dataset=train,
+            eval_dataset=validation,
+            data_collator=partial(collate, pad_id=self._tokenizer.pad_token_id or 0),
+        )
+        checkpoint = last_checkpoint(folder)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return [dict(entry) for entry in trainer.state.log_history]
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -219,7 +233,10 @@ def _arguments(
     return TrainingArguments(
         **(
             defaults
-            | {"per_device_train_batch_size": config.batch_size, "per_device_eval_batch_size": config.batch_size}
+            | {
+                "per_device_train_batch_size": config.batch_size,
+                "per_device_eval_batch_size": config.batch_size,
+            }
             | config.trainer
         ),
         output_dir=str(folder),
@@ -232,12 +249,11 @@ def _arguments(
     )
 
 
-def _summary(config: TrainConfig, data: TrainingData, losses: dict[str, Any]) -> dict[str, Any]:
-    """What it takes to repeat and judge the run."""
+def _summary(config: TrainConfig, data: TrainingData) -> dict[str, Any]:
+    """What it takes to repeat the run."""
     packages = ("ucuie", "torch", "transformers", "peft", "llguidance")
     return {
         "config": json.loads(config.model_dump_json()),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "data": {name: share.model_dump() for name, share in data.shares.items()},
-        "losses": losses,
     }

@@ -216,5 +216,3 @@ def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
         masks = [row.allowed for row in rows if row.allowed is not None]
         batch["allowed"] = torch.from_numpy(np.concatenate(masks))
     return batch
-
-

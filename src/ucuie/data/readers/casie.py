@@ -57,7 +57,7 @@ def _drafts(place: str, article: dict[str, Any]) -> Iterator[Draft | Fault]:
         for event in events[index]:
             trigger = _repaired(text, event["nugget"], starts[index], sentence, changes)
             if trigger is None:
-                changes["event whose trigger is cut by the sentence border left out"] += 1
+                changes["event whose trigger is not found left out"] += 1
                 continue
             arguments = [
                 (argument["role"]["type"], _repaired(text, argument, starts[index], sentence, changes))
@@ -89,4 +89,5 @@ def _repaired(
         return None
     changes["offset repaired"] += bool(shift)
     start += shift - sentence_start
-    return (start, start + len(string)) if 0 <= start and start + len(string) <= len(sentence) else None
+    end = start + len(string)
+    return (start, end) if start >= 0 and end <= len(sentence) else None

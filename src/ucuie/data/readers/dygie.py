@@ -34,7 +34,7 @@ def read_dygie(paths: Sequence[Path], options: DygieOptions) -> Iterator[Draft |
         offset = 0
         for index, tokens in enumerate(document["sentences"]):
             joined = join_tokens(tokens, options.spacing)
-            annotation = {
+            annotation: dict[str, Any] = {
                 key: document[key][index] for key in ("ner", "relations", "events") if key in document
             }
             yield Draft(place, joined.text, tuple(build(_Sentence(joined, offset), annotation)))

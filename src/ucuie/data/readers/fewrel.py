@@ -44,7 +44,7 @@ def _prompt_draft(place: str, item: dict[str, Any], options: TokenOptions) -> Dr
 
 
 def read_fewrel(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
-    """A draft for each instance of `{relation: [{"tokens", "h": [name, id, [[indices]]], "t": ...}, ...]}`."""
+    """A draft for each instance of `{relation: [{"tokens", "h": [name, id, [[indices]]], "t"}, ...]}`."""
     for path in paths:
         for label, instances in read_json(path).items():
             for number, instance in enumerate(instances, start=1):

@@ -5,7 +5,6 @@ not stand in the text is left out and counted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -92,24 +91,25 @@ class OpenRelationOptions(TokenOptions):
 
 
 def read_open_relations(paths: Sequence[Path], options: OpenRelationOptions) -> Iterator[Draft | Fault]:
-    """A draft for each run of lines with one sentence: sentence TAB predicate TAB arguments.
+    """A draft for each sentence of lines `sentence TAB predicate TAB arguments`.
 
     A tuple is a frame `relation` with slots subject, predicate, object and argument. Tuples with words
     that are implied or not contiguous have no place and are left out.
     """
     for path in paths:
-        rows = ((number, line.split("\t")) for number, line in read_lines(path) if line.strip())
-        for sentence, group in groupby(rows, key=lambda row: row[1][0].strip()):
-            place, frames = "", []
-            for number, columns in group:
-                place = place or f"{path.name} line {number}"
-                arguments = [column.strip() for column in columns[options.first_argument_column :]]
-                slots = ("subject", "object", *("argument" for _ in arguments[2:]))
-                predicate = columns[options.predicate_column].strip()
-                filled = [("predicate", predicate), *zip(slots, arguments, strict=False)]
-                frames.append(
-                    ParsedFrame("relation", None, tuple(ParsedSlot(*pair) for pair in filled if pair[1]))
-                )
+        sentences: dict[str, tuple[str, list[ParsedFrame]]] = {}
+        for number, line in read_lines(path):
+            columns = [column.strip() for column in line.split("\t")]
+            if len(columns) <= options.first_argument_column:
+                if line.strip():
+                    yield Fault(f"{path.name} line {number}", f"only {len(columns)} columns")
+                continue
+            arguments = columns[options.first_argument_column :]
+            slots = ("subject", "object", *("argument" for _ in arguments[2:]))
+            filled = [("predicate", columns[options.predicate_column]), *zip(slots, arguments, strict=False)]
+            frame = ParsedFrame("relation", None, tuple(ParsedSlot(*pair) for pair in filled if pair[1]))
+            sentences.setdefault(columns[0], (f"{path.name} line {number}", []))[1].append(frame)
+        for sentence, (place, frames) in sentences.items():
             records, changes = place_strings(sentence, frames)
             text, records = respaced(sentence, records, options.spacing)
             yield Draft(place, text, records, changes=tuple(changes))
@@ -117,4 +117,4 @@ def read_open_relations(paths: Sequence[Path], options: OpenRelationOptions) -> 
 
 def relation_frame(relation: str, slots: Mapping[str, str]) -> ParsedFrame:
     """A relation as strings."""
-    return ParsedFrame(relation, None, tuple(ParsedSlot(slot, text) for slot, text in slots.items()))
+    return ParsedFrame(relation, None, tuple(ParsedSlot(slot, text.strip()) for slot, text in slots.items()))

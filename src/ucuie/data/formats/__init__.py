@@ -1,0 +1,213 @@
+"""Formats of users' own data, both ways: `FORMATS` names them, `export` writes unified data in one.
+
+Reading a format is `ucuie.data.convert_format`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from pydantic import BaseModel, ConfigDict
+
+from ucuie.atomic import staged_files
+from ucuie.data.formats.brat import read_brat, write_brat
+from ucuie.data.formats.columns import write_columns
+from ucuie.data.formats.corpora import (
+    read_gliner,
+    read_iepile,
+    read_instructuie,
+    write_gliner,
+    write_iepile,
+    write_instructuie,
+)
+from ucuie.data.formats.graph import GraphOptions
+from ucuie.data.formats.table import TableWriter, read_table
+from ucuie.data.formats.tools import (
+    Written,
+    read_doccano,
+    read_label_studio,
+    read_prodigy,
+    write_doccano,
+    write_label_studio,
+    write_prodigy,
+)
+from ucuie.data.readers import Reader
+from ucuie.data.readers.columns import ColumnOptions, read_columns
+from ucuie.data.readers.items import ReaderOptions, TokenOptions
+from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.schema import Example
+
+Lost = Counter[str]
+Write = Callable[[Iterable[Example], TextIO], Iterator[list[str]]]
+
+
+class ExportReport(BaseModel):
+    """What `export` wrote, and how often the format could not hold something."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    examples: int
+    lost: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of users' data.
+
+    Args:
+        reader: makes drafts of its files.
+        suffix: of the files that hold it.
+        write: writes examples to a file and yields, for each, what the format cannot hold. None for brat,
+            which has two files for each text.
+        cannot_hold: what is never kept, in words.
+    """
+
+    reader: Reader
+    suffix: str
+    write: Write | None
+    cannot_hold: str
+
+
+def export(examples: Iterable[Example], format_name: str, output: Path) -> ExportReport:
+    """Writes examples in a format, whole or not at all.
+
+    Args:
+        examples: of one data set.
+        format_name: a name in `FORMATS`.
+        output: the file to write; for brat the folder.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    chosen = format_named(format_name)
+    lost: Lost = Counter()
+    count = 0
+    if chosen.write is None:
+        with staged_files(output, last="annotation.conf") as staging:
+            for count, example_lost in enumerate(_write_brat_folder(examples, staging), start=1):  # noqa: B007
+                lost.update(example_lost)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        staged = output.with_name(f".{output.name}.part")
+        with staged.open("w", encoding="utf-8", newline="\n") as file:
+            for count, example_lost in enumerate(chosen.write(examples, file), start=1):  # noqa: B007
+                lost.update(example_lost)
+        staged.replace(output)
+    return ExportReport(format=format_name, examples=count, lost=dict(sorted(lost.items())))
+
+
+def format_named(name: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"no format {show(name)}{did_you_mean(name, FORMATS)}")
+    return FORMATS[name]
+
+
+def _lines(render: Callable[[Example], Written]) -> Write:
+    """One JSON object a line."""
+
+    def write(examples: Iterable[Example], file: TextIO) -> Iterator[list[str]]:
+        for example in examples:
+            item, lost = render(example)
+            file.write(json.dumps(item, ensure_ascii=False) + "\n")
+            yield lost
+
+    return write
+
+
+def _list(render: Callable[[Example], Written]) -> Write:
+    """One JSON list, an item a line."""
+
+    def write(examples: Iterable[Example], file: TextIO) -> Iterator[list[str]]:
+        separator = "[\n"
+        for example in examples:
+            item, lost = render(example)
+            file.write(separator + json.dumps(item, ensure_ascii=False))
+            separator = ",\n"
+            yield lost
+        file.write("[]\n" if separator == "[\n" else "\n]\n")
+
+    return write
+
+
+def _write_column_lines(examples: Iterable[Example], file: TextIO) -> Iterator[list[str]]:
+    for example in examples:
+        lines, lost = write_columns(example)
+        file.write(lines)
+        yield lost
+
+
+def _write_rows(examples: Iterable[Example], file: TextIO) -> Iterator[list[str]]:
+    writer = TableWriter(file)
+    for example in examples:
+        writer.write(example)
+        yield []
+
+
+def _write_brat_folder(examples: Iterable[Example], folder: Path) -> Iterator[list[str]]:
+    entities: set[str] = set()
+    for number, example in enumerate(examples, start=1):
+        annotation, lost = write_brat(example)
+        (folder / f"{number:06}.txt").write_text(example.text, encoding="utf-8", newline="")
+        (folder / f"{number:06}.ann").write_text(annotation, encoding="utf-8", newline="\n")
+        entities.update(
+            line.split("\t")[1].split(" ")[0] for line in annotation.splitlines() if line[0] == "T"
+        )
+        yield lost
+    (folder / "annotation.conf").write_text(
+        "[entities]\n"
+        + "".join(f"{name}\n" for name in sorted(entities))
+        + "[relations]\n[events]\n[attributes]\n",
+        encoding="utf-8",
+    )
+
+
+_NO_SCHEMA = "the schema, ids and scores"
+
+FORMATS: dict[str, Format] = {
+    "brat": Format(
+        Reader(read_brat, GraphOptions), "", None, f"{_NO_SCHEMA}; records that are neither spans nor pairs"
+    ),
+    "conll": Format(
+        Reader(read_columns, ColumnOptions),
+        ".conll",
+        _write_column_lines,
+        f"{_NO_SCHEMA}; blanks; nested entities; slots",
+    ),
+    "csv": Format(Reader(read_table, ReaderOptions), ".csv", _write_rows, "the schema and scores"),
+    "doccano": Format(
+        Reader(read_doccano, GraphOptions),
+        ".jsonl",
+        _lines(write_doccano),
+        f"{_NO_SCHEMA}; records that are neither spans nor pairs",
+    ),
+    "gliner": Format(
+        Reader(read_gliner, TokenOptions), ".json", _list(write_gliner), f"{_NO_SCHEMA}; blanks; slots"
+    ),
+    "iepile": Format(
+        Reader(read_iepile, GraphOptions), ".json", _lines(write_iepile), f"{_NO_SCHEMA} but labels; offsets"
+    ),
+    "instructuie": Format(
+        Reader(read_instructuie, GraphOptions), ".json", _list(write_instructuie), _NO_SCHEMA
+    ),
+    "label-studio": Format(
+        Reader(read_label_studio, GraphOptions),
+        ".json",
+        _list(write_label_studio),
+        f"{_NO_SCHEMA}; records that are neither spans nor pairs",
+    ),
+    "prodigy": Format(
+        Reader(read_prodigy, GraphOptions),
+        ".jsonl",
+        _lines(write_prodigy),
+        f"{_NO_SCHEMA}; two events of one type on the same words; records that are neither spans nor pairs",
+    ),
+}

@@ -1,0 +1,234 @@
+"""The JSON that other extraction models are trained on: GLiNER, InstructUIE and IEPile, read and written."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ucuie.data.draft import Draft, Fault, checked_span, entity, filled_slots, filler_at, tuple_record
+from ucuie.data.formats.graph import GraphOptions
+from ucuie.data.formats.tools import Written
+from ucuie.data.readers.items import TokenOptions, read_items
+from ucuie.data.readers.triples import place_strings, relation_frame
+from ucuie.data.tokens import join_tokens
+from ucuie.linearize import ParsedFrame, ParsedSlot
+from ucuie.schema import Example, Filler, Record, Span
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+NOT_AN_ENTITY = "record that is no entity"
+
+
+def words_of(example: Example) -> list[Span]:
+    """The ranges of the words of a text; a word ends wherever a filler does."""
+    borders = {offset for record in example.records for filler in record.fillers() for offset in filler.span}
+    words: list[Span] = []
+    for match in _WORD.finditer(example.text):
+        cuts = sorted(
+            {
+                match.start(),
+                match.end(),
+                *(border for border in borders if match.start() < border < match.end()),
+            }
+        )
+        words += pairwise(cuts)
+    return words
+
+
+def word_range(words: Sequence[Span], filler: Filler) -> Span:
+    """The half-open range of words that a filler covers."""
+    inside = [
+        index for index, (start, end) in enumerate(words) if start >= filler.start and end <= filler.end
+    ]
+    return inside[0], inside[-1] + 1
+
+
+def read_gliner(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
+    """A draft for each `{"tokenized_text": [...], "ner": [[first, last, label], ...]}`, ends inclusive."""
+
+    def draft(place: str, item: dict[str, Any]) -> Draft:
+        joined = join_tokens(item["tokenized_text"], options.spacing)
+        records = [
+            entity(label, joined.text, joined.span(first, last + 1)) for first, last, label in item["ner"]
+        ]
+        return Draft(place, joined.text, tuple(records))
+
+    return read_items(paths, draft)
+
+
+def write_gliner(example: Example) -> Written:
+    """The entities of the example over its words."""
+    words = words_of(example)
+    ner = []
+    lost = []
+    for record in example.records:
+        if record.filler is None or record.slots:
+            lost.append(NOT_AN_ENTITY)
+        else:
+            start, end = word_range(words, record.filler)
+            ner.append([start, end - 1, record.frame])
+    return {"tokenized_text": [example.text[slice(*word)] for word in words], "ner": ner}, lost
+
+
+def read_instructuie(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+    """A draft for each `{"sentence", "entities" | "relations" | "events"}`.
+
+    Offsets (`pos`) are taken where they are right, else the string is placed in the sentence.
+    """
+    return read_items(paths, partial(_instructuie_draft, options))
+
+
+def _instructuie_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
+    text = item["sentence"]
+    try:
+        return Draft(place, text, tuple(_instructuie_records(options, text, item)))
+    except (KeyError, ValueError):
+        records, changes = place_strings(text, list(_instructuie_frames(options, item)))
+        return Draft(place, text, records, changes=("strings without right offsets were placed", *changes))
+
+
+def _instructuie_records(options: GraphOptions, text: str, item: dict[str, Any]) -> Iterator[Record]:
+    def span(mention: dict[str, Any], key: str = "name") -> Span:
+        return checked_span(text, mention["pos"][0], mention[key])
+
+    if options.task == "NER":
+        for mention in item["entities"]:
+            yield entity(mention["type"], text, span(mention))
+    elif options.task == "EE":
+        for event in item["events"]:
+            slots = [(argument["role"], span(argument)) for argument in event["arguments"]]
+            yield Record(
+                frame=event["type"],
+                filler=filler_at(text, span(event, "trigger")),
+                slots=filled_slots(text, slots),
+            )
+    else:
+        for relation in item["relations"]:
+            first, second = _pair(options)
+            yield tuple_record(
+                relation["type"], text, [(first, span(relation["head"])), (second, span(relation["tail"]))]
+            )
+
+
+def _instructuie_frames(options: GraphOptions, item: dict[str, Any]) -> Iterator[ParsedFrame]:
+    if options.task == "NER":
+        for mention in item["entities"]:
+            yield ParsedFrame(mention["type"], mention["name"])
+    elif options.task == "EE":
+        for event in item["events"]:
+            slots = tuple(ParsedSlot(argument["role"], argument["name"]) for argument in event["arguments"])
+            yield ParsedFrame(event["type"], event["trigger"], slots)
+    else:
+        for relation in item["relations"]:
+            first, second = _pair(options)
+            yield relation_frame(
+                relation["type"], {first: relation["head"]["name"], second: relation["tail"]["name"]}
+            )
+
+
+def _pair(options: GraphOptions) -> tuple[str, str]:
+    return ("aspect", "opinion") if options.task == "ABSA" else ("subject", "object")
+
+
+def write_instructuie(example: Example) -> Written:
+    """The example with entities, relations or events, whatever its records are."""
+
+    def mention(filler: Filler, key: str = "name") -> dict[str, Any]:
+        return {key: filler.text, "pos": list(filler.span)}
+
+    item: dict[str, Any] = {"sentence": example.text}
+    key = {"NER": "entities", "EE": "events"}.get(example.task, "relations")
+    item[key] = []
+    lost = []
+    for record in example.records:
+        filled = [(slot.slot, slot.filler) for slot in record.slots if slot.filler is not None]
+        if key == "relations":
+            if record.filler is None and len(filled) == 2:
+                head, tail = (mention(filler) for _, filler in filled)
+                item[key].append({"type": record.frame, "head": head, "tail": tail})
+                continue
+        elif record.filler is not None and key == "events":
+            arguments = [mention(filler) | {"role": slot} for slot, filler in filled]
+            item[key].append(
+                {"type": record.frame, **mention(record.filler, "trigger"), "arguments": arguments}
+            )
+            continue
+        elif record.filler is not None and not filled:
+            item[key].append(mention(record.filler) | {"type": record.frame})
+            continue
+        lost.append(f"record that does not fit {key}")
+    return item, lost
+
+
+def read_iepile(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+    """A draft for each `{"task", "instruction": JSON with "schema" and "input", "output": JSON}`.
+
+    The strings of the output are placed in the input. The labels offered are those of the schema, which
+    IEPile cuts into parts: one text stands in several lines.
+    """
+
+    def draft(place: str, item: dict[str, Any]) -> Draft:
+        instruction = json.loads(item["instruction"])
+        text, schema = instruction["input"], instruction["schema"]
+        frames = list(_iepile_frames(options, json.loads(item["output"])))
+        records, changes = place_strings(text, frames)
+        offered = tuple(label if isinstance(label, str) else label["event_type"] for label in schema)
+        return Draft(place, text, records, offered=offered, changes=tuple(changes))
+
+    return read_items(paths, draft)
+
+
+def _iepile_frames(options: GraphOptions, output: dict[str, Any]) -> Iterator[ParsedFrame]:
+    first, second = _pair(options)
+    for label, found in output.items():
+        for item in found:
+            if isinstance(item, str):
+                yield ParsedFrame(label, item)
+            elif "trigger" in item:
+                slots = tuple(
+                    ParsedSlot(role, string)
+                    for role, strings in item["arguments"].items()
+                    for string in ([strings] if isinstance(strings, str) else strings)
+                    if string != "NAN"
+                )
+                yield ParsedFrame(label, item["trigger"], slots)
+            else:
+                yield relation_frame(label, {first: item["subject"], second: item["object"]})
+
+
+def write_iepile(example: Example) -> Written:
+    """The example as strings; equal strings at different places become equal."""
+    output: dict[str, list[Any]] = {name: [] for name in example.schema.frame_names}
+    lost = ["offsets"] if example.records else []
+    for record in example.records:
+        filled = [(slot.slot, slot.filler.text) for slot in record.slots if slot.filler is not None]
+        if record.filler is None and len(filled) == 2:
+            output[record.frame].append({"subject": filled[0][1], "object": filled[1][1]})
+        elif record.filler is not None and example.task == "EE":
+            arguments: dict[str, list[str]] = {}
+            for slot, text in filled:
+                arguments.setdefault(slot, []).append(text)
+            output[record.frame].append({"trigger": record.filler.text, "arguments": arguments})
+        elif record.filler is not None and not filled:
+            output[record.frame].append(record.filler.text)
+        else:
+            lost.append("record that is neither entity, pair nor event")
+    schema: list[Any] = [
+        {"event_type": frame.name, "trigger": True, "arguments": list(frame.slot_names)}
+        if example.task == "EE"
+        else frame.name
+        for frame in example.schema.frames
+    ]
+    instruction = {
+        "instruction": "Extract what the schema asks for.",
+        "schema": schema,
+        "input": example.text,
+    }
+    return {
+        "task": example.task,
+        "source": example.dataset,
+        "instruction": json.dumps(instruction, ensure_ascii=False),
+        "output": json.dumps(output, ensure_ascii=False),
+    }, lost

@@ -1,0 +1,145 @@
+"""The JSON of annotation tools: Label Studio, doccano and Prodigy, read and written."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ucuie.data.draft import Draft, Fault
+from ucuie.data.formats.graph import GraphOptions, Link, Node, graph_of, records_of
+from ucuie.data.readers.items import read_items
+from ucuie.schema import Example
+
+Written = tuple[dict[str, Any], list[str]]
+"""A JSON object for an example, and what it cannot hold."""
+
+
+def read_label_studio(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+    """A draft for each task of an export, from its first annotation that was not cancelled."""
+    return read_items(paths, partial(_label_studio_draft, options))
+
+
+def _label_studio_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
+    text = item["data"]["text"]
+    annotations = [found for found in item.get("annotations", []) if not found.get("was_cancelled")]
+    results = annotations[0]["result"] if annotations else []
+    nodes = [
+        Node(result["id"], label, (result["value"]["start"], result["value"]["end"]))
+        for result in results
+        if result["type"] == "labels"
+        for label in result["value"]["labels"]
+    ]
+    links = [
+        Link(label, result["from_id"], result["to_id"])
+        for result in results
+        if result["type"] == "relation"
+        for label in result.get("labels", [])
+    ]
+    return Draft(place, text, records_of(text, nodes, links, options.task))
+
+
+def write_label_studio(example: Example) -> Written:
+    """The example as a task with one annotation."""
+    graph = graph_of(example.records)
+    spans: list[dict[str, Any]] = [
+        {
+            "id": node.id,
+            "type": "labels",
+            "from_name": "label",
+            "to_name": "text",
+            "value": {
+                "start": node.span[0],
+                "end": node.span[1],
+                "text": example.text[slice(*node.span)],
+                "labels": [node.label],
+            },
+        }
+        for node in graph.nodes
+    ]
+    relations = [
+        {
+            "type": "relation",
+            "from_id": link.source,
+            "to_id": link.target,
+            "direction": "right",
+            "labels": [link.label],
+        }
+        for link in graph.links
+    ]
+    task = {"data": {"text": example.text, "id": example.id}, "annotations": [{"result": spans + relations}]}
+    return task, graph.lost
+
+
+def read_doccano(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+    """A draft for each line; `entities` and `relations`, or `label` with [start, end, label]."""
+    return read_items(paths, partial(_doccano_draft, options))
+
+
+def _doccano_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
+    text = item["text"]
+    if "entities" in item:
+        nodes = [
+            Node(str(found["id"]), found["label"], (found["start_offset"], found["end_offset"]))
+            for found in item["entities"]
+        ]
+    else:
+        labels = item["label"] if "label" in item else item["labels"]
+        nodes = [Node(str(index), label, (start, end)) for index, (start, end, label) in enumerate(labels)]
+    links = [
+        Link(relation["type"], str(relation["from_id"]), str(relation["to_id"]))
+        for relation in item.get("relations", [])
+    ]
+    return Draft(place, text, records_of(text, nodes, links, options.task))
+
+
+def write_doccano(example: Example) -> Written:
+    """The example as a line of doccano's relation format."""
+    graph = graph_of(example.records)
+    ids = {node.id: number for number, node in enumerate(graph.nodes, start=1)}
+    entities = [
+        {"id": ids[node.id], "label": node.label, "start_offset": node.span[0], "end_offset": node.span[1]}
+        for node in graph.nodes
+    ]
+    relations = [
+        {"id": number, "type": link.label, "from_id": ids[link.source], "to_id": ids[link.target]}
+        for number, link in enumerate(graph.links, start=1)
+    ]
+    return {"text": example.text, "entities": entities, "relations": relations}, graph.lost
+
+
+def read_prodigy(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+    """A draft for each accepted line; rejected and ignored ones are faults, so that they are counted."""
+    return read_items(paths, partial(_prodigy_draft, options))
+
+
+def _prodigy_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
+    if item.get("answer", "accept") != "accept":
+        raise ValueError(f"the answer is {item['answer']!r}")
+    text = item["text"]
+    spans = item.get("spans", [])
+    # Spans have no id: relations repeat the offsets and label of their ends.
+    nodes = [Node(_prodigy_id(span), span["label"], (span["start"], span["end"])) for span in spans]
+    links = [
+        Link(relation["label"], _prodigy_id(relation["head_span"]), _prodigy_id(relation["child_span"]))
+        for relation in item.get("relations", [])
+    ]
+    return Draft(place, text, records_of(text, nodes, links, options.task))
+
+
+def _prodigy_id(span: dict[str, Any]) -> str:
+    return f"{span['start']}:{span['end']}:{span['label']}"
+
+
+def write_prodigy(example: Example) -> Written:
+    """The example as an accepted line."""
+    graph = graph_of(example.records)
+    spans = {
+        node.id: {"start": node.span[0], "end": node.span[1], "label": node.label} for node in graph.nodes
+    }
+    unique = list({_prodigy_id(span): span for span in spans.values()}.values())
+    lost = graph.lost + ["second span with the same words and label"] * (len(spans) - len(unique))
+    relations = [
+        {"label": link.label, "head_span": spans[link.source], "child_span": spans[link.target]}
+        for link in graph.links
+    ]
+    return {"text": example.text, "spans": unique, "relations": relations, "answer": "accept"}, lost

@@ -1,0 +1,49 @@
+"""What an extractor answers about one text: an `Extraction`, as object, JSON line or HTML."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ucuie.html import render_fragment, render_report
+from ucuie.schema import Dropped, Record
+
+
+class Extraction(BaseModel):
+    """The records of a text and how they came about; one line of `ucuie extract`.
+
+    Args:
+        id: of the text.
+        text: what was extracted from; `text[start:end]` is the text of every filler.
+        records: by the start of their first span, then in schema order.
+        dropped: what the model wrote that has no place in the text or schema, with the reason.
+        truncated: the output was cut at the limit of its length or of the model's context; records may be
+            missing.
+        model: its name.
+        seconds: wall-clock time; of texts extracted together each has an equal share.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    text: str
+    records: tuple[Record, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    truncated: bool = False
+    model: str
+    seconds: float = Field(ge=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The extraction in plain types, shaped as its JSON line."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """The extraction as one JSON line, without the line end."""
+        return self.model_dump_json()
+
+    def to_html(self) -> str:
+        """A page of its own that shows the text with its records, to write to a file."""
+        return render_report([self])
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return render_fragment([self])

@@ -1,0 +1,192 @@
+"""The extractor: grounded records in the order of the texts, and refusals instead of cuts."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import CONTEXT, make_adapted, make_backbone, save_adapted, save_plain, tokenizer
+
+from ucuie import Extractor, Schema
+from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
+from ucuie.extraction import Extraction
+from ucuie.extractor import Query
+from ucuie.instructions import InstructionPool
+from ucuie.model_folder import LoadedModel
+from ucuie.schema import Example, record_faults
+
+TEXTS = [
+    "Ada Lovelace lived in London.",
+    "naïve 東京 🙂 (a) \\ Null",
+    "x",
+    "Charles met Ada Lovelace in Turin; he met her in London too.",
+]
+SCHEMAS: list[Any] = [
+    ["person", "city"],
+    {"live in": ["subject", "object"]},
+    {"Speech": ["Speaker", "Place", "Time"], "Attack": []},
+    {"positive": ["aspect", "opinion"], "negative": ["aspect", "opinion"]},
+]
+
+
+def loaded(**settings: object) -> LoadedModel:
+    model = make_adapted(make_backbone(), **settings)
+    return LoadedModel(model, tokenizer(), InstructionPool.load(), None, "tiny")
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    return Extractor(loaded(), max_new_tokens=80)
+
+
+def answers(extractions: list[Extraction]) -> list[dict[str, Any]]:
+    return [extraction.model_dump(exclude={"seconds", "id"}) for extraction in extractions]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: Schema.of(schema).task)
+def test_every_record_is_grounded_and_of_the_schema(extractor: Extractor, schema: Any) -> None:
+    for extraction in extractor.extract_batch(TEXTS, schema):
+        assert record_faults(extraction.records, extraction.text, Schema.of(schema)) == []
+        assert extraction.model == "tiny"
+
+
+def test_a_batch_equals_its_texts_alone_and_the_stream(extractor: Extractor) -> None:
+    batch = extractor.extract_batch(TEXTS, SCHEMAS[1])
+    alone = [extractor.extract(text, SCHEMAS[1]) for text in TEXTS]
+    stream = list(extractor.extract_iter(iter(TEXTS), SCHEMAS[1]))
+    assert answers(batch) == answers(alone) == answers(stream)
+    assert [extraction.text for extraction in batch] == TEXTS
+    assert [extraction.id for extraction in batch] == [extraction.id for extraction in stream] == list("1234")
+
+
+def test_a_stream_is_answered_before_it_ends() -> None:
+    extractor = Extractor(loaded(), batch_size=1, max_new_tokens=8)
+    taken = []
+
+    def texts() -> Any:
+        for number in range(100):
+            taken.append(number)
+            yield f"text {number}"
+
+    next(extractor.extract_iter(texts(), ["person"]))
+    assert len(taken) < 10
+
+
+def test_an_extraction_has_the_shape_of_the_contract(extractor: Extractor) -> None:
+    extraction = extractor.extract(TEXTS[0], SCHEMAS[0], id="a")
+    line = extraction.to_dict()
+    assert list(line) == ["id", "text", "records", "dropped", "truncated", "model", "seconds"]
+    assert line["id"] == "a"
+    assert line["seconds"] > 0
+    assert Extraction.model_validate_json(extraction.to_json()) == extraction
+
+
+def test_a_cut_output_is_reported() -> None:
+    extraction = Extractor(loaded(), max_new_tokens=6).extract(TEXTS[3], SCHEMAS[2])
+    assert extraction.truncated
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\u3000"])
+def test_a_blank_text_is_refused(extractor: Extractor, text: str) -> None:
+    with pytest.raises(TextError, match="is empty"):
+        extractor.extract(text, ["person"])
+
+
+def test_a_text_longer_than_the_context_is_refused(extractor: Extractor) -> None:
+    with pytest.raises(TextError, match=rf"context of {CONTEXT}.*Split the text"):
+        extractor.extract("word " * CONTEXT, ["person"])
+
+
+def test_a_lone_surrogate_is_refused(extractor: Extractor) -> None:
+    with pytest.raises(TextError, match="lone surrogate"):
+        extractor.extract("a\ud800b", ["person"])
+
+
+def test_all_bad_texts_of_a_batch_are_named_at_once(extractor: Extractor) -> None:
+    with pytest.raises(TextError, match="2 of 3 texts cannot be used") as caught:
+        extractor.extract_batch(["good", "", "long " * CONTEXT], ["person"])
+    assert "text 2   the text '' is empty" in str(caught.value)
+    assert "text 3   the text has" in str(caught.value)
+
+
+def test_no_texts_give_no_extractions(extractor: Extractor) -> None:
+    assert extractor.extract_batch([], ["person"]) == []
+
+
+def test_a_bad_schema_is_refused(extractor: Extractor) -> None:
+    with pytest.raises(SchemaError, match="'a' twice"):
+        extractor.extract("text", {"frame": ["a", "a"]})
+
+
+def test_a_task_can_be_asked_for(extractor: Extractor) -> None:
+    judged = extractor.extract(TEXTS[0], SCHEMAS[2], task="judging")
+    assert all(not list(record.fillers()) for record in judged.records)
+    with pytest.raises(ConfigError, match=r"no task 'REL'.*'RE'"):
+        extractor.extract("text", ["person"], task="REL")  # type: ignore[arg-type]
+
+
+def test_an_associating_example_uses_only_its_elements(extractor: Extractor) -> None:
+    line = {
+        "id": "1", "task": "associating", "text": TEXTS[0],
+        "schema": {"frames": [{"name": "live in", "slots": [{"name": "subject"}, {"name": "object"}]}]},
+        "elements": [{"frame": "subject", "filler": {"text": "Ada", "start": 0, "end": 3}}],
+    }  # fmt: skip
+    (extraction,) = extractor.answer([Query.of_example(Example(**line))])
+    assert {filler.text for record in extraction.records for filler in record.fillers()} <= {"Ada"}
+
+
+def test_capabilities_can_be_switched_per_extractor_of_one_model() -> None:
+    shared = loaded()
+    whole = Extractor(shared, max_new_tokens=80)
+    judging = Extractor(shared, max_new_tokens=80, capabilities=("judging",))
+    before = whole.extract_batch(TEXTS, SCHEMAS[0])
+    assert answers(judging.extract_batch(TEXTS, SCHEMAS[0])) != answers(before)
+    assert answers(whole.extract_batch(TEXTS, SCHEMAS[0])) == answers(before)
+
+
+def test_an_unknown_capability_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'judge'; did you mean 'judging'"):
+        Extractor(loaded(), capabilities=("judge",))  # type: ignore[arg-type]
+
+
+def test_a_model_without_experts_has_no_capabilities_to_switch(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no capability experts"):
+        Extractor(loaded(use_capability_experts=False), capabilities=("judging",))
+    with pytest.raises(ConfigError, match="no capability experts"):
+        Extractor.from_pretrained(save_plain(tmp_path), device="cpu", capabilities=("judging",))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"router": "hard"}, {"num_levels": 1}, {"use_capability_experts": False}], ids=str
+)
+def test_every_kind_of_adapter_extracts(settings: dict[str, object]) -> None:
+    extractor = Extractor(loaded(**settings), max_new_tokens=20)
+    assert len(extractor.extract_batch(TEXTS, SCHEMAS[1])) == len(TEXTS)
+
+
+def test_a_folder_extracts_as_the_model_that_was_saved(extractor: Extractor, tmp_path: Path) -> None:
+    from_disk = Extractor.from_pretrained(save_adapted(tmp_path / "tiny"), device="cpu", max_new_tokens=80)
+    for before, after in zip(
+        extractor.extract_batch(TEXTS, SCHEMAS[0]), from_disk.extract_batch(TEXTS, SCHEMAS[0]), strict=True
+    ):
+        assert after.records == before.records
+
+
+def test_a_plain_model_extracts(tmp_path: Path) -> None:
+    extractor = Extractor.from_pretrained(str(save_plain(tmp_path)), device="cpu", max_new_tokens=20)
+    assert extractor.extract(TEXTS[0], SCHEMAS[0]).model == str(tmp_path)
+
+
+def test_a_missing_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not there"):
+        Extractor.from_pretrained(tmp_path / "none")
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    code = (
+        "import sys, ucuie, ucuie.schema, ucuie.extraction, ucuie.cli\n"
+        "assert ucuie.Schema and 'Extractor' in dir(ucuie) and ucuie.__version__\n"
+        "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,173 @@
+"""Whole runs on a tiny backbone: both stages, every variant, interruption, and what bad input gets."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ucuie.errors import ConfigError, DataError
+from ucuie.extractor import Extractor
+from ucuie.model_folder import load_model
+from ucuie.train import TrainConfig
+from ucuie.train.run import last_checkpoint, run_training
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@pytest.fixture
+def settings(backbone_folder, data_folder, tmp_path):
+    def build(**changes):
+        defaults = {
+            "backbone": str(backbone_folder),
+            "output": str(tmp_path / "model"),
+            "data": {"train": [str(data_folder)]},
+            "batch_size": 4,
+            "warming": {"max_steps": 3, "learning_rate": 0.01},
+            "multitask": {"max_steps": 4, "learning_rate": 0.01},
+            "trainer": {"logging_steps": 1, "disable_tqdm": True, "save_steps": 2},
+        }
+        return TrainConfig.model_validate(defaults | changes)
+
+    return build
+
+
+VARIANTS = {
+    "soft": {},
+    "hard": {"adapter": {"router": "hard"}},
+    "no shared expert": {"adapter": {"use_shared_expert": False}},
+    "LoRA": {"adapter": {"use_capability_experts": False}},
+    "LoRA-MoE, one level": {"adapter": {"num_levels": 1}},
+    "no warming": {"warming": {"enabled": False}},
+    "no BCE loss": {"loss": {"gamma": 0}},
+    "no entropy loss": {"loss": {"beta": 0}},
+    "no paraphrasing": {"paraphrase": False},
+    "eight sub-experts": {"adapter": {"num_sub_experts": 8}},
+    "grammar objective": {"loss": {"objective": "grammar"}},
+    "full fine-tuning": {"method": "full"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_trains_saves_and_extracts(settings, variant):
+    config = settings(**VARIANTS[variant])
+    folder = run_training(config)
+    extraction = Extractor(load_model(folder)).extract("Ada Lovelace lives in London.", ["person", "city"])
+    assert extraction.truncated in (True, False)
+    losses = json.loads((folder.with_name("model.run") / "run.json").read_text())["losses"]
+    has_warming = variant not in {"no warming", "full fine-tuning"}
+    assert set(losses) == ({"warming", "multitask"} if has_warming else {"multitask"})
+    logged = losses["multitask"][0]
+    assert logged["loss/task"] > 0
+    assert ("loss/bce" in logged) == (variant != "full fine-tuning")
+    if variant == "soft":
+        gates = {name: value for name, value in logged.items() if name.startswith("gates/")}
+        assert all(0 < gate < 1 for gate in gates.values())
+        total = logged["loss/task"] + 0.1 * logged["loss/bce"] + 0.1 * logged["loss/entropy"]
+        assert logged["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_backbone_stays_as_it_was(settings, backbone_folder):
+    before = load_file(backbone_folder / "model.safetensors")
+    folder = run_training(settings())
+    model = load_model(folder).model.get_base_model()
+    for name, parameter in model.named_parameters():
+        plain = name.replace(".base_layer", "")
+        if plain in before:
+            assert torch.equal(parameter, before[plain])
+
+
+@pytest.mark.slow
+def test_killed_at_a_random_step_and_resumed_ends_with_the_same_weights(settings, tmp_path):
+    def command(name, *arguments):
+        config = settings(
+            output=str(tmp_path / name),
+            warming={"max_steps": 12, "learning_rate": 0.01},
+            multitask={"max_steps": 20, "learning_rate": 0.01},
+            trainer={"disable_tqdm": True, "save_steps": 3, "report_to": []},
+        )
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(config.model_dump_json())
+        return [sys.executable, "-m", "ucuie", "train", str(path), *arguments]
+
+    subprocess.run(command("whole"), check=True, env=ENVIRONMENT, capture_output=True)
+    seed = random.SystemRandom().randrange(10**6)
+    generator = random.Random(seed)
+    stage, least = generator.choice([("warming", 3), ("warming", 9), ("multitask", 3), ("multitask", 12)])
+    process = subprocess.Popen(command("broken"), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    reached = tmp_path / "broken.run" / stage / f"checkpoint-{least}" / "trainer_state.json"
+    deadline = time.monotonic() + 120
+    while not reached.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(generator.random())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "broken").exists(), f"finished before it was killed (seed {seed})"
+
+    subprocess.run(command("broken", "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
+    whole, broken = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "broken"))
+    assert whole.keys() == broken.keys()
+    for name, weights in whole.items():
+        assert torch.equal(weights, broken[name]), f"{name} differs (seed {seed})"
+
+
+def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
+    for step, files in ((10, ["trainer_state.json"]), (20, ["optimizer.pt"])):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for name in files:
+            (folder / name).touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert last_checkpoint(tmp_path / "nothing") is None
+
+
+def test_an_existing_model_is_not_overwritten(settings, tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ConfigError, match="is there already"):
+        run_training(settings())
+
+
+def test_an_interrupted_run_wants_to_be_resumed(settings, tmp_path):
+    (tmp_path / "model.run").mkdir()
+    with pytest.raises(ConfigError, match="--resume"):
+        run_training(settings())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adapter": {"num_subexperts": 2}}, "did you mean 'num_sub_experts'"),
+        ({"adapter": {"r": 0}}, "r must be at least 1"),
+        ({"trainer": {"save_step": 5}}, "did you mean 'save_steps'"),
+        ({"trainer": {"learning_rate": 5}}, "own keys"),
+    ],
+)
+def test_wrong_settings_are_named(settings, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        run_training(settings(**changes))
+
+
+def test_unknown_key_gets_the_nearest(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("data: {train: [x]}\nmultitask: {epoch: 3}\nlos: {}\n")
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.load(path)
+    assert "multitask.epoch: unknown key; did you mean 'epochs'?" in str(caught.value)
+    assert "los: unknown key; did you mean 'loss'?" in str(caught.value)
+
+
+def test_data_without_an_example_that_fits_is_refused(settings):
+    with pytest.raises(DataError, match="fits into the context"):
+        run_training(settings(max_length=16))
+
+
+def test_missing_data_is_refused(settings):
+    with pytest.raises(DataError, match="nowhere"):
+        run_training(settings(data={"train": [str(Path("nowhere"))]}))

@@ -1,0 +1,101 @@
+"""Training rows: what they hold, that chance comes from the seed alone, and the order of an epoch."""
+
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ucuie.data import SchemaAugmentation
+from ucuie.decode.grammar import GrammarFactory
+from ucuie.encode import PromptEncoder
+from ucuie.instructions import InstructionPool
+from ucuie.schema import Example, Filler, Record, Schema
+from ucuie.train.training_set import EpochSampler, TrainingSet, collate
+
+
+def varied_set(examples, tokenizer, *, seed=0, max_length=512):
+    pool = InstructionPool.load()
+    return TrainingSet(
+        examples,
+        PromptEncoder(tokenizer, pool=pool),
+        pool=pool,
+        grammars=GrammarFactory(tokenizer),
+        augmentation=SchemaAugmentation(max_negatives=2),
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+def test_rows_depend_on_seed_and_epoch_and_nothing_else(examples, tokenizer):
+    rows, again = varied_set(examples, tokenizer), varied_set(examples, tokenizer)
+    keys = [(epoch, index) for epoch in range(3) for index in range(len(rows))]
+    expected = [rows[key].ids for key in keys]
+    random.Random(1).shuffle(keys)
+    for key in keys:
+        epoch, index = key
+        assert again[key].ids == expected[epoch * len(rows) + index]
+    other_seed = varied_set(examples, tokenizer, seed=1)
+    assert [other_seed[0, index].ids for index in range(len(rows))] != expected[: len(rows)]
+
+
+def test_epochs_word_and_order_the_same_example_differently(examples, tokenizer):
+    rows = varied_set(examples, tokenizer)
+    instructions = {tuple(rows[epoch, 0].ids[: rows[epoch, 0].instruction_length]) for epoch in range(8)}
+    assert len(instructions) > 4
+
+
+def test_examples_longer_than_the_context_are_counted_not_cut(examples, tokenizer):
+    whole = varied_set(examples, tokenizer)
+    limit = sorted(whole.lengths)[5]
+    limited = varied_set(examples, tokenizer, max_length=limit)
+    assert len(limited) + limited.num_too_long == len(examples)
+    assert limited.num_too_long > 0
+    assert all(len(limited[epoch, index].ids) <= limit for epoch in range(4) for index in range(len(limited)))
+
+
+def test_span_that_ends_inside_a_word_is_learned_too(tokenizer):
+    example = Example(
+        id="inside",
+        task="NER",
+        text="a neuropathology",
+        schema=Schema.of(["system"]),
+        records=(Record(frame="system", filler=Filler(text="neuro", start=2, end=7)),),
+    )
+    row = varied_set([example], tokenizer)[0, 0]
+    assert len(row.positions) == len(row.allowed) > 0
+
+
+def test_collate_pads_right_and_marks_instruction_and_choices(examples, tokenizer):
+    rows = [varied_set(examples, tokenizer)[0, index] for index in (0, 1, 2)]
+    batch = collate(rows, pad_id=tokenizer.pad_token_id)
+    assert len(batch["allowed"]) == sum(len(row.positions) for row in rows)
+    assert batch["tasks"] == ["NER", "RE", "EE"]
+    assert batch["capability_labels"].tolist() == [[1, 1, 0], [1, 1, 1], [1, 1, 1]]
+    for index, row in enumerate(rows):
+        length = len(row.ids)
+        assert batch["input_ids"][index, :length].tolist() == row.ids
+        assert batch["attention_mask"][index].sum() == length
+        assert batch["instruction_mask"][index].sum() == row.instruction_length
+        labelled = torch.nonzero(batch["labels"][index] != -100).flatten().tolist()
+        assert labelled == row.positions.tolist()
+
+
+@pytest.mark.parametrize("count", [7, 64, 1000])
+def test_an_epoch_has_every_row_once_in_batches_of_similar_length(count):
+    lengths = [random.Random(index).randint(10, 500) for index in range(count)]
+    sampler = EpochSampler(lengths, batch_size=8, seed=3)
+    keys = list(sampler)
+    assert sorted(index for _, index in keys) == list(range(count))
+    sampler.set_epoch(1)
+    assert {epoch for epoch, _ in sampler} == {1}
+    assert [index for _, index in sampler] != [index for _, index in keys] or count < 8
+    sampler.set_epoch(0)
+    assert list(sampler) == keys
+    if count == 1000:
+        borders = [*range(0, count, 8), count]
+        spreads = [
+            max(lengths[index] for _, index in keys[first:last]) - min(lengths[index] for _, index in keys[first:last])
+            for first, last in pairwise(borders)
+        ]
+        assert sorted(spreads)[len(spreads) // 2] < 20
