@@ -16,6 +16,7 @@ Muon needs clearly fewer tokens for the same loss, for a few per cent more time 
 """
 
 import argparse
+import functools
 import itertools
 import json
 import math
@@ -23,6 +24,7 @@ import random
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from pydantic import Field
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ucuie.config import Config
@@ -43,6 +46,7 @@ from ucuie.instructions import InstructionPool
 from ucuie.train.objective import IGNORED, task_loss
 from ucuie.train.training_set import EpochSampler, TrainingSet, collate
 
+EXAMPLE_INPUTS = ("input_ids", "attention_mask", "labels", "allowed")
 LOGITS_ROWS = 4  # rows whose logits exist at the same time while evaluating
 
 
@@ -211,6 +215,7 @@ class Run:
         text_loss = torch.compile(language_model_loss)
         dtype = fast_dtype(self.device)
         is_stopping = _stop_signal()
+        example_batches = iter(()) if examples is None else self._example_batches(examples)
         last_evaluation = last_checkpoint = time.monotonic()
         factor = 0.0
         while not is_stopping():
@@ -228,8 +233,9 @@ class Run:
                     group["lr"] = rate * factor
             is_example_step = examples is not None and _is_example_step(config, progress.step)
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32):
-                if examples is not None and is_example_step:
-                    batch = self._example_batch(examples)
+                if is_example_step:
+                    made = next(example_batches)
+                    batch = {name: made[name].to(self.device) for name in EXAMPLE_INPUTS}
                     num_tokens = int(batch["attention_mask"].sum())
                     num_labels = (batch["labels"] != IGNORED).sum()
                     loss = task_loss(self.model, batch) / num_labels
@@ -256,17 +262,24 @@ class Run:
         self.save()
         self.evaluate(corpus, factor)
 
-    def _example_batch(self, examples: TrainingSet) -> dict[str, torch.Tensor]:
-        """The next batch of examples: a function of the seed and of how many there were."""
-        sampler = EpochSampler(examples.lengths, batch_size=self.config.example_rows, seed=self.config.seed)
-        steps_per_epoch = len(sampler) // self.config.example_rows
-        epoch, place = divmod(self.progress.example_steps, steps_per_epoch)
-        sampler.set_epoch(epoch)
-        first = place * self.config.example_rows
-        keys = itertools.islice(sampler, first, first + self.config.example_rows)
-        batch = collate([examples[key] for key in keys], pad_id=self.model.config.pad_token_id)
-        names = ("input_ids", "attention_mask", "labels", "allowed")
-        return {name: batch[name].to(self.device) for name in names}
+    def _example_batches(self, examples: TrainingSet) -> Iterator[dict[str, torch.Tensor]]:
+        """Batches of examples from the step that the run stands at, made ahead in a process of their own."""
+        rows, done = self.config.example_rows, self.progress.example_steps
+        sampler = EpochSampler(examples.lengths, batch_size=rows, seed=self.config.seed)
+        first_epoch, place = divmod(done, max(1, len(sampler) // rows))
+        for epoch in itertools.count(first_epoch):
+            sampler.set_epoch(epoch)
+            keys = list(sampler)[place * rows :]
+            pad_id = self.model.config.pad_token_id
+            yield from DataLoader(
+                examples,
+                batch_size=rows,
+                sampler=keys,
+                drop_last=True,
+                num_workers=1,
+                collate_fn=functools.partial(collate, pad_id=pad_id),
+            )
+            place = 0
 
     def evaluate(self, corpus: Corpus, factor: float) -> None:
         """One JSON line on standard output and in `log.jsonl`."""

@@ -32,7 +32,7 @@ _MODULES = {
 }
 
 __version__ = version("ucuie")
-__all__ = [*_MODULES, "__version__"]  # noqa: PLE0604
+__all__ = [*_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

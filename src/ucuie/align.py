@@ -17,8 +17,10 @@ Whole words come first: "he" is placed inside "the" only where no "he" stands al
 mentions are hardly ever parts of words. Scripts that put no blanks between words know no such parts, and
 data that does mark parts of words loses nothing where the string stands alone nowhere. Over the test
 splits of 36 data sets this raises the F1 of gold placed anew (`placing_ceiling`) by up to 3.5 points and
-lowers none. Occurrences of one string never overlap:
-they are those that `str.count` counts, so "aa" occurs once in "aaa".
+lowers none.
+
+Occurrences of one string never overlap: they are those that `str.count` counts, so "aa" occurs once in
+"aaa".
 """
 
 import re

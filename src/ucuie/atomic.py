@@ -32,3 +32,42 @@ def staged_files(folder: Path, *, last: str) -> Iterator[Path]:
         for name in [name for name in names if name != Path(last)] + [Path(last)]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             Path(staging, name).replace(folder / name)
+
+
+class StagedLines:
+    """A file of lines in the making, beside its place; what an interrupted run has written is kept.
+
+    Args:
+        path: the file that `publish` makes.
+        key: tells this work from other work on the same file; only the same work goes on.
+    """
+
+    def __init__(self, path: Path, *, key: str) -> None:
+        self.path = path
+        self.staged = path.with_name(f".{path.name}.{key[:16]}.part")
+
+    def read(self) -> list[str]:
+        """The whole lines of earlier runs; the rest of a line that was cut is removed."""
+        try:
+            content = self.staged.read_bytes().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        lines = content.split("\n")[:-1]
+        self.staged.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+        return lines
+
+    def append(self, line: str) -> None:
+        """Adds a line, safe from a kill of this process from then on."""
+        self.staged.parent.mkdir(parents=True, exist_ok=True)
+        with self.staged.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(f"{line}\n")
+
+    def publish(self) -> None:
+        """Gives the file its name."""
+        self.staged.parent.mkdir(parents=True, exist_ok=True)
+        self.staged.touch()
+        self.staged.replace(self.path)
+
+    def discard(self) -> None:
+        """Forgets all lines."""
+        self.staged.unlink(missing_ok=True)

@@ -52,7 +52,7 @@ class DataError(UserError):
 
     Args:
         source: the file or folder the faults are in.
-        faults: one line each, with the place ("line 17   \"text\" is missing").
+        faults: one line each, with the place (`line 17   "text" is missing`).
         hint: what to do about it.
     """
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from ucuie.align import align
 from ucuie.capabilities import capability_labels
+from ucuie.decode.confidence import score_records
 from ucuie.decode.generate import Generator, Output, Request
 from ucuie.decode.grammar import GrammarFactory, build_grammar
 from ucuie.encode import PromptEncoder
@@ -79,13 +80,15 @@ class Extractor:
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> None:
         self.model_name = loaded.name
+        """What the extractions call the model."""
+        self._info = loaded.info
         self._model = loaded.model
         self._capabilities = None if capabilities is None else tuple(capabilities)
         self._check_capabilities()
         self._encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
-        grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
+        self._grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
         self._generator = Generator(
-            loaded.model, grammars, batch_size=batch_size, max_new_tokens=max_new_tokens
+            loaded.model, self._grammars, batch_size=batch_size, max_new_tokens=max_new_tokens
         )
 
     @classmethod
@@ -105,8 +108,19 @@ class Extractor:
         """
         return cls(load_model(EMBEDDED if model is None else model, device=device), **options)
 
+    @property
+    def identity(self) -> str:
+        """The model and all options that change what it answers, as one string."""
+        info = None if self._info is None else self._info.model_dump_json()
+        return repr((self.model_name, info, self._capabilities, self._generator.max_new_tokens))
+
     def extract(
-        self, text: str, schema: Any, *, id: str = "1", task: Task | Capability | None = None
+        self,
+        text: str,
+        schema: Any,
+        *,
+        id: str = "1",  # noqa: A002  the extraction's own word
+        task: Task | Capability | None = None,
     ) -> Extraction:
         """The records of one text.
 
@@ -163,7 +177,7 @@ class Extractor:
             _raise_faults(requests)
             with self._switched():
                 outputs = self._generator.generate([item for item in requests if isinstance(item, Request)])
-            answers = [_read(query, output) for query, output in zip(chunk, outputs, strict=True)]
+            answers = [self._read(query, output) for query, output in zip(chunk, outputs, strict=True)]
             seconds = (time.perf_counter() - start) / len(chunk)
             for query, output, (records, dropped) in zip(chunk, outputs, answers, strict=True):
                 yield Extraction(
@@ -179,9 +193,7 @@ class Extractor:
     def faults(self, queries: Iterable[Query]) -> dict[int, TextError]:
         """Why texts cannot be extracted from, by the position of their query; empty if all can."""
         return {
-            index: item
-            for index, item in enumerate(self._requests(queries))
-            if isinstance(item, TextError)
+            index: item for index, item in enumerate(self._requests(queries)) if isinstance(item, TextError)
         }
 
     def _extract(
@@ -189,7 +201,7 @@ class Extractor:
     ) -> list[Extraction]:
         schema = Schema.of(schema)
         task = _known_task(task, schema)
-        queries = [Query(id, text, schema, task) for id, text in zip(ids, texts, strict=True)]
+        queries = [Query(text_id, text, schema, task) for text_id, text in zip(ids, texts, strict=True)]
         _raise_faults(self._requests(queries))
         return list(self.answer(queries))
 
@@ -209,13 +221,22 @@ class Extractor:
     def _request(self, query: Query) -> Request:
         if not query.text.strip():
             raise TextError(f"the text {show(query.text)} is empty; there is nothing to extract from")
-        elements = query.elements and [f.text for element in query.elements for f in element.fillers()]
+        elements = None
+        if query.elements is not None:
+            elements = [filler.text for element in query.elements for filler in element.fillers()]
         return Request(
             instruction_ids=self._encoder.encode_instruction(query.task, query.schema),
             text_ids=self._encoder.encode_text(query.text, query.elements),
             grammar=build_grammar(query.schema, query.text, query.task, elements=elements),
             capability_labels=capability_labels(query.task),
         )
+
+    def _read(self, query: Query, output: Output) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+        """The records that an output describes, and what of it is no record."""
+        parsed = parse(output.text)
+        alignment = align(parsed.frames, query.text, query.schema)
+        records = score_records(output, parsed.frames, alignment, self._grammars)
+        return order_records(records, query.schema), (*parsed.dropped, *alignment.dropped)
 
     def _switched(self) -> AbstractContextManager[None]:
         """Only the chosen capabilities while it is open: the model may be shared."""
@@ -257,11 +278,3 @@ def _raise_faults(requests: Sequence[Request | TextError]) -> None:
     if len(faults) > MAX_LISTED_FAULTS:
         lines.append(f"  ... and {len(faults) - MAX_LISTED_FAULTS:,} more")
     raise TextError("\n".join(lines))
-
-
-def _read(query: Query, output: Output) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
-    """The records that an output describes, and what of it is no record."""
-    parsed = parse(output.text)
-    alignment = align(parsed.frames, query.text, query.schema)
-    records = order_records(alignment.records, query.schema)
-    return records, (*parsed.dropped, *alignment.dropped)

@@ -104,7 +104,7 @@ class Frame(_Value):
 class Schema(_Value):
     """What to extract: frames in the order that the output follows. `Schema.of` reads every form."""
 
-    frames: tuple[Frame, ...] = Field(min_length=1)
+    frames: tuple[Frame, ...]
 
     @classmethod
     def of(cls, source: Any) -> "Schema":
@@ -151,6 +151,14 @@ class Schema(_Value):
         if all(len(frame.slots) == 2 for frame in self.frames):
             return "RE"
         return "EE"
+
+    # Not a minimum length of the field: pydantic counts only valid frames, so that one faulty frame would
+    # be reported as none.
+    @model_validator(mode="after")
+    def _has_frames(self) -> Self:
+        if not self.frames:
+            raise ValueError("the schema has no frames")
+        return self
 
     @model_validator(mode="after")
     def _frames_are_unique(self) -> Self:
@@ -237,6 +245,9 @@ class Example:
     @model_validator(mode="after")
     def _is_grounded(self) -> Self:
         faults = record_faults(self.records, self.text, self.schema)
+        # The names of elements are those of frames and slots alike, so only their spans can be wrong.
+        for element in self.elements or ():
+            faults += _span_faults(element, self.text)
         if not _is_encodable(self.text):
             faults.insert(0, "the text holds a lone surrogate, which no tokenizer can read")
         if not self.text.strip():
@@ -264,26 +275,29 @@ _EXAMPLE = TypeAdapter(Example)
 
 def record_faults(records: Sequence[Record], text: str, schema: Schema) -> list[str]:
     """Every way in which records contradict their text or schema, one sentence each."""
-    faults = []
-    for record in records:
-        for filler in record.fillers():
-            actual = text[filler.start : filler.end]
-            if actual != filler.text:
-                faults.append(
-                    f"span {filler.start}:{filler.end} says {show(filler.text)}, the text there is {show(actual)}"
-                )
-        if record.frame not in schema:
-            faults.append(
-                f"frame {show(record.frame)} is not in the schema{did_you_mean(record.frame, schema.frame_names)}"
-            )
-            continue
-        slot_names = schema[record.frame].slot_names
-        faults += [
-            f"slot {show(filled.slot)} is not in frame {show(record.frame)}{did_you_mean(filled.slot, slot_names)}"
-            for filled in record.slots
-            if filled.slot not in slot_names
-        ]
-    return faults
+    return [
+        fault for record in records for fault in (*_span_faults(record, text), *_name_faults(record, schema))
+    ]
+
+
+def _span_faults(record: Record, text: str) -> list[str]:
+    return [
+        f"span {filler.start}:{filler.end} says {show(filler.text)}, the text there is {show(actual)}"
+        for filler in record.fillers()
+        if (actual := text[filler.start : filler.end]) != filler.text
+    ]
+
+
+def _name_faults(record: Record, schema: Schema) -> list[str]:
+    if record.frame not in schema:
+        hint = did_you_mean(record.frame, schema.frame_names)
+        return [f"frame {show(record.frame)} is not in the schema{hint}"]
+    slot_names = schema[record.frame].slot_names
+    return [
+        f"slot {show(slot)} is not in frame {show(record.frame)}{did_you_mean(slot, slot_names)}"
+        for slot in (filled.slot for filled in record.slots)
+        if slot not in slot_names
+    ]
 
 
 def _repetition(names: Sequence[str]) -> int | None:

@@ -21,13 +21,17 @@ from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from ucuie.errors import SchemaError, show
 
 _FRAME_KEYS = {"description", "slots"}
 _SLOT_KEYS = {"description", "required"}
 
-HINT = 'a schema is a list of names, a mapping from frame to slots, {"frames": [...]}, or a file with one of these'
+HINT = (
+    'a schema is a list of names, a mapping from frame to slots, {"frames": [...]}, '
+    "or a file with one of these"
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,19 @@ class SchemaSource:
             location = (*fault["loc"], *fault.get("ctx", {}).get("within", ()))
             line = _line_at(self.plain, location)
             place = self.origin if line is None else f"{self.origin}, line {line}"
-            lines.append(f"{fault['msg'].removeprefix('Value error, ')} ({place})")
+            lines.append(f"{_message(fault)} ({place})")
         return "schema error: " + "\n".join(lines)
+
+
+_OWN_FAULTS = ("value_error", "repetition")
+
+
+def _message(fault: ErrorDetails) -> str:
+    """What is wrong; a fault that pydantic words itself gets its place and value."""
+    if fault["type"] in _OWN_FAULTS:
+        return fault["msg"].removeprefix("Value error, ")
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}, got {show(fault['input'])}"
 
 
 def read_schema_source(source: Any) -> SchemaSource:
@@ -122,8 +137,8 @@ def _frames_of_class(model: type[BaseModel]) -> list[dict[str, Any]]:
         return [_frame_of_class(model)]
     if len(frames) < len(listed):
         raise SchemaError(
-            f"schema error: class {model.__name__} mixes lists of model classes (frames) with other fields (slots); "
-            "put the slots into a class of their own"
+            f"schema error: class {model.__name__} mixes lists of model classes (frames) with other fields "
+            "(slots); put the slots into a class of their own"
         )
     return [_frame_of_class(frame) for frame in frames]
 
@@ -153,11 +168,12 @@ def _frame_of_class(model: type[BaseModel]) -> dict[str, Any]:
 
 def _read_file(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors like to begin with a byte order mark
     except FileNotFoundError:
         raise SchemaError(f"schema error: there is no file {show(str(path))}; {HINT}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SchemaError(f"schema error: {path} cannot be read: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no possible name of a file
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SchemaError(f"schema error: {show(str(path))} cannot be read: {reason}; {HINT}") from None
     return _parse_json(text, str(path)) if path.suffix == ".json" else _parse_yaml(text, path)
 
 
@@ -189,7 +205,7 @@ class _LocatedString(str):
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which every scalar is a string or null (`no` is a name, not false), keys are unique."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - declared by the base class
         first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

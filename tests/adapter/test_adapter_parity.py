@@ -97,6 +97,13 @@ def test_whole_model_equals_its_loop(adapted, inputs):
     torch.testing.assert_close(fused, loop, rtol=1e-4, atol=1e-5)
 
 
+def test_logits_do_not_depend_on_whether_gradients_are_wanted(adapted, inputs):
+    model = adapted()
+    want = model(**inputs).logits
+    with torch.no_grad():
+        assert torch.equal(model(**inputs).logits, want)
+
+
 def test_one_level_is_a_softmax_over_all_experts():
     config = HierarchicalMoeConfig(num_levels=1, num_capabilities=2, num_sub_experts=3)
     layer = HierarchicalMoeLinear(nn.Linear(WIDTH_IN, WIDTH_OUT), name="linear", state=RoutingState())

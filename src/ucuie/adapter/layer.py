@@ -138,7 +138,11 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
             scales = expert_scales(layout, weights, gates)
             mixed = ranks.view(-1, layout.num_experts, layout.rank) * scales.to(ranks.dtype)
         mixed = mixed.view(-1, layout.num_ranks).to(output.dtype)
-        return torch.addmm(output.view(batch * tokens, -1), mixed, up.t()).view_as(output)
+        flat = output.view(batch * tokens, -1)
+        if torch.is_grad_enabled():
+            return torch.addmm(flat, mixed, up.t()).view_as(output)
+        # Nobody keeps the base layer's output at inference: adding in place saves a decode step the copy.
+        return flat.addmm_(mixed, up.t()).view_as(output)
 
     def _gates(
         self, layout: Layout, routing: Routing, router_logits: Tensor | None, device: torch.device

@@ -15,7 +15,7 @@ from typing import get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ucuie.atomic import staged_files, write_text
-from ucuie.data.catalogue import Dataset, Label, dataset_named
+from ucuie.data.catalogue import Dataset, dataset_named
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.examples import validation_faults
 from ucuie.data.formats import format_named
@@ -149,17 +149,9 @@ def _open_dataset(name: str, task: Task, readings: _Readings) -> Dataset:
             slots.setdefault(record.frame, {}).update((filled.slot, filled.slot) for filled in record.slots)
     if not slots:
         raise DataError(name, [first_fault or "no text has an annotation"], f"is it annotated for {task}?")
-    return Dataset(
-        name=name,
-        title=name,
-        task=task,
-        domain="",
-        licence="",
-        weights="unstated",
-        homepage="",
-        obtain="",
-        labels={label: Label(name=label, slots=slots[label]) for label in sorted(slots)},
-    )
+    labels = {label: {"name": label, "slots": slots[label]} for label in sorted(slots)}
+    row = {"name": name, "title": name, "task": task, "weights": "unstated", "labels": labels}
+    return Dataset.model_validate(row | dict.fromkeys(("domain", "licence", "homepage", "obtain"), ""))
 
 
 def _convert(

@@ -1,14 +1,14 @@
 """How sure the model was: from the choices of an output to a score for every filler and record.
 
-Only choices count: what the grammar forces is certain, whatever the model thinks of it. A choice often
-decides more than one thing, since a token can hold the end of a filler and the beginning of the next slot;
-its probability is divided exactly, by how many of the allowed tokens agree up to that point.
+Only choices count: what the grammar forces is certain, whatever the model thinks of it. A token can decide
+more than one thing, such as the end of a filler and the beginning of the next slot: its probability is
+divided by that of all allowed tokens which agree with it up to the border.
 
 Scores are raw: products of probabilities renormalised over what the grammar allows, not yet calibrated.
 """
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
@@ -105,15 +105,19 @@ class _Likelihood:
     def _between(self, start: int, end: int) -> float:
         """What the choices decided about `text[start:end]`, given all that stands before it."""
         start, end = self._characters[start], self._characters[end]
-        overlapping = range(bisect_right(self._ends, start), bisect_left(self._starts, end))
-        return sum(self._up_to(end, index) - self._up_to(start, index) for index in overlapping)
+        touching = range(bisect_left(self._ends, start), bisect_left(self._starts, end))
+        return sum(self._agreement(index, end) - self._agreement(index, start) for index in touching)
 
-    def _up_to(self, end: int, index: int) -> float:
-        """That a choice falls on a token that agrees with the chosen one up to byte `end` of the output."""
+    def _agreement(self, index: int, end: int) -> float:
+        """How likely a choice was to fall on a token that agrees with the output up to byte `end`.
+
+        Up to its own end all longer tokens agree as well. That none of them was chosen says something about
+        what follows: `)` instead of `),` is the first word about there being no more slots.
+        """
         choice = self._choices[index]
         if end <= self._starts[index]:
             return 0.0
-        if end >= self._ends[index]:
+        if end > self._ends[index]:
             return choice.log_probability
         beginning = self._grammars.token_bytes(choice.token)[: end - self._starts[index]]
         agrees = [self._grammars.token_bytes(int(token)).startswith(beginning) for token in choice.allowed]

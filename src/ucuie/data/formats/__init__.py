@@ -37,7 +37,7 @@ from ucuie.data.formats.tools import (
 from ucuie.data.readers import Reader
 from ucuie.data.readers.columns import ColumnOptions, read_columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
-from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.errors import ConfigError, DataError, did_you_mean, show
 from ucuie.schema import Example
 
 Lost = Counter[str]
@@ -82,11 +82,14 @@ def export(examples: Iterable[Example], format_name: str, output: Path) -> Expor
 
     Raises:
         ConfigError: there is no such format.
+        DataError: a folder for brat holds texts already, which would be mixed with the new ones.
     """
     chosen = format_named(format_name)
     lost: Lost = Counter()
     count = 0
     if chosen.write is None:
+        if any(output.glob("*.txt")):
+            raise DataError(str(output), ["it holds texts already"], "choose an empty folder")
         with staged_files(output, last="annotation.conf") as staging:
             for count, example_lost in enumerate(_write_brat_folder(examples, staging), start=1):  # noqa: B007
                 lost.update(example_lost)

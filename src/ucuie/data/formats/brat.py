@@ -68,9 +68,8 @@ def _nodes(text: str, identifier: str, columns: Sequence[str], changes: list[str
     if len(spans) > 1:
         changes.append("span of several pieces split into them")
     elif len(columns) > 1 and _one_line(text, spans[0]) != columns[1]:
-        raise ValueError(
-            f"{identifier} says {show(columns[1])}, the text there is {show(text[slice(*spans[0])])}"
-        )
+        actual = text[slice(*spans[0])]
+        raise ValueError(f"{identifier} says {show(columns[1])}, the text there is {show(actual)}")
     return [Node(identifier, _with_blanks(label), span) for span in spans]
 
 

@@ -17,7 +17,7 @@ from ucuie.data.tokens import join_tokens
 from ucuie.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Example, Filler, Record, Span
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"\w+(?:[-_/.'’]\w+)*|\S")
 NOT_AN_ENTITY = "record that is no entity"
 
 

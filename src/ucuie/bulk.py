@@ -1,0 +1,131 @@
+"""Many texts at once: checked before any work, answered in order, resumed where a run was interrupted."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from rich.console import Console
+
+from ucuie.atomic import StagedLines, write_text
+from ucuie.errors import DataError, TextError
+from ucuie.extraction import Extraction
+from ucuie.extractor import Extractor, Query
+from ucuie.html import render_report
+from ucuie.schema import Capability, Schema, Task
+from ucuie.tables import extraction_table
+from ucuie.texts import BadLine, Line, TextFile, write_rejected
+
+Format = Literal["jsonl", "table", "html"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+TABLE_WIDTH = 120
+"""Columns of a table that goes into a file."""
+
+Progress = Callable[[Iterator[Extraction], int], Iterator[Extraction]]
+"""Passes extractions on and shows how many of a total there were."""
+
+
+def usable_queries(
+    file: TextFile,
+    extractor: Extractor,
+    schema: Schema,
+    *,
+    task: Task | Capability | None = None,
+    rejected: Path | None = None,
+) -> list[Query]:
+    """A query for each line of a file.
+
+    Args:
+        file: the texts.
+        extractor: knows which texts its model can read.
+        schema: what to look for in all of them.
+        task: whose wording asks for it; None takes the task that the schema has the shape of.
+        rejected: where lines that cannot be used are listed; None refuses the whole file for one of them.
+
+    Raises:
+        DataError: lines cannot be used; all of them at once.
+    """
+    lines = [line for line in file.lines if isinstance(line, Line)]
+    bad_lines = [line for line in file.lines if isinstance(line, BadLine)]
+    queries = [Query(line.id, line.text, schema, task or schema.task) for line in lines]
+    faults = extractor.faults(queries)
+    bad_lines += [BadLine(lines[index].number, lines[index].raw, str(faults[index])) for index in faults]
+    bad_lines.sort(key=lambda bad: bad.number)
+    if bad_lines and rejected is None:
+        raise _refusal(file, bad_lines)
+    if bad_lines and rejected is not None:
+        write_rejected(rejected, bad_lines)
+    return [query for index, query in enumerate(queries) if index not in faults]
+
+
+def answer_to_file(
+    extractor: Extractor,
+    queries: Sequence[Query],
+    output: Path,
+    *,
+    output_format: Format,
+    progress: Progress,
+) -> list[Extraction]:
+    """Writes the extractions of all queries to a file, which appears when they are all there.
+
+    What an interrupted run has done is kept beside the file, and the next equal run goes on from it.
+    """
+    staged = StagedLines(output, key=resume_key(extractor, queries))
+    extractions = list(progress(answer_all(extractor, queries, staged), len(queries)))
+    if output_format == "jsonl":
+        staged.publish()
+    else:
+        write_text(output, render(extractions, output_format))
+        staged.discard()
+    return extractions
+
+
+def answer_all(extractor: Extractor, queries: Sequence[Query], staged: StagedLines) -> Iterator[Extraction]:
+    """The extraction of each query, from an earlier run as far as that came; staged before it is yielded."""
+    num_done = 0
+    for line in staged.read():
+        yield Extraction.model_validate_json(line)
+        num_done += 1
+    for extraction in extractor.answer(queries[num_done:]):
+        staged.append(extraction.to_json())
+        yield extraction
+
+
+def resume_key(extractor: Extractor, queries: Iterable[Query]) -> str:
+    """Equal for the same model asked the same things, in hex."""
+    digest = hashlib.sha256(extractor.identity.encode())
+    for query in queries:
+        digest.update(repr((query.id, query.text, query.task, query.elements)).encode())
+        digest.update(repr(query.schema).encode())
+    return digest.hexdigest()
+
+
+def render(extractions: Sequence[Extraction], output_format: Format) -> str:
+    """Extractions as the content of a file."""
+    if output_format == "jsonl":
+        return "".join(f"{extraction.to_json()}\n" for extraction in extractions)
+    if output_format == "html":
+        return render_report(extractions)
+    console = Console(file=io.StringIO(), width=TABLE_WIDTH, color_system=None)
+    for extraction in extractions:
+        console.print(extraction_table(extraction))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def rejected_path(source: Path, output: Path | None) -> Path:
+    """Where the bad lines of `notes.jsonl` are listed: `notes.rejected.jsonl` beside the output, or here."""
+    folder = Path() if output is None else output.parent
+    return folder / f"{source.stem.strip('-') or 'input'}.rejected.jsonl"
+
+
+def _refusal(file: TextFile, bad_lines: Sequence[BadLine]) -> DataError | TextError:
+    if len(file.lines) == 1 and file.name == "the text":
+        return TextError(bad_lines[0].reason)
+    return DataError(
+        f"the {len(file.lines):,} lines of {file.name}",
+        [f"line {bad.number:<6} {bad.reason}" for bad in bad_lines],
+        "nothing was written. --skip-bad leaves such lines out and lists them in "
+        f"{rejected_path(Path(file.name), None)}",
+    )

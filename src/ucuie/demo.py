@@ -1,0 +1,93 @@
+"""The first two minutes: `python -m ucuie.demo` extracts from four texts, prints a table, writes demo.html.
+
+The texts were written for this project.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ucuie.atomic import write_text
+from ucuie.errors import UserError
+from ucuie.html import render_report
+from ucuie.schema import Schema
+from ucuie.tables import extraction_table
+
+OUTPUT = Path("demo.html")
+
+
+@dataclass(frozen=True)
+class DemoText:
+    """A text with what to look for in it."""
+
+    id: str
+    text: str
+    schema: dict[str, Any] | list[str]
+
+
+_OPINION = ["aspect", "opinion"]
+
+TEXTS = (
+    DemoText(
+        "news: who works and lives where",
+        "Maria Okafor, a chemist at Bayer, lives in Cologne. Her brother Daniel Okafor works for the "
+        "Smithsonian Institution in Washington.",
+        {relation: ["subject", "object"] for relation in ("work for", "live in", "located in")},
+    ),
+    DemoText(
+        "case report: what a drug did",
+        "A 64-year-old man developed severe hepatitis after two weeks of treatment with amoxicillin.",
+        {
+            "adverse event": ["subject", "age", "gender", "treatment", "drug", "duration", "effect"],
+            "potential therapeutic event": ["subject", "treatment", "drug", "effect"],
+        },
+    ),
+    DemoText(
+        "review: what a guest liked",
+        "The dumplings were superb and the staff friendly, but the service was painfully slow.",
+        {"positive": _OPINION, "negative": _OPINION, "neutral": _OPINION},
+    ),
+    DemoText(
+        "tweet: names",
+        "Just landed in Lisbon with Priya Raman, off to hear Coldplay tonight! Thanks @Lufthansa",
+        ["person", "location", "organization"],
+    ),
+)
+
+
+def main() -> int:
+    """Runs the demo and returns the exit code of the process."""
+    from ucuie.extractor import Extractor
+    from ucuie.model_folder import load_model
+
+    # A file gets the same layout as a terminal, however narrow that is.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    start = time.perf_counter()
+    try:
+        loaded = load_model()
+        extractor = Extractor(loaded)
+        millions = loaded.model.num_parameters() / 1e6
+        seconds = time.perf_counter() - start
+        console.print(f"model {loaded.name} ({millions:.1f} M parameters, {seconds:.1f} s to load)\n")
+        extractions = []
+        for demo in TEXTS:
+            extraction = extractor.extract(demo.text, Schema.of(demo.schema), id=demo.id)
+            extractions.append(extraction)
+            console.print(extraction_table(extraction))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    write_text(OUTPUT, render_report(extractions))
+    console.print(f"wrote {OUTPUT} - open it in a browser")
+    console.print(
+        """next: ucuie extract --schema '["person", "location"]' --text "..." """.rstrip(), markup=False
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Evaluation: a model on gold data, its predictions and their scores.
+
+In: an extractor and unified JSONL. Out: `predictions.jsonl`, one extraction a line, and `report.json`, both
+whole or not at all. An interrupted evaluation goes on where it was when it is started again.
+"""
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ucuie.atomic import StagedLines, write_text
+from ucuie.bulk import Progress, answer_all, resume_key
+from ucuie.data import generator_for, read_examples, sample_examples
+from ucuie.errors import ConfigError, DataError, did_you_mean, show
+from ucuie.extraction import Extraction
+from ucuie.extractor import Extractor, Query
+from ucuie.metrics import SCORERS, Report, placing_ceiling, score
+from ucuie.schema import Dropped, Example, Record, Split
+
+ALL = "all"
+DEFAULT_SCORER = "offset"
+PREDICTIONS_FILE = "predictions.jsonl"
+REPORT_FILE = "report.json"
+_SAMPLING_SEED = 0
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation found; `report.json` holds the same.
+
+    Args:
+        model: its name.
+        num_examples: texts, those included that the model could not read.
+        num_unreadable: texts too long for the model; all their records count as missed.
+        num_truncated: outputs that were cut.
+        dropped: what the model wrote that was no record, counted by reason.
+        seconds: wall-clock time of all extractions.
+        scores: one report for each scorer.
+        ceiling: what perfect predictions without offsets would score, under `offset`.
+    """
+
+    model: str
+    num_examples: int
+    num_unreadable: int
+    num_truncated: int
+    dropped: Mapping[str, int]
+    seconds: float
+    scores: tuple[Report, ...]
+    ceiling: Report
+
+    @property
+    def texts_per_second(self) -> float:
+        """Throughput on this machine; 0 without any time."""
+        return self.num_examples / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return {
+            "model": self.model,
+            "examples": self.num_examples,
+            "unreadable": self.num_unreadable,
+            "truncated": self.num_truncated,
+            "dropped": dict(self.dropped),
+            "seconds": self.seconds,
+            "texts_per_second": self.texts_per_second,
+            "scores": [report.to_dict() for report in self.scores],
+            "placing_ceiling": self.ceiling.to_dict(),
+        }
+
+
+def evaluate(
+    extractor: Extractor,
+    examples: Sequence[Example],
+    output: Path,
+    *,
+    scorer: str = DEFAULT_SCORER,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Extracts from every example with its own schema, scores, and writes both files.
+
+    Args:
+        extractor: the model.
+        examples: gold, of one or several data sets; see `read_gold`.
+        output: folder to write into; files of earlier evaluations are replaced.
+        scorer: a name in `SCORERS`, or "all".
+        progress: is shown every extraction on its way.
+
+    Raises:
+        ConfigError: there is no such scorer.
+    """
+    scorers = scorer_names(scorer)
+    queries = [Query.of_example(example) for example in examples]
+    faults = extractor.faults(queries)
+    readable = [query for index, query in enumerate(queries) if index not in faults]
+    staged = StagedLines(output / PREDICTIONS_FILE, key=resume_key(extractor, readable))
+    answers = answer_all(extractor, readable, staged)
+    if progress is not None:
+        answers = progress(answers, len(readable))
+    extractions = list(answers)
+    by_example = _with_unreadable(extractions, queries, faults, extractor.model_name)
+    predictions: list[tuple[Record, ...]] = [extraction.records for extraction in by_example]
+    report = EvaluationReport(
+        model=extractor.model_name,
+        num_examples=len(examples),
+        num_unreadable=len(faults),
+        num_truncated=sum(extraction.truncated for extraction in extractions),
+        dropped=Counter(dropped.reason for extraction in extractions for dropped in extraction.dropped),
+        seconds=sum(extraction.seconds for extraction in extractions),
+        scores=tuple(score(examples, predictions, scorer=name) for name in scorers),
+        ceiling=placing_ceiling(examples),
+    )
+    write_text(output / PREDICTIONS_FILE, "".join(f"{extraction.to_json()}\n" for extraction in by_example))
+    staged.discard()
+    content = report.to_dict() | {"environment": _environment()}
+    write_text(output / REPORT_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return report
+
+
+def read_gold(path: Path, *, split: Split = "test", limit: int | None = None) -> list[Example]:
+    """The examples to evaluate on.
+
+    Args:
+        path: a file, all of it; a folder that `ucuie convert` wrote, of which the split is taken; or a folder
+            of such folders.
+        split: of folders.
+        limit: at most so many examples of each file, drawn evenly by a fixed seed; None takes all.
+
+    Raises:
+        DataError: there are no examples, or lines that are not examples; all of those at once.
+    """
+    folders = [path] if not path.is_dir() or any(path.glob("*.jsonl")) else sorted(path.glob("*/"))
+    examples: list[Example] = []
+    for folder in folders:
+        found = read_examples(folder, split=split if folder.is_dir() else None)
+        examples += sample_examples(found, limit, generator_for(_SAMPLING_SEED, folder.name))
+    if not examples:
+        raise DataError(str(path), [f"there are no examples of the split {split}"], "name another split")
+    return examples
+
+
+def scorer_names(scorer: str) -> tuple[str, ...]:
+    """The scorer of that name, or every one for "all".
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    if scorer == ALL:
+        return tuple(SCORERS)
+    if scorer not in SCORERS:
+        raise ConfigError(f"no scorer {show(scorer)}{did_you_mean(scorer, (*SCORERS, ALL))}")
+    return (scorer,)
+
+
+def _with_unreadable(
+    extractions: Sequence[Extraction],
+    queries: Sequence[Query],
+    faults: Mapping[int, Exception],
+    model: str,
+) -> list[Extraction]:
+    """An extraction for every query: an empty one, with the reason, where the text could not be read."""
+    answered = iter(extractions)
+    return [
+        Extraction(
+            id=query.id,
+            text=query.text,
+            dropped=(Dropped(reason="the text cannot be read", value=str(faults[index])),),
+            model=model,
+            seconds=0,
+        )
+        if index in faults
+        else next(answered)
+        for index, query in enumerate(queries)
+    ]
+
+
+def _environment() -> dict[str, Any]:
+    """What the times depend on."""
+    import torch
+
+    packages = ("ucuie", "torch", "transformers", "peft", "llguidance")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "date": time.strftime("%Y-%m-%d"),
+    }

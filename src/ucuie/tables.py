@@ -1,0 +1,101 @@
+"""Extractions and scores as tables for the terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ucuie.extraction import Extraction
+from ucuie.metrics import Counts, Report
+from ucuie.schema import Filler, Record
+
+_MAX_COLUMNS = 4
+"""Records with more fillers than this are set in one column, or the columns would be too narrow."""
+
+
+def extraction_table(extraction: Extraction) -> RenderableType:
+    """The text and under it a line for each record: frame, fillers with their places, score."""
+    title = Text(f'"{extraction.text}"', style="bold")
+    if not extraction.records:
+        return Group(title, Text("  nothing found", style="dim"), "")
+    rows = [_cells(record) for record in extraction.records]
+    num_columns = max(map(len, rows))
+    if num_columns > _MAX_COLUMNS:
+        rows = [[Text("   ").join(cells)] for cells in rows]
+        num_columns = 1
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for record, cells in zip(extraction.records, rows, strict=True):
+        blanks = [Text()] * (num_columns - len(cells))
+        table.add_row(Text(f"  {record.frame}", style="cyan"), *cells, *blanks, _score(record))
+    notes = []
+    if extraction.truncated:
+        notes.append(Text("  the answer was cut; records may be missing", style="yellow"))
+    if extraction.dropped:
+        notes.append(Text(f"  left out: {len(extraction.dropped)}", style="dim"))
+    return Group(title, table, *notes, "")
+
+
+def score_table(report: Report, *, ceiling: Report | None = None) -> Table:
+    """The rows of one scorer: each data set, then the mean over data sets where there are several."""
+    table = Table(title=f"scorer: {report.scorer}", title_justify="left", box=None, pad_edge=False)
+    for heading in ("task", "row", "data set"):
+        table.add_column(heading)
+    for heading in ("precision %", "recall %", "F1 %", "gold", *(["F1 % of placed gold"] if ceiling else [])):
+        table.add_column(heading, justify="right")
+    for task, row in report.rows:
+        scores = report.of(row, task=task)
+        ceilings = {score.dataset: score.counts for score in ceiling.of(row, task=task)} if ceiling else {}
+        for score in scores:
+            placed = [f"{ceilings[score.dataset].f1:.2f}"] if ceiling else []
+            table.add_row(*map(Text, (task, row, score.dataset or "-")), *_numbers(score.counts), *placed)
+        if len(scores) > 1:
+            mean = f"{report.mean_f1(row, task=task):.2f}"
+            table.add_row(Text(task), Text(row), "mean", "", "", mean, style="bold")
+    return table
+
+
+def comparison_table(reports: Sequence[Report]) -> Table:
+    """F1 under several scorers side by side; a dash where a scorer knows no such row."""
+    table = Table(title="F1 % by scorer", title_justify="left", box=None, pad_edge=False)
+    for heading in ("task", "row", "data set"):
+        table.add_column(heading)
+    f1: dict[tuple[str, str, str], dict[str, float]] = {}
+    place: tuple[str, str, str]
+    for report in reports:
+        table.add_column(report.scorer, justify="right")
+        for score in report.scores:
+            place = (score.task, score.row, score.dataset)
+            f1.setdefault(place, {})[report.scorer] = score.counts.f1
+    for place, by_scorer in f1.items():
+        numbers = (f"{by_scorer[r.scorer]:.2f}" if r.scorer in by_scorer else "-" for r in reports)
+        table.add_row(*map(Text, place), *numbers)
+    return table
+
+
+def key_value_table(rows: Iterable[tuple[str, str]]) -> Table:
+    """Two columns without a frame."""
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for key, value in rows:
+        table.add_row(Text(key, style="cyan"), Text(value))
+    return table
+
+
+def _cells(record: Record) -> list[Text]:
+    cells = [] if record.filler is None else [_place(record.filler)]
+    for filled in record.slots:
+        name = Text(f"{filled.slot} ", style="dim")
+        cells.append(name + (Text("-") if filled.filler is None else _place(filled.filler)))
+    return cells
+
+
+def _place(filler: Filler) -> Text:
+    return Text(" ".join(filler.text.split())) + Text(f" [{filler.start}:{filler.end}]", style="dim")
+
+
+def _score(record: Record) -> Text:
+    return Text("" if record.score is None else f"{record.score:.2f}", style="green")
+
+
+def _numbers(counts: Counts) -> tuple[str, str, str, str]:
+    return f"{counts.precision:.2f}", f"{counts.recall:.2f}", f"{counts.f1:.2f}", f"{counts.gold:,}"

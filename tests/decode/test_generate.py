@@ -1,0 +1,276 @@
+"""Generation equals the slow obvious loop, alone and in batches, and is always well-formed and grounded."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from decode_cases import PIECES, byte_level
+from peft import get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from ucuie.adapter import HierarchicalMoeConfig
+from ucuie.align import align
+from ucuie.decode.confidence import score_records
+from ucuie.decode.generate import Generator, Request
+from ucuie.decode.grammar import allowed_tokens, build_grammar
+from ucuie.errors import TextError
+from ucuie.linearize import parse
+from ucuie.schema import Frame, Schema, Slot
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+LANGUAGE = byte_level()
+TEXT = "Barack Obama spoke at the U.S. Capitol (really) on Monday."
+SCHEMA = Schema.of({"Speech": ["Speaker", "Place"], "person": []})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def make_model(*, context=1024, adapter=False):
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=LANGUAGE.grammars.vocab_size,
+        max_position_embeddings=context,
+    )
+    model = LlamaForCausalLM(config)
+    # The default std of 0.02 leaves logits nearly flat, which would hide errors behind ties.
+    torch.nn.init.normal_(model.lm_head.weight, std=0.2)
+    if adapter:
+        model = get_peft_model(model, HierarchicalMoeConfig())
+        for name, parameter in model.named_parameters():
+            if "hierarchical_moe_" in name:
+                torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def adapted():
+    return make_model(adapter=True)
+
+
+def make_request(text=TEXT, schema=SCHEMA, **options):
+    instruction_ids = LANGUAGE.encoder.encode_instruction(schema.task, schema)
+    text_ids = LANGUAGE.encoder.encode_text(text)
+    return Request(instruction_ids, text_ids, build_grammar(schema, text, schema.task, **options))
+
+
+def random_text(rng):
+    pieces = [rng.choice(PIECES) + rng.choice(["", " "]) for _ in range(rng.randint(1, 12))]
+    return "".join(pieces) + "."
+
+
+def random_schema(rng):
+    def names(most):
+        drawn = ("".join(rng.choices(PIECES, k=2)).strip() or "name" for _ in range(rng.randint(0, most)))
+        return list(dict.fromkeys(drawn))
+
+    def frame(name):
+        return Frame(
+            name=name, slots=tuple(Slot(name=slot, required=rng.random() < 0.3) for slot in names(3))
+        )
+
+    return Schema(frames=tuple(map(frame, names(4) or ["name"])))
+
+
+def write_slowly(model, request, max_new_tokens):
+    """No cache, no batch, no shared instruction: one forward over everything for each choice."""
+    state = LANGUAGE.grammars.start(request.grammar)
+    prompt = [*request.instruction_ids, *request.text_ids]
+    is_instruction = [True] * len(request.instruction_ids)
+    tokens, log_probabilities = [], []
+    while True:
+        forced, mask = state.advance()
+        tokens += forced
+        if mask is None or len(tokens) >= max_new_tokens:
+            return tuple(tokens[:max_new_tokens]), log_probabilities
+        input_ids = torch.tensor([prompt + tokens])
+        instruction_mask = torch.zeros_like(input_ids, dtype=torch.bool)
+        instruction_mask[0, : len(is_instruction)] = True
+        extra = {"instruction_mask": instruction_mask} if hasattr(model, "peft_config") else {}
+        with torch.no_grad():
+            logits = model(input_ids=input_ids, **extra).logits[0, -1]
+        allowed = allowed_tokens(mask)
+        scores = logits[allowed].log_softmax(dim=-1)
+        tokens.append(int(allowed[scores.argmax()]))
+        log_probabilities.append(scores.numpy())
+        state.consume(tokens[-1:])
+
+
+def assert_same(output, tokens, log_probabilities):
+    assert output.tokens == tokens
+    for choice, expected in zip(output.choices, log_probabilities, strict=True):
+        np.testing.assert_allclose(choice.log_probabilities, expected, atol=1e-4)
+
+
+def fuzzed_requests(num_schemas, texts_each):
+    rng = random.Random(7)
+    schemas = [random_schema(rng) for _ in range(num_schemas)]
+    return [(schema, random_text(rng)) for schema in schemas for _ in range(texts_each)]
+
+
+@pytest.mark.parametrize("kind", ["model", "adapted"])
+def test_batches_equal_singles_equal_the_uncached_loop(kind, request: pytest.FixtureRequest):
+    model = request.getfixturevalue(kind)
+    cases = fuzzed_requests(3, 5)
+    requests = [make_request(text, schema) for schema, text in cases]
+    random.Random(0).shuffle(requests)
+    together = Generator(model, LANGUAGE.grammars, max_new_tokens=40, batch_size=4).generate(requests)
+    alone = Generator(model, LANGUAGE.grammars, max_new_tokens=40)
+    for one, output in zip(requests, together, strict=True):
+        slow = write_slowly(model, one, 40)
+        assert_same(output, *slow)
+        assert_same(alone.generate([one])[0], *slow)
+
+
+def test_every_output_is_well_formed_grounded_and_scored(model):
+    cases = fuzzed_requests(10, 20)
+    requests = [make_request(text, schema) for schema, text in cases]
+    outputs = Generator(model, LANGUAGE.grammars, max_new_tokens=40).generate(requests)
+    assert len(outputs) == 200
+    assert 0 < sum(output.truncated for output in outputs) < 200
+    for (schema, text), output in zip(cases, outputs, strict=True):
+        parsed = parse(output.text)
+        assert output.truncated or not parsed.dropped
+        alignment = align(parsed.frames, text, schema)
+        records = score_records(output, parsed.frames, alignment, LANGUAGE.grammars)
+        for record in records:
+            assert 0 <= record.score <= 1
+            for filler in record.fillers():
+                assert text[filler.start : filler.end] == filler.text
+                assert record.score <= filler.score + 1e-9 <= 1 + 1e-9
+
+
+class CountingModel(torch.nn.Module):
+    """Twenty lines instead of a transformer: token and position decide; it notes what it was fed."""
+
+    def __init__(self, context=None):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        vocab_size = LANGUAGE.grammars.vocab_size
+        self.table = torch.nn.Parameter(torch.randn(vocab_size, vocab_size, generator=generator))
+        self.config = SimpleNamespace(max_position_embeddings=context)
+        self.fed = []
+
+    def forward(self, input_ids, attention_mask, position_ids=None, **_):
+        self.fed.append((input_ids, attention_mask, position_ids))
+        return SimpleNamespace(logits=self.table[input_ids])
+
+
+def test_each_forward_answers_a_choice_and_the_instruction_is_fed_once():
+    model = CountingModel().eval()
+    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=50)
+    requests = [make_request(text) for text in (TEXT, "Obama spoke.", "the")]
+    outputs = generator.generate(requests)
+    most_choices = max(len(output.choices) for output in outputs)
+    assert len(model.fed) == 1 + most_choices
+    generator.generate(requests)
+    assert len(model.fed) == 1 + 2 * most_choices
+    widths = {len(attention_mask[0]) for _, attention_mask, _ in model.fed[1:]}
+    assert min(widths) > len(requests[0].instruction_ids)
+
+
+def test_positions_count_only_what_the_row_holds():
+    model = CountingModel().eval()
+    requests = [make_request(text) for text in (TEXT, "Obama spoke.")]
+    Generator(model, LANGUAGE.grammars, max_new_tokens=50).generate(requests)
+    for input_ids, attention_mask, position_ids in model.fed[1:]:
+        rows = zip(attention_mask, position_ids, strict=True)
+        assert input_ids.shape == position_ids.shape
+        assert all(positions[-1] == mask.sum() - 1 for mask, positions in rows)
+
+
+def test_a_finished_row_leaves_the_batch():
+    model = CountingModel().eval()
+    requests = [make_request(text) for text in (TEXT, "Obama spoke.", "the", "e")]
+    outputs = Generator(model, LANGUAGE.grammars, max_new_tokens=50).generate(requests)
+    sizes = [len(input_ids) for input_ids, _, _ in model.fed[1:]]
+    lengths = [len(output.choices) for output in outputs]
+    assert sizes == [sum(length > step for length in lengths) for step in range(max(lengths))]
+
+
+def test_an_output_without_choices_needs_no_model():
+    model = CountingModel().eval()
+    [output] = Generator(model, LANGUAGE.grammars).generate([make_request(elements=[])])
+    assert output.text == "{}"
+    assert not output.choices
+    assert len(model.fed) <= 1
+
+
+@pytest.mark.parametrize("budget", range(1, 12))
+def test_the_budget_cuts_and_says_so(model, budget):
+    whole = Generator(model, LANGUAGE.grammars, max_new_tokens=200).generate([make_request()])[0]
+    cut = Generator(model, LANGUAGE.grammars, max_new_tokens=budget).generate([make_request()])[0]
+    assert cut.tokens == whole.tokens[:budget]
+    assert cut.truncated
+    assert parse(whole.text).frames[: len(parse(cut.text).frames)] == parse(cut.text).frames
+
+
+def test_a_budget_that_fits_exactly_cuts_nothing():
+    model = CountingModel().eval()
+    text = "e"
+    [whole] = Generator(model, LANGUAGE.grammars, max_new_tokens=400).generate([make_request(text)])
+    assert not whole.truncated
+    [same] = Generator(model, LANGUAGE.grammars, max_new_tokens=len(whole.tokens)).generate(
+        [make_request(text)]
+    )
+    assert (same.tokens, same.truncated) == (whole.tokens, False)
+
+
+def test_the_end_of_the_context_cuts_like_the_budget():
+    long = make_request()
+    prompt_length = len(long.instruction_ids) + len(long.text_ids)
+    [output] = Generator(CountingModel(prompt_length + 7).eval(), LANGUAGE.grammars).generate([long])
+    assert len(output.tokens) == 7
+    assert output.truncated
+
+
+def test_a_text_without_room_for_an_output_is_refused_with_the_numbers():
+    long = make_request()
+    prompt_length = len(long.instruction_ids) + len(long.text_ids)
+    model = CountingModel(prompt_length + 1).eval()
+    with pytest.raises(TextError, match=rf"{len(long.text_ids)} tokens .* context of {prompt_length + 1}"):
+        Generator(model, LANGUAGE.grammars).generate([make_request("e"), long])
+    assert not model.fed
+
+
+def test_no_requests_give_no_outputs(model):
+    assert Generator(model, LANGUAGE.grammars).generate([]) == []
+
+
+def test_a_model_in_training_mode_is_refused():
+    with pytest.raises(ValueError, match=r"model\.eval"):
+        Generator(CountingModel(), LANGUAGE.grammars)
+
+
+def test_only_the_last_instructions_are_kept(model):
+    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=2)
+    generator.generate([make_request(schema=Schema.of([f"type {index}"])) for index in range(9)])
+    assert len(generator._prefixes) == 4
+
+
+def test_gates_are_those_of_the_whole_instruction(adapted):
+    generator = Generator(adapted, LANGUAGE.grammars, max_new_tokens=2)
+    one = make_request()
+    generator.generate([one])
+    [prefix] = generator._prefixes.values()
+    tokens = torch.tensor([one.instruction_ids + one.text_ids])
+    is_instruction = torch.arange(tokens.shape[1])[None] < len(one.instruction_ids)
+    expected = adapted.base_model.compute_gates(tokens, instruction_mask=is_instruction)
+    torch.testing.assert_close(prefix.gates, expected)
