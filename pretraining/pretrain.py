@@ -42,6 +42,7 @@ from ucuie.config import Config
 from ucuie.data import SchemaAugmentation, build_mixture
 from ucuie.decode.grammar import GrammarFactory
 from ucuie.encode import PromptEncoder
+from ucuie.errors import DataError
 from ucuie.instructions import InstructionPool
 from ucuie.train.objective import IGNORED, task_loss
 from ucuie.train.training_set import EpochSampler, TrainingSet, collate
@@ -306,7 +307,7 @@ def build_examples(folders: list[Path], tokenizer: Any, config: PretrainingConfi
     mixture = build_mixture(folders)
     print(json.dumps({name: share.model_dump() for name, share in mixture.shares.items()}), flush=True)
     pool = InstructionPool.load()
-    return TrainingSet(
+    examples = TrainingSet(
         mixture.examples,
         PromptEncoder(tokenizer, pool=pool),
         pool=pool,
@@ -315,6 +316,10 @@ def build_examples(folders: list[Path], tokenizer: Any, config: PretrainingConfi
         max_length=config.model.context,
         seed=config.seed,
     )
+    if len(examples) < config.example_rows:
+        fault = f"{len(examples)} examples fit into the context, a step needs {config.example_rows}"
+        raise DataError(", ".join(map(str, folders)), [fault])
+    return examples
 
 
 def _stop_signal() -> Any:

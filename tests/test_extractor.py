@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_model import CONTEXT, make_adapted, make_backbone, save_adapted, save_plain, tokenizer
+from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, save_adapted, save_plain, tokenizer
 
 from ucuie import Extractor, Schema
 from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
@@ -41,7 +41,7 @@ def extractor() -> Extractor:
 
 
 def answers(extractions: list[Extraction]) -> list[dict[str, Any]]:
-    return [extraction.model_dump(exclude={"seconds", "id"}) for extraction in extractions]
+    return [answer_of(extraction) | {"id": None} for extraction in extractions]
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: Schema.of(schema).task)

@@ -4,6 +4,7 @@ import string
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from ucuie.adapter import HierarchicalMoeConfig
+from ucuie.extraction import Extraction
 from ucuie.model_folder import Backbone, load_backbone, save_model
 
 CONTEXT = 512
@@ -86,3 +88,10 @@ def save_adapted(folder: Path, **settings: object) -> Path:
 
 def saved_backbone(folder: Path) -> Backbone:
     return load_backbone(save_plain(folder))
+
+
+def answer_of(extraction: Extraction) -> dict[str, Any]:
+    """What must not depend on how texts are batched; scores do, in their last digits."""
+    no_score = {"filler": {"score"}}
+    records = {"__all__": {**no_score, "score": True, "slots": {"__all__": no_score}}}
+    return extraction.model_dump(exclude={"seconds": True, "records": records})

@@ -1,26 +1,16 @@
 """Many texts at once: checked before any work, answered in order, resumed where a run was interrupted."""
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
-
-from rich.console import Console
 
 from ucuie.atomic import StagedLines, write_text
-from ucuie.errors import DataError, TextError
+from ucuie.errors import DataError
 from ucuie.extraction import Extraction
 from ucuie.extractor import Extractor, Query
-from ucuie.html import render_report
+from ucuie.render import Format, render
 from ucuie.schema import Capability, Schema, Task
-from ucuie.tables import extraction_table
 from ucuie.texts import BadLine, Line, TextFile, write_rejected
-
-Format = Literal["jsonl", "table", "html"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-TABLE_WIDTH = 120
-"""Columns of a table that goes into a file."""
 
 Progress = Callable[[Iterator[Extraction], int], Iterator[Extraction]]
 """Passes extractions on and shows how many of a total there were."""
@@ -101,31 +91,16 @@ def resume_key(extractor: Extractor, queries: Iterable[Query]) -> str:
     return digest.hexdigest()
 
 
-def render(extractions: Sequence[Extraction], output_format: Format) -> str:
-    """Extractions as the content of a file."""
-    if output_format == "jsonl":
-        return "".join(f"{extraction.to_json()}\n" for extraction in extractions)
-    if output_format == "html":
-        return render_report(extractions)
-    console = Console(file=io.StringIO(), width=TABLE_WIDTH, color_system=None)
-    for extraction in extractions:
-        console.print(extraction_table(extraction))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
-def rejected_path(source: Path, output: Path | None) -> Path:
+def rejected_path(file: TextFile, output: Path | None) -> Path:
     """Where the bad lines of `notes.jsonl` are listed: `notes.rejected.jsonl` beside the output, or here."""
     folder = Path() if output is None else output.parent
-    return folder / f"{source.stem.strip('-') or 'input'}.rejected.jsonl"
+    return folder / f"{Path(file.name).stem}.rejected.jsonl"
 
 
-def _refusal(file: TextFile, bad_lines: Sequence[BadLine]) -> DataError | TextError:
-    if len(file.lines) == 1 and file.name == "the text":
-        return TextError(bad_lines[0].reason)
+def _refusal(file: TextFile, bad_lines: Sequence[BadLine]) -> DataError:
     return DataError(
         f"the {len(file.lines):,} lines of {file.name}",
         [f"line {bad.number:<6} {bad.reason}" for bad in bad_lines],
         "nothing was written. --skip-bad leaves such lines out and lists them in "
-        f"{rejected_path(Path(file.name), None)}",
+        f"{rejected_path(file, None)}",
     )

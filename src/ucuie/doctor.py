@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from ucuie.errors import ModelError, UcuieError
+from ucuie.errors import UcuieError
 
 State = Literal["ok", "note", "broken"]
 _MIN_MEMORY_GB = 2
 _MATRIX_SIZE = 512
+_NUM_PRODUCTS = 5
+_TEXT = "Ada Lovelace lived in London."
 _SLOW_BF16 = 4
 
 
@@ -98,10 +100,13 @@ def _precision() -> _Result:
     gflops = {}
     for dtype in (torch.float32, torch.bfloat16):
         matrix = torch.ones(_MATRIX_SIZE, _MATRIX_SIZE, dtype=dtype)
-        matrix @ matrix
-        start = time.perf_counter()
-        matrix @ matrix
-        gflops[dtype] = 2 * _MATRIX_SIZE**3 / (time.perf_counter() - start) / 1e9
+        seconds = []
+        for _ in range(_NUM_PRODUCTS):
+            start = time.perf_counter()
+            matrix @ matrix
+            seconds.append(time.perf_counter() - start)
+        # The fastest one: the first warms up, and other programs slow some down.
+        gflops[dtype] = 2 * _MATRIX_SIZE**3 / min(seconds) / 1e9
     fp32, bf16 = gflops[torch.float32], gflops[torch.bfloat16]
     words = f"{fp32:.0f} GFLOP/s in fp32, {bf16:.3g} in bf16"
     if fp32 > _SLOW_BF16 * bf16:
@@ -120,30 +125,21 @@ def _memory() -> _Result:
 
 
 def _model() -> _Result:
-    from ucuie.model_folder import embedded_model, load_model
+    from ucuie.extractor import Extractor
+    from ucuie.model_folder import load_model
 
     start = time.perf_counter()
     try:
-        folder = embedded_model()
         loaded = load_model(device="cpu")
-    except ModelError as error:
-        return "broken", str(error)
-    assert loaded.info is not None
-    millions = loaded.info.num_parameters / 1e6
-    seconds = time.perf_counter() - start
-    return "ok", f"{loaded.name}, {millions:.1f} M parameters, whole, {seconds:.1f} s to load ({folder})"
-
-
-def _extraction() -> _Result:
-    from ucuie.extractor import Extractor
-
-    try:
-        extractor = Extractor.from_pretrained(device="cpu")
-        start = time.perf_counter()
-        extractor.extract("Ada Lovelace lived in London.", ["person", "location"])
+        extractor = Extractor(loaded)
+        loaded_at = time.perf_counter()
+        extractor.extract(_TEXT, ["person", "location"])
     except UcuieError as error:
         return "broken", str(error)
-    return "ok", f"a sentence takes {time.perf_counter() - start:.2f} s"
+    return "ok", (
+        f"{loaded.name} with {loaded.model.num_parameters() / 1e6:.1f} M parameters is whole, loads in "
+        f"{loaded_at - start:.1f} s and reads a sentence in {time.perf_counter() - loaded_at:.2f} s"
+    )
 
 
 _CHECKS: dict[str, Callable[[], _Result]] = {
@@ -155,5 +151,4 @@ _CHECKS: dict[str, Callable[[], _Result]] = {
     "precision": _precision,
     "memory": _memory,
     "model": _model,
-    "extraction": _extraction,
 }

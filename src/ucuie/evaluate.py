@@ -30,6 +30,7 @@ PREDICTIONS_FILE = "predictions.jsonl"
 REPORT_FILE = "report.json"
 _SAMPLING_SEED = 0
 
+
 @dataclass(frozen=True)
 class EvaluationReport:
     """What an evaluation found; `report.json` holds the same.

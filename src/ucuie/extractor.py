@@ -159,7 +159,7 @@ class Extractor:
             TextError: a text is blank, not encodable or too long; raised where it stands in the stream.
         """
         schema = Schema.of(schema)
-        task = _known_task(task, schema)
+        task = task_named(task, schema)
         return self.answer(
             Query(str(number), text, schema, task) for number, text in enumerate(texts, start=1)
         )
@@ -200,7 +200,7 @@ class Extractor:
         self, ids: Sequence[str], texts: Sequence[str], schema: Any, task: Task | Capability | None
     ) -> list[Extraction]:
         schema = Schema.of(schema)
-        task = _known_task(task, schema)
+        task = task_named(task, schema)
         queries = [Query(text_id, text, schema, task) for text_id, text in zip(ids, texts, strict=True)]
         _raise_faults(self._requests(queries))
         return list(self.answer(queries))
@@ -258,7 +258,12 @@ class Extractor:
             ) from error
 
 
-def _known_task(task: str | None, schema: Schema) -> Task | Capability:
+def task_named(task: str | None, schema: Schema) -> Task | Capability:
+    """The task of that name; without one the task that the schema has the shape of.
+
+    Raises:
+        ConfigError: there is no such task; the message names the nearest.
+    """
     if task is None:
         return schema.task
     for known in (*TASKS, *CAPABILITIES):

@@ -1,15 +1,21 @@
-"""Extractions and scores as tables for the terminal."""
+"""Extractions, scores and data sets as tables for the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ucuie.data import ConversionReport, Dataset, Format
 from ucuie.extraction import Extraction
 from ucuie.metrics import Counts, Report
 from ucuie.schema import Filler, Record
 
+if TYPE_CHECKING:
+    from ucuie.evaluate import EvaluationReport
+
+_MAX_FAULTS = 5
 _MAX_COLUMNS = 4
 """Records with more fillers than this are set in one column, or the columns would be too narrow."""
 
@@ -73,12 +79,72 @@ def comparison_table(reports: Sequence[Report]) -> Table:
     return table
 
 
-def key_value_table(rows: Iterable[tuple[str, str]]) -> Table:
-    """Two columns without a frame."""
-    table = Table.grid(padding=(0, 3, 0, 0))
-    for key, value in rows:
-        table.add_row(Text(key, style="cyan"), Text(value))
+def evaluation_tables(report: "EvaluationReport") -> RenderableType:
+    """All that an evaluation found: one scorer with its ceiling in full, several side by side."""
+    notes = [f"{counted(report.num_examples, 'text')}, {report.texts_per_second:.1f} texts/s"]
+    if report.num_unreadable:
+        notes.append(f"{report.num_unreadable:,} too long for the model, their records count as missed")
+    if report.num_truncated:
+        notes.append(f"{counted(report.num_truncated, 'answer')} cut")
+    if report.dropped:
+        notes.append(f"{counted(sum(report.dropped.values()), 'piece')} of answers left out")
+    if len(report.scores) > 1:
+        table = comparison_table(report.scores)
+    else:
+        (score,) = report.scores
+        table = score_table(score, ceiling=report.ceiling if score.scorer == "offset" else None)
+    return Group(table, Text("; ".join(notes), style="dim"))
+
+
+def conversion_table(report: ConversionReport) -> RenderableType:
+    """What became of each split, and what was left out."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(report.dataset)
+    for heading in ("examples", "expected", "with records", "faults"):
+        table.add_column(heading, justify="right")
+    faults: list[Text] = []
+    for name, split in report.splits.items():
+        expected = "-" if split.expected is None else f"{split.expected:,}"
+        table.add_row(
+            name, f"{split.examples:,}", expected, f"{split.with_records:,}", f"{len(split.faults):,}"
+        )
+        faults += [Text(f"  {fault}", style="yellow") for fault in split.faults[:_MAX_FAULTS]]
+        if len(split.faults) > _MAX_FAULTS:
+            faults.append(Text(f"  ... and {len(split.faults) - _MAX_FAULTS:,} more in report.json"))
+    return Group(table, *faults)
+
+
+def catalogue_table(datasets: Iterable[Dataset]) -> Table:
+    """The data sets that `convert` knows."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "task", "domain", "language", "setting"):
+        table.add_column(heading)
+    for heading in ("train", "validation", "test"):
+        table.add_column(heading, justify="right")
+    table.add_column("released weights")
+    for dataset in datasets:
+        counts = dataset.counts
+        table.add_row(
+            *(dataset.name, dataset.task, dataset.domain, dataset.language, dataset.setting or "extra"),
+            *(f"{counts[split]:,}" if split in counts else "-" for split in ("train", "validation", "test")),
+            dataset.weights,
+        )
     return table
+
+
+def format_table(formats: Mapping[str, Format]) -> Table:
+    """The formats of users' own data that `convert` reads."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("format")
+    table.add_column("files")
+    for name, one in formats.items():
+        table.add_row(name, f"*{one.suffix}" if one.suffix else "*.txt with *.ann")
+    return table
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 text", "1,204 texts"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _cells(record: Record) -> list[Text]:

@@ -67,11 +67,6 @@ def read_texts(path: Path) -> TextFile:
     return TextFile(name, lines)
 
 
-def one_text(text: str) -> TextFile:
-    """A text that is not in a file."""
-    return TextFile("the text", (Line(1, "1", text, text),))
-
-
 def _lines(content: str, *, is_plain: bool) -> Iterator[Line | BadLine]:
     # Lines end at LF alone: texts may hold other separators.
     for number, raw in enumerate(content.split("\n"), start=1):

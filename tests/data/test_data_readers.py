@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from conftest import only_drafts, told
+from data_cases import only_drafts, told
 
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.readers import READERS, read_drafts
@@ -101,20 +101,17 @@ def test_phee_splits_discontinuous_arguments_and_nests_sub_arguments(read: Read)
     event = {
         "event_type": "Adverse_event",
         "Trigger": {"text": [["caused"]], "start": [[8]]},
-        "Treatment": {"text": [["X", "Y"]], "start": [[0], [6]][:1]},
+        "Treatment": {
+            "text": [["drug", "Y"]],
+            "start": [[0, 23]],
+            "Drug": {"text": [["Y"]], "start": [[23]]},
+            "Combination": [
+                {"Trigger": {"text": [["and"]]}, "Drug": {"text": [["drug"]], "start": [[0]]}},
+            ],
+        },
         "Negated": {"text": [["not"]], "start": [[0]], "value": True},
     }
-    event["Treatment"] = {
-        "text": [["drug", "Y"]],
-        "start": [[0, 22]],
-        "Drug": {"text": [["Y"]], "start": [[22]]},
-        "Combination": [{"Trigger": {"text": [["and"]]}, "Drug": {"text": [["drug"]], "start": [[0]]}}],
-    }
-    text = "drug it caused by dose Y"
-    event["Trigger"] = {"text": [["caused"]], "start": [[8]]}
-    event["Treatment"]["start"] = [[0, 23]]  # type: ignore[index]
-    event["Treatment"]["Drug"]["start"] = [[23]]  # type: ignore[index]
-    item = {"context": text, "annotations": [{"events": [event]}]}
+    item = {"context": "drug it caused by dose Y", "annotations": [{"events": [event]}]}
     (draft,) = only_drafts(read("phee", json.dumps(item)))
     slots = [
         ("Treatment", "drug"),

@@ -138,7 +138,7 @@ def test_a_dropped_slot_does_not_count():
         {"A": 0.6, "B": 0.4},  # Ada again, who stands there once
         {")": 0.5, "),": 0.5},
         {"]}": 0.9, "],": 0.1},
-    ]  # what ends the list counts, with the dropped slot or without
+    ]
     output, [record] = scored(script, {"Speech": ["Speaker"]})
     assert output.text == "{(Speech: met): [(Speaker: Ada), (Speaker: Ada)]}"
     [slot] = record.slots

@@ -1,6 +1,7 @@
 """Generation equals the slow obvious loop, alone and in batches, and is always well-formed and grounded."""
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,7 +35,7 @@ def _one_thread():
     torch.set_num_threads(num_threads)
 
 
-def make_model(*, context=1024, adapter=False):
+def make_model(*, router=None):
     torch.manual_seed(1)
     config = LlamaConfig(
         hidden_size=32,
@@ -42,13 +43,13 @@ def make_model(*, context=1024, adapter=False):
         num_hidden_layers=2,
         num_attention_heads=4,
         vocab_size=LANGUAGE.grammars.vocab_size,
-        max_position_embeddings=context,
+        max_position_embeddings=1024,
     )
     model = LlamaForCausalLM(config)
     # The default std of 0.02 leaves logits nearly flat, which would hide errors behind ties.
     torch.nn.init.normal_(model.lm_head.weight, std=0.2)
-    if adapter:
-        model = get_peft_model(model, HierarchicalMoeConfig())
+    if router is not None:
+        model = get_peft_model(model, HierarchicalMoeConfig(router=router))
         for name, parameter in model.named_parameters():
             if "hierarchical_moe_" in name:
                 torch.nn.init.normal_(parameter, std=0.3)
@@ -62,7 +63,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def adapted():
-    return make_model(adapter=True)
+    return make_model(router="soft")
 
 
 def make_request(text=TEXT, schema=SCHEMA, **options):
@@ -274,3 +275,13 @@ def test_gates_are_those_of_the_whole_instruction(adapted):
     is_instruction = torch.arange(tokens.shape[1])[None] < len(one.instruction_ids)
     expected = adapted.base_model.compute_gates(tokens, instruction_mask=is_instruction)
     torch.testing.assert_close(prefix.gates, expected)
+
+
+def test_a_hard_router_goes_by_the_labels_of_the_request():
+    model = make_model(router="hard")
+    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=20)
+    labels = [(1.0, 1.0, 0.0), (1.0, 1.0, 1.0)]
+    outputs = generator.generate([replace(make_request(), capability_labels=label) for label in labels])
+    prefixes = list(generator._prefixes.values())
+    assert [tuple(prefix.gates[0, 0].tolist()) for prefix in prefixes] == labels
+    assert outputs[0].choices[0].log_mass != outputs[1].choices[0].log_mass

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ucuie.linearize import order_records
-from ucuie.schema import CAPABILITIES, Capability, Example, FilledSlot, Frame, Record, Schema, Task
+from ucuie.schema import CAPABILITIES, Capability, Example, FilledSlot, Frame, Record, Schema
 
 _TASKS_WITH_EVOKED_FRAMES = ("NER", "EE")
 
@@ -33,10 +33,7 @@ def capability_subsets(examples: Iterable[Example]) -> CapabilitySubsets:
         for capability in CAPABILITIES:
             derived = capability_example(example, capability)
             if derived is None:
-                reason = (
-                    "entities have nothing" if example.task == "NER" else "without records there is nothing"
-                )
-                left_out[f"{capability}: {reason} to associate"] += 1
+                left_out[f"{example.task} without anything for {capability}"] += 1
             else:
                 subsets[capability].append(derived)
     return CapabilitySubsets(**{name: tuple(subset) for name, subset in subsets.items()}, left_out=left_out)
@@ -74,29 +71,37 @@ def _judging(example: Example) -> Example:
     return replace(example, records=order_records(records, example.schema))
 
 
-def _locating(example: Example) -> Example:
-    schema = element_schema(example.schema, example.task)
-    return replace(example, schema=schema, records=located_elements(example, schema))
+def _locating(example: Example) -> Example | None:
+    schema = _element_schema(example)
+    if schema is None:
+        return None
+    return replace(example, schema=schema, records=_located_elements(example, schema))
 
 
 def _associating(example: Example) -> Example | None:
-    if example.task == "NER" or not example.records:
-        return None
-    schema = element_schema(example.schema, example.task)
-    return replace(example, elements=located_elements(example, schema))
+    schema = None if example.task == "NER" else _element_schema(example)
+    elements = _located_elements(example, schema) if schema else ()
+    return replace(example, elements=elements) if elements else None
 
 
-def element_schema(schema: Schema, task: Task | Capability) -> Schema:
-    """Slotless frames for all that can be located: frames that text evokes, and slots; once for each name."""
-    names: dict[str, None] = {}
-    for frame in schema.frames:
-        if task in _TASKS_WITH_EVOKED_FRAMES:
-            names[frame.name] = None
-        names.update(dict.fromkeys(frame.slot_names))
-    return Schema(frames=tuple(Frame(name=name) for name in names))
+def _element_schema(example: Example) -> Schema | None:
+    """Slotless frames for all that can be located: frames that text evokes, and slots; once for each name.
+
+    None if there is nothing of the kind.
+    """
+    has_evoked_frames = example.task in _TASKS_WITH_EVOKED_FRAMES or any(
+        record.filler is not None for record in example.records
+    )
+    elements: dict[str, Frame] = {}
+    for frame in example.schema.frames:
+        if has_evoked_frames:
+            elements.setdefault(frame.name, Frame(name=frame.name, description=frame.description))
+        for slot in frame.slots:
+            elements.setdefault(slot.name, Frame(name=slot.name, description=slot.description))
+    return Schema(frames=tuple(elements.values())) if elements else None
 
 
-def located_elements(example: Example, schema: Schema) -> tuple[Record, ...]:
+def _located_elements(example: Example, schema: Schema) -> tuple[Record, ...]:
     """Every span of the example under the name of its frame or slot, once for each name."""
     elements = {}
     for record in example.records:

@@ -82,10 +82,13 @@ def write_examples(path: Path, examples: Iterable[Example]) -> int:
     """Writes a JSONL file, whole or not at all, and returns the number of lines."""
     staged = path.with_name(f".{path.name}.part")
     count = 0
-    with staged.open("w", encoding="utf-8", newline="\n") as file:
-        for count, example in enumerate(examples, start=1):  # noqa: B007  the last number is the count
-            file.write(example.to_json() + "\n")
-    staged.replace(path)
+    try:
+        with staged.open("w", encoding="utf-8", newline="\n") as file:
+            for count, example in enumerate(examples, start=1):  # noqa: B007  the last number is the count
+                file.write(example.to_json() + "\n")
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
     return count
 
 

@@ -1,4 +1,41 @@
-"""Decoding: from a prompt to well-formed, grounded records, each with a confidence.
+"""Decoding: from a prompt to an output that is well-formed and grounded, with a score for every element.
 
-`grammar` says what may be written, `generate` lets the model write it, `confidence` scores it.
+`grammar` says what may be written, `generate` lets a model write it, `confidence` scores what it wrote.
 """
+
+from ucuie.decode.confidence import score_records
+from ucuie.decode.generate import Choice, Generator, Output, Request
+from ucuie.decode.grammar import (
+    Chunking,
+    GrammarError,
+    GrammarFactory,
+    GrammarState,
+    Mask,
+    TargetError,
+    accepts,
+    allowed_tokens,
+    build_grammar,
+    choices,
+    chunk_text,
+    is_allowed,
+)
+
+__all__ = [
+    "Choice",
+    "Chunking",
+    "Generator",
+    "GrammarError",
+    "GrammarFactory",
+    "GrammarState",
+    "Mask",
+    "Output",
+    "Request",
+    "TargetError",
+    "accepts",
+    "allowed_tokens",
+    "build_grammar",
+    "choices",
+    "chunk_text",
+    "is_allowed",
+    "score_records",
+]

@@ -20,6 +20,9 @@ from ucuie.decode.grammar import GrammarFactory
 from ucuie.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Filler, Record
 
+DECIMALS = 6
+"""Of a score; what follows depends on which texts shared a batch (float32)."""
+
 
 def score_records(
     output: Output, frames: Sequence[ParsedFrame], alignment: Alignment, grammars: GrammarFactory
@@ -69,7 +72,7 @@ def _with_score(filler: Filler | None, log_probability: float) -> Filler | None:
 
 
 def _probability(log_probability: float) -> float:
-    return min(math.exp(log_probability), 1.0)
+    return round(min(math.exp(log_probability), 1.0), DECIMALS)
 
 
 class _Likelihood:

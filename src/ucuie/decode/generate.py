@@ -264,18 +264,7 @@ class Generator:
             while rows:
                 tokens, is_token = self._left_padded([row.pending for row in rows])
                 seen = torch.cat([seen, is_token], dim=1)
-                logits = (
-                    self.model(
-                        input_ids=tokens,
-                        attention_mask=seen,
-                        position_ids=(seen.cumsum(dim=1) - 1)[:, -tokens.shape[1] :],
-                        past_key_values=cache,
-                        use_cache=True,
-                        logits_to_keep=1,
-                    )
-                    .logits[:, -1]
-                    .float()
-                )
+                logits = self._next_logits(tokens, seen, cache)
                 log_totals = logits.logsumexp(dim=-1).tolist()
                 for row, scores, log_total in zip(rows, logits.cpu().numpy(), log_totals, strict=True):
                     row.choose(scores, log_total)
@@ -285,6 +274,19 @@ class Generator:
                     kept = torch.tensor(unfinished, dtype=torch.long, device=self._device)
                     cache.batch_select_indices(kept)
                     seen = seen[kept]
+
+    def _next_logits(self, tokens: Tensor, seen: Tensor, cache: DynamicCache) -> Tensor:
+        """Logits (B, V) float32 after the last column of tokens (B, T), the newest of the columns seen."""
+        output = self.model(
+            input_ids=tokens,
+            attention_mask=seen,
+            position_ids=(seen.cumsum(dim=1) - 1)[:, -tokens.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = output.logits[:, -1].float()
+        return logits
 
     def _left_padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Tokens (B, T), each row's last one in the last column, and 1 where one stands."""

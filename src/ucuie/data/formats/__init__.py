@@ -96,10 +96,13 @@ def export(examples: Iterable[Example], format_name: str, output: Path) -> Expor
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         staged = output.with_name(f".{output.name}.part")
-        with staged.open("w", encoding="utf-8", newline="\n") as file:
-            for count, example_lost in enumerate(chosen.write(examples, file), start=1):  # noqa: B007
-                lost.update(example_lost)
-        staged.replace(output)
+        try:
+            with staged.open("w", encoding="utf-8", newline="\n") as file:
+                for count, example_lost in enumerate(chosen.write(examples, file), start=1):  # noqa: B007
+                    lost.update(example_lost)
+            staged.replace(output)
+        finally:
+            staged.unlink(missing_ok=True)
     return ExportReport(format=format_name, examples=count, lost=dict(sorted(lost.items())))
 
 

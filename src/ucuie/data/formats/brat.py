@@ -79,10 +79,11 @@ def write_brat(example: Example) -> tuple[str, list[str]]:
     lost = list(graph.lost)
     names = {node.label for node in graph.nodes} | {link.label for link in graph.links}
     lost += ["underscore of a name" for name in names if "_" in name]
-    lines = [
-        f"{node.id}\t{_with_underscores(node.label)} {node.span[0]} {node.span[1]}\t{_one_line(example.text, node.span)}"
-        for node in graph.nodes
-    ]
+    lines = []
+    for node in graph.nodes:
+        start, end = node.span
+        words = _one_line(example.text, node.span)
+        lines.append(f"{node.id}\t{_with_underscores(node.label)} {start} {end}\t{words}")
     if example.task == "EE":
         arguments = {link.target for link in graph.links}
         triggers = [node for node in graph.nodes if node.id not in arguments]

@@ -1,0 +1,405 @@
+"""The command `ucuie`: arguments in, results on stdout, talk on stderr. All work is done elsewhere.
+
+Exit codes: 0 all right, 2 the user's mistake, 130 interrupted, 1 anything else. What loads torch is imported
+where it is used, so `--help` and mistakes in a schema are answered at once.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, get_args
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from ucuie import __version__
+from ucuie.errors import (
+    ConfigError,
+    DataError,
+    ModelError,
+    SchemaError,
+    TextError,
+    UserError,
+    did_you_mean,
+    show,
+)
+from ucuie.extraction import Extraction
+from ucuie.render import FORMATS, TABLE_WIDTH, Format, render
+from ucuie.schema import TASKS, Schema, Split, Task
+from ucuie.tables import (
+    catalogue_table,
+    conversion_table,
+    counted,
+    evaluation_tables,
+    extraction_table,
+    format_table,
+)
+
+INTERRUPTED = 130
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+_KINDS: dict[type[UserError], str] = {
+    ConfigError: "config error",
+    DataError: "data error",
+    ModelError: "model error",
+    SchemaError: "schema error",
+    TextError: "text error",
+}
+
+
+class _Commands(TyperGroup):
+    """Turns errors into words and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            _print_error(error)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+bench_app = typer.Typer(no_args_is_help=True, help="Measure performance, side by side.")
+app.add_typer(bench_app, name="bench")
+
+
+def main() -> None:
+    """The entry point of the command."""
+    app()
+
+
+def _one_of(choices: Sequence[str]) -> Any:
+    """A reader of an option's value that names the choices, and the nearest one."""
+
+    def read(value: str) -> str:
+        if value in choices:
+            return value
+        raise typer.BadParameter(f"{value!r} is not known{did_you_mean(value, choices)}")
+
+    return read
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"ucuie {__version__}")
+        raise typer.Exit
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Model folder or hub id; left out, the embedded model.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; left out, a GPU if there is one.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Typed, source-grounded information extraction with one model and one schema language."""
+
+
+@app.command()
+def extract(
+    schema: Annotated[
+        str,
+        typer.Option("--schema", "-s", help="YAML or JSON file, or JSON itself, such as a list of names."),
+    ],
+    text: Annotated[str | None, typer.Option("--text", "-t", help="The text itself.")] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", "-i", help="JSONL with text and id, .txt with a text on each line, or - for stdin."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File instead of stdout; appears when it is whole.")
+    ] = None,
+    output_format: Annotated[
+        Format,
+        typer.Option("--format", "-f", parser=_one_of(FORMATS), metavar="NAME", help="jsonl, table or html."),
+    ] = "jsonl",
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            parser=_one_of(TASKS),
+            metavar="NAME",
+            help="NER, RE, EE or ABSA; left out, the schema's shape tells.",
+        ),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad lines out and list them in NAME.rejected.jsonl.")
+    ] = False,
+    model: Model = None,
+    device: Device = None,
+    batch_size: BatchSize = 32,
+    quiet: Quiet = False,
+) -> None:
+    """Extract records from texts."""
+    if (text is None) == (source is None):
+        raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
+    parsed = Schema.of(schema)
+    from ucuie.texts import read_texts
+
+    file = None if source is None else read_texts(source)
+    from ucuie import bulk
+    from ucuie.extractor import Extractor, Query
+
+    talk = _talk(quiet=quiet)
+    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size)
+    if file is None:
+        queries = [Query("1", text or "", parsed, task or parsed.task)]
+    else:
+        rejected = bulk.rejected_path(file, output)
+        queries = bulk.usable_queries(
+            file, extractor, parsed, task=task, rejected=rejected if skip_bad else None
+        )
+        if num_bad := len(file.lines) - len(queries):
+            talk.print(f"left out {counted(num_bad, 'bad line')}, listed in {rejected}")
+    track = _Track(talk, is_shown=file is not None)
+    try:
+        if output is None:
+            _print_extractions(track(extractor.answer(queries), len(queries)), output_format)
+        else:
+            bulk.answer_to_file(extractor, queries, output, output_format=output_format, progress=track)
+            talk.print(f"{track.summary} -> {output}")
+    except KeyboardInterrupt:
+        _exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
+
+
+@app.command()
+def convert(
+    name: Annotated[str | None, typer.Argument(help="A data set of the catalogue, or a format.")] = None,
+    source: Annotated[Path | None, typer.Option("--source", help="Folder with the raw files.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write into.")] = None,
+    task: Annotated[
+        Task,
+        typer.Option(
+            parser=_one_of(TASKS), metavar="NAME", help="What the files of a format are annotated for."
+        ),
+    ] = "NER",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first fault instead of listing it.")
+    ] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List the data sets and formats.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert a raw corpus into unified JSONL: train, validation and test."""
+    from ucuie import data
+
+    if list_all:
+        if as_json:
+            rows = [dataset.model_dump(mode="json") for dataset in data.catalogue().values()]
+            typer.echo(json.dumps({"datasets": rows, "formats": list(data.FORMATS)}, ensure_ascii=False))
+        else:
+            _results().print(catalogue_table(data.catalogue().values()), "", format_table(data.FORMATS))
+        return
+    if name is None or source is None or output is None:
+        raise typer.BadParameter(
+            "give a data set or format, --source and --output; --list shows the names", param_hint="NAME"
+        )
+    names = (*data.catalogue(), *data.FORMATS)
+    if name not in names:
+        raise ConfigError(f"no data set or format {show(name)}{did_you_mean(name, names)}")
+    if name in data.FORMATS:
+        report = data.convert_format(name, source, output, task=task, strict=strict)
+    else:
+        report = data.convert(name, source, output, strict=strict)
+    if as_json:
+        typer.echo(report.model_dump_json())
+    _talk(quiet=quiet).print(conversion_table(report))
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="The YAML file of the run.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="a.b=1 sets a key of the configuration; repeatable.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of an interrupted run.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model in two stages."""
+    from ucuie.train.config import TrainConfig
+
+    run = TrainConfig.load(config, overrides=overrides or [])
+    from ucuie.train.run import run_training
+
+    try:
+        folder = run_training(run, resume=resume)
+    except KeyboardInterrupt:
+        _exit_interrupted("", f"ucuie train {config} --resume")
+    _talk(quiet=quiet).print(
+        f"wrote {folder}\nnext: ucuie evaluate --model {folder} --data FILE --output DIR"
+    )
+
+
+@app.command()
+def evaluate(
+    gold: Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for report.json and predictions.jsonl.")
+    ],
+    scorer: Annotated[str, typer.Option(help="The name of a scorer, or all.")] = "offset",
+    split: Annotated[
+        Split, typer.Option(parser=_one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
+    ] = "test",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many examples of each data set.")
+    ] = None,
+    model: Model = None,
+    device: Device = None,
+    batch_size: BatchSize = 32,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a model on gold data."""
+    from ucuie import evaluate as evaluation
+
+    evaluation.scorer_names(scorer)
+    examples = evaluation.read_gold(gold, split=split, limit=limit)
+    from ucuie.extractor import Extractor
+
+    talk = _talk(quiet=quiet)
+    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size)
+    track = _Track(talk, is_shown=True)
+    try:
+        report = evaluation.evaluate(extractor, examples, output, scorer=scorer, progress=track)
+    except KeyboardInterrupt:
+        _exit_interrupted(f"after {track.summary}", "the same command")
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+    else:
+        _results().print(evaluation_tables(report))
+    talk.print(f"{track.summary} -> {output}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Tell what works on this machine, in words."""
+    from ucuie.doctor import examine
+
+    colours = {"ok": "green", "note": "yellow", "broken": "red"}
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            line = Text(f"{finding.state:<7}", colours[finding.state]) + Text(f"{finding.subject:<13}")
+            _results().print(line + Text(finding.words), soft_wrap=True)
+    if as_json:
+        typer.echo(json.dumps([vars(finding) for finding in findings], ensure_ascii=False))
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+@bench_app.command("adapter")
+def bench_adapter(
+    hidden: Annotated[int, typer.Option(min=64, help="Width of the random backbone.")] = 512,
+    layers: Annotated[int, typer.Option(min=1)] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Rows of a training step.")] = 8,
+    length: Annotated[int, typer.Option(min=8, help="Tokens of a row.")] = 256,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Compare the adapter with LoRA, a loop over the experts and the bare backbone."""
+    from ucuie.bench.adapter import bench_adapter as measure
+
+    result = measure(
+        hidden=hidden, layers=layers, batch=batch, length=length, repeats=repeats, num_threads=threads
+    )
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for name, value in result.items():
+        if isinstance(value, int | float):
+            table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.2f}")
+    _results().print(table)
+
+
+class _Track:
+    """Passes extractions on, with a bar, the rate and the time left on stderr."""
+
+    def __init__(self, talk: Console, *, is_shown: bool) -> None:
+        self.talk = talk
+        self.is_shown = is_shown and talk.is_terminal
+        self.num_texts = 0
+        self.num_records = 0
+        self.start = time.perf_counter()
+
+    def __call__(self, extractions: Iterable[Extraction], total: int) -> Iterator[Extraction]:
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.talk, transient=True, disable=not self.is_shown) as bar:
+            task = bar.add_task("", total=total, rate="")
+            for extraction in extractions:
+                self.num_texts += 1
+                self.num_records += len(extraction.records)
+                bar.update(task, advance=1, rate=f"{self.rate:.1f} texts/s")
+                yield extraction
+
+    @property
+    def rate(self) -> float:
+        """Texts per second so far."""
+        return self.num_texts / max(time.perf_counter() - self.start, 1e-9)
+
+    @property
+    def summary(self) -> str:
+        """What was done so far."""
+        return (
+            f"{counted(self.num_texts, 'text')}, {counted(self.num_records, 'record')}, "
+            f"{self.rate:.1f} texts/s"
+        )
+
+
+def _results() -> Console:
+    """Stdout; not wrapped where no one looks at it."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
+
+
+def _talk(*, quiet: bool = False) -> Console:
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
+
+
+def _print_extractions(extractions: Iterable[Extraction], output_format: Format) -> None:
+    """Each as soon as it is there, where the format allows."""
+    if output_format == "html":
+        typer.echo(render(list(extractions), "html"), nl=False)
+        return
+    console = _results()
+    for extraction in extractions:
+        if output_format == "table":
+            console.print(extraction_table(extraction))
+        else:
+            typer.echo(extraction.to_json())
+
+
+def _print_error(error: UserError) -> None:
+    kind = next((name for cls, name in _KINDS.items() if isinstance(error, cls)), "error")
+    message = str(error)
+    prefix = "" if message.startswith(f"{kind}") else f"{kind}: "
+    _talk().print(Text(prefix, "bold red") + Text(message))
+
+
+def _exit_interrupted(progress: str, command: str | None) -> NoReturn:
+    advice = "" if command is None else f"; {command} goes on from there"
+    _talk().print(f"interrupted {progress}".rstrip() + advice)
+    raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,102 @@
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+
+from ucuie.data import convert, convert_format, read_examples
+from ucuie.errors import ConfigError, DataError
+from ucuie.schema import Example
+
+
+@pytest.fixture
+def conll04(tmp_path: Path) -> Path:
+    """Three sentences in SpERT JSON, as conll04 has them; the second one has a label of another set."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    entities = [{"type": "Peop", "start": 0, "end": 1}, {"type": "Org", "start": 3, "end": 4}]
+
+    def sentence(label: str) -> dict[str, object]:
+        relation = {"type": label, "head": 0, "tail": 1}
+        return {"tokens": ["Ann", "works", "for", "Acme"], "entities": entities, "relations": [relation] * 2}
+
+    (folder / "train_triples.json").write_text(json.dumps([sentence("Work_For"), sentence("Eat")]))
+    (folder / "dev_triples.json").write_text(json.dumps([sentence("Kill")]))
+    with lzma.open(folder / "test_triples.json.xz", "wt") as file:
+        file.write("[]")
+    return folder
+
+
+def test_records_speak_the_words_of_the_catalogue(conll04: Path, tmp_path: Path) -> None:
+    report = convert("conll04", conll04, tmp_path / "out")
+    (train,) = read_examples(tmp_path / "out" / "train.jsonl")
+    assert train.id == "conll04/train/1"
+    assert (train.dataset, train.task, train.split) == ("conll04", "RE", "train")
+    assert [record.frame for record in train.records] == ["work for"]
+    assert train.schema.frame_names[0] == "kill"
+    assert not report.is_as_expected
+    split = report.splits["train"]
+    assert (split.examples, split.expected) == (1, 922)
+    assert split.changes == {"repeated record left out": 1}
+    assert len(split.faults) == 1
+    assert "item 2   label 'Eat' is not in the catalogue" in split.faults[0]
+
+
+def test_converting_twice_gives_the_same_bytes(conll04: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        convert("conll04", conll04, tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["report.json", "test.jsonl", "train.jsonl", "validation.jsonl"]
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_strict_writes_nothing_and_names_the_fault(conll04: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="label 'Eat' is not in the catalogue"):
+        convert("conll04", conll04, tmp_path / "out", strict=True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_missing_raw_file_is_named_and_earlier_files_stay(conll04: Path, tmp_path: Path) -> None:
+    convert("conll04", conll04, tmp_path / "out")
+    before = (tmp_path / "out" / "train.jsonl").read_bytes()
+    (conll04 / "test_triples.json.xz").unlink()
+    with pytest.raises(DataError, match=r"test_triples\.json is not there"):
+        convert("conll04", conll04, tmp_path / "out")
+    assert (tmp_path / "out" / "train.jsonl").read_bytes() == before
+
+
+def test_a_set_without_splits_is_partitioned_by_its_seed(tmp_path: Path) -> None:
+    sentences = [{"tokens": [f"w{number}"], "entities": [], "relations": []} for number in range(4272)]
+    (tmp_path / "ade_full.json").write_text(json.dumps(sentences))
+    report = convert("ade", tmp_path, tmp_path / "out")
+    assert report.is_as_expected
+    texts = [example.text for example in read_examples(tmp_path / "out")]
+    assert sorted(texts) == sorted(sentence["tokens"][0] for sentence in sentences)
+    assert texts[0] != "w0" or texts[1] != "w1"
+
+
+def test_users_files_become_splits_by_their_names(tmp_path: Path) -> None:
+    source = tmp_path / "mine"
+    source.mkdir()
+    for name in ("train-1.conll", "train-2.conll", "dev.conll", "test.conll"):
+        (source / name).write_text(f"{name}\tB-file name\n")
+    report = convert_format("conll", source, tmp_path / "out")
+    assert {split: part.examples for split, part in report.splits.items()} == {
+        "train": 2,
+        "validation": 1,
+        "test": 1,
+    }
+    examples: list[Example] = list(read_examples(tmp_path / "out", split="validation"))
+    assert [(example.id, example.text) for example in examples] == [("out/validation/1", "dev.conll")]
+    assert examples[0].schema.frame_names == ("file name",)
+
+
+def test_files_without_any_label_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("word\tO\n")
+    with pytest.raises(DataError, match="no text has an annotation"):
+        convert_format("conll", tmp_path / "a.conll", tmp_path / "out")
+    with pytest.raises(ConfigError, match="did you mean 'conll'"):
+        convert_format("conl", tmp_path / "a.conll", tmp_path / "out")
+    with pytest.raises(DataError, match="it is not there"):
+        convert_format("conll", tmp_path / "b.conll", tmp_path / "out")

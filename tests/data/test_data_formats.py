@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+
+import pytest
+from data_cases import example, told
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ucuie.data import FORMATS, convert_format, export, read_examples
+from ucuie.errors import ConfigError, DataError
+from ucuie.schema import Example, Filler, Frame, Record, Schema
+
+ENTITIES = [
+    example(
+        "Ann met Bo-Lee in Oslo.",
+        ("person", "Ann", {}),
+        ("person", "Bo-Lee", {}),
+        ("home town", "Oslo", {}),
+        task="NER",
+    ),
+    example("Nobody there.", task="NER", id="set/train/2"),
+]
+RELATIONS = [
+    example("Ann works for Acme", ("work for", None, {"subject": "Ann", "object": "Acme"}), task="RE"),
+]
+EVENTS = [
+    example(
+        "Ann gave Bo tea",
+        ("give", "gave", {"giver": "Ann", "thing": "tea"}),
+        ("give", "gave", {"giver": "Bo"}),
+        ("drink", "tea", {}),
+    ),
+]
+OPINIONS = [example("Good tea", ("positive", None, {"aspect": "tea", "opinion": "Good"}), task="ABSA")]
+FLAT = ("conll", "gliner")
+
+
+def round_trip(examples: list[Example], format_name: str, folder: Path) -> list[Example]:
+    file = folder / f"data{FORMATS[format_name].suffix}"
+    report = export(examples, format_name, file)
+    assert report.examples == len(examples)
+    task = examples[0].task
+    assert task in ("NER", "RE", "EE", "ABSA")
+    convert_format(format_name, file, folder / "back", task=task, strict=True)
+    return list(read_examples(folder / "back"))
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("examples", [ENTITIES, RELATIONS, EVENTS, OPINIONS], ids=["NER", "RE", "EE", "ABSA"])
+def test_what_a_format_can_hold_comes_back(format_name: str, examples: list[Example], tmp_path: Path) -> None:
+    if format_name in FLAT and examples is not ENTITIES:
+        pytest.skip("holds entities only")
+    back = round_trip(examples, format_name, tmp_path)
+    if format_name == "prodigy" and examples is EVENTS:
+        assert len(back[0].records) == 2  # the two events on one word are one span
+        return
+    for source, found in zip(examples, back, strict=True):
+        assert found.text == source.text
+        assert {str(told(record)) for record in found.records} == {
+            str(told(record)) for record in source.records
+        }
+        assert {f.span for record in found.records for f in record.fillers()} == {
+            f.span for record in source.records for f in record.fillers()
+        }
+
+
+@st.composite
+def annotated_texts(draw: st.DrawFn) -> Example:
+    text = draw(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(str.strip)
+    )
+    records = []
+    for label in draw(st.lists(st.sampled_from(["a", "b c"]), max_size=4)):
+        start = draw(st.integers(0, len(text) - 1))
+        end = draw(st.integers(start + 1, len(text)))
+        records.append(Record(frame=label, filler=Filler(text=text[start:end], start=start, end=end)))
+    records.append(Record(frame="a", filler=Filler(text=text[:1], start=0, end=1)))
+    return Example(
+        id="1",
+        task="NER",
+        text=text,
+        schema=Schema(frames=(Frame(name="a"), Frame(name="b c"))),
+        records=tuple(dict.fromkeys(records)),
+    )
+
+
+@pytest.mark.parametrize("format_name", sorted(set(FORMATS) - {"conll", "gliner", "iepile", "brat"}))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(source=annotated_texts())
+def test_any_entities_come_back_exactly(format_name: str, source: Example, tmp_path: Path) -> None:
+    (found,) = round_trip([source], format_name, tmp_path)
+    assert found.text == source.text
+    assert set(found.records) == set(source.records)
+
+
+def test_what_a_format_cannot_hold_is_counted(tmp_path: Path) -> None:
+    nested = example("Bank of Oslo", ("organization", "Bank of Oslo", {}), ("town", "Oslo", {}), task="NER")
+    assert export([nested], "conll", tmp_path / "a").lost == {"entity inside or across another": 1}
+    assert export(RELATIONS, "conll", tmp_path / "a").lost == {"record that is no entity": 1}
+    half = example("Good tea", ("positive", None, {"opinion": "Good"}), task="ABSA")
+    for format_name in ("brat", "doccano", "label-studio", "prodigy"):
+        output = tmp_path / format_name
+        assert export([half], format_name, output).lost == {"record that is no pair of spans": 1}
+    assert export([half], "csv", tmp_path / "a").lost == {}
+    assert export(ENTITIES, "iepile", tmp_path / "a").lost == {"offsets": 1}
+
+
+def test_brat_reads_events_numbered_roles_and_pieces(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ann and Bo gave tea")
+    (tmp_path / "a.ann").write_text(
+        "T1\tGive 11 15\tgave\nT2\tPerson 0 3;8 10\tAnn Bo\nT3\tThing 16 19\ttea\n"
+        "E1\tGive:T1 Giver2:T3\n#1\tAnnotatorNotes T1\tnote\n"
+    )
+    report = convert_format("brat", tmp_path, tmp_path / "out", task="EE")
+    (found,) = read_examples(tmp_path / "out")
+    assert list(map(told, found.records)) == [("Give", "gave", [("Giver", "tea")])]
+    assert report.splits["train"].changes == {
+        "# line left out": 1,
+        "span of several pieces split into them": 1,
+    }
+    with pytest.raises(DataError, match="holds texts already"):
+        export(EVENTS, "brat", tmp_path)
+
+
+def test_tools_read_their_other_shapes(tmp_path: Path) -> None:
+    old_doccano = tmp_path / "doccano.jsonl"
+    old_doccano.write_text(json.dumps({"text": "Ann ran", "label": [[0, 3, "person"]]}))
+    cancelled = {"data": {"text": "Ann ran"}, "annotations": [{"was_cancelled": True, "result": []}]}
+    span = {"type": "labels", "id": "x", "value": {"start": 0, "end": 3, "labels": ["person"]}}
+    studio = tmp_path / "studio.json"
+    studio.write_text(
+        json.dumps([cancelled, {"data": {"text": "Ann ran"}, "annotations": [{"result": [span]}]}])
+    )
+    prodigy = tmp_path / "prodigy.jsonl"
+    accepted = {"text": "Ann ran", "spans": [{"start": 0, "end": 3, "label": "person"}], "answer": "accept"}
+    prodigy.write_text(f"{json.dumps(accepted)}\n{json.dumps(accepted | {'answer': 'reject'})}\n")
+    for format_name, file in (("doccano", old_doccano), ("label-studio", studio), ("prodigy", prodigy)):
+        report = convert_format(format_name, file, tmp_path / format_name)
+        assert report.splits["train"].records == {"person": 1}
+    faults = report.splits["train"].faults
+    assert faults == ("prodigy.jsonl line 2   the answer is 'reject'",)
+
+
+def test_instructuie_strings_without_offsets_are_placed(tmp_path: Path) -> None:
+    item = {"sentence": "Bo met Ann", "entities": [{"name": "Ann", "type": "person", "pos": [0, 3]}]}
+    (tmp_path / "a.json").write_text(json.dumps([item]))
+    report = convert_format("instructuie", tmp_path / "a.json", tmp_path / "out")
+    (found,) = read_examples(tmp_path / "out")
+    assert found.records[0].filler is not None
+    assert found.records[0].filler.span == (7, 10)
+    assert report.splits["train"].changes == {"strings without right offsets were placed": 1}
+
+
+def test_an_unknown_format_is_named_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'doccano'"):
+        export([], "docano", tmp_path / "a")

@@ -1,0 +1,64 @@
+import bz2
+import gzip
+import lzma
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ucuie.data.draft import Fault
+from ucuie.data.sources import archive_members, find_source, read_json_items, read_lines, read_text
+from ucuie.errors import DataError
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [(".xz", lzma), (".gz", gzip), (".bz2", bz2)])
+def test_compressed_files_are_found_and_read_by_their_own_name(
+    tmp_path: Path, suffix: str, compress: object
+) -> None:
+    with compress.open(tmp_path / f"a.txt{suffix}", "wt", encoding="utf-8") as file:  # type: ignore[attr-defined]
+        file.write("é\n")
+    assert read_text(find_source(tmp_path, "a.txt")) == "é\n"
+
+
+def test_members_of_archives_are_paths(tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("inside")
+    with tarfile.open(tmp_path / "t.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "b.txt", "./folder/b.txt")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(tmp_path / "b.txt", "folder/b.txt")
+    for name in ("t.tar.gz", "z.zip"):
+        member = find_source(tmp_path, f"{name}/folder/b.txt")
+        assert read_text(member) == "inside"
+        assert archive_members(tmp_path / name, ".txt") == [member]
+        with pytest.raises(DataError, match="is not there"):
+            find_source(tmp_path, f"{name}/folder/c.txt")
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffone\u2028still one\r\ntwo\x85\n".encode())
+    assert list(read_lines(tmp_path / "a.txt")) == [(1, "one\u2028still one"), (2, "two\x85")]
+
+
+def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"fine\n\xff\n")
+    with pytest.raises(DataError, match="line 2   not UTF-8"):
+        list(read_lines(tmp_path / "a.txt"))
+    with pytest.raises(DataError, match="byte 5   not UTF-8"):
+        read_text(tmp_path / "a.txt")
+
+
+def test_json_lists_and_json_lines_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text('\n [{"a": 1}, 2]')
+    (tmp_path / "lines.json").write_text('{"a": 1}\n\n{"a"\n2\n')
+    assert list(read_json_items(tmp_path / "list.json")) == [
+        ("list.json item 1", {"a": 1}),
+        ("list.json item 2", 2),
+    ]
+    first, fault, last = read_json_items(tmp_path / "lines.json")
+    assert (first, last) == (("lines.json line 1", {"a": 1}), ("lines.json line 4", 2))
+    assert isinstance(fault, Fault)
+    assert fault.place == "lines.json line 3"
+    (tmp_path / "broken.json").write_text("[1,\n2")
+    with pytest.raises(DataError, match="line 2   not JSON"):
+        list(read_json_items(tmp_path / "broken.json"))

@@ -1,0 +1,135 @@
+"""The pretraining programs on a few kilobytes of text: tokenizer, corpus, and a run that is interrupted."""
+
+import json
+import lzma
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+PROGRAMS = Path(__file__).parents[2] / "pretraining"
+sys.path.insert(0, str(PROGRAMS))
+
+import corpus as corpus_module  # noqa: E402
+import pretrain  # noqa: E402
+import tokenizer as tokenizer_module  # noqa: E402
+
+WORDS = ["Ada", "Paris", "aspirin", "the", "went", "to", "and", "(see", "3.5", "mg)", "naïve", "東京", "🙂"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_COMPILE_DISABLE": "1"}
+
+
+@pytest.fixture(scope="module")
+def text_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    generator = random.Random(0)
+    for domain in corpus_module.DOMAIN_WEIGHTS:
+        lines = [" ".join(generator.choices(WORDS, k=40)) for _ in range(400)]
+        with lzma.open(folder / f"{domain}.txt.xz", "wt", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(text_folder):
+    documents = tokenizer_module.sample(text_folder, 1)
+    return tokenizer_module.train_tokenizer(documents, vocabulary=400, context=128)
+
+
+@pytest.fixture(scope="module")
+def tokenizer_folder(tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(text_folder, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    raw = tokenizer.backend_tokenizer
+    corpus_module.pack_corpus(text_folder, raw, folder, megabytes=None, end=tokenizer.eos_token_id)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text", ["Ada (Paris): 3.5mg", "  two  blanks\n\n", "東京 🙂 \u0000 e\u0301", "</s><s> [x]} \\)", "12345,678"]
+)
+def test_any_text_survives_the_tokenizer(tokenizer, text):
+    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    assert tokenizer.decode(ids) == text or "<s>" in text
+
+
+def test_punctuation_is_never_joined_to_anything_but_its_blank(tokenizer):
+    vocabulary = tokenizer.get_vocab()
+    joined = [token for token in vocabulary if len(token) > 2 and any(mark in token for mark in "()[]{}:,")]
+    assert joined == []
+
+
+def test_held_out_documents_are_not_trained_on(packed, tokenizer):
+    counts = json.loads((packed / "corpus.json").read_text())
+    for domain in corpus_module.DOMAIN_WEIGHTS:
+        train = np.fromfile(packed / f"{domain}.train.bin", dtype=np.uint16)
+        validation = np.fromfile(packed / f"{domain}.validation.bin", dtype=np.uint16)
+        assert len(train) == counts[domain]["train_tokens"]
+        end = tokenizer.eos_token_id
+        assert (train == end).sum() == 398
+        assert (validation == end).sum() == 2
+        text = tokenizer.decode(validation.tolist()).replace("</s>", "\n")
+        assert len(text.encode()) == counts[domain]["validation_bytes"]
+
+
+def test_batches_are_a_function_of_seed_and_step(packed):
+    corpus = corpus_module.Corpus(packed, 64)
+    first = corpus.batch(rows=4, seed=0, step=7)
+    assert first.shape == (4, 64)
+    assert torch.equal(first, corpus.batch(rows=4, seed=0, step=7))
+    assert not torch.equal(first, corpus.batch(rows=4, seed=0, step=8))
+    assert not torch.equal(first, corpus.batch(rows=4, seed=1, step=7))
+
+
+def test_schedule_warms_up_stays_and_decays():
+    config = pretrain.OptimizerConfig(warmup_steps=10, decay=0.25)
+    factors = [pretrain.schedule(step, step / 1000, config, decays=True) for step in range(1001)]
+    assert factors[0] == 0.1
+    assert set(factors[10:750]) == {1.0}
+    assert factors[875] == pytest.approx(0.5)
+    assert factors[1000] == 0
+    assert pretrain.schedule(999, 0.999, config, decays=False) == 1
+
+
+def _command(text_folder, tokenizer_folder, packed, output, *options):
+    settings = ["model.hidden=32", "model.layers=2", "model.heads=2", "model.intermediate=48"]
+    settings += ["model.context=768", "rows=2", "length=64", "example_rows=4", "example_share=0.5"]
+    return [
+        *(sys.executable, str(PROGRAMS / "pretrain.py"), str(PROGRAMS / "mini.yaml")),
+        *(part for setting in settings for part in ("--set", setting)),
+        *("--text", str(text_folder), "--tokenizer", str(tokenizer_folder), "--corpus", str(packed)),
+        *("--output", str(output), "--no-decay", *options),
+    ]
+
+
+@pytest.mark.slow
+def test_a_run_in_two_parts_ends_with_the_weights_of_a_run_in_one(
+    text_folder, tokenizer_folder, packed, tmp_path
+):
+    examples = ["--examples", str(Path(__file__).parents[2] / "examples" / "sample")]
+    for name, budgets in (("whole", [2000]), ("parts", [900, 2000])):
+        for tokens in budgets:
+            command = _command(text_folder, tokenizer_folder, packed, tmp_path / name, *examples)
+            subprocess.run(
+                [*command, "--tokens", str(tokens)], check=True, env=ENVIRONMENT, capture_output=True
+            )
+    states = [
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "parts")
+    ]
+    assert states[0]["progress"]["step"] == states[1]["progress"]["step"]
+    assert 0 < states[0]["progress"]["example_steps"] < states[0]["progress"]["step"]
+    for name, weights in states[0]["model"].items():
+        assert torch.equal(weights, states[1]["model"][name]), name
+    log = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert set(log[-1]["domains"]) == set(corpus_module.DOMAIN_WEIGHTS)
+    assert (tmp_path / "parts" / "model" / "model.safetensors").exists()

@@ -1,0 +1,72 @@
+"""Files appear whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from ucuie.atomic import StagedLines, staged_files, write_text
+
+
+def test_text_is_replaced_and_folders_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.txt"
+    write_text(path, "old\n")
+    write_text(path, "new 🙂\n")
+    assert path.read_text("utf-8") == "new 🙂\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_text_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_staged_files_come_together_and_leave_others(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("mine")
+    with staged_files(tmp_path, last="info") as staging:
+        (staging / "sub").mkdir()
+        (staging / "sub" / "x").write_text("1")
+        (staging / "info").write_text("2")
+        assert not (tmp_path / "info").exists()
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert names == ["info", "other", "sub/x"]
+
+
+def test_staged_files_of_a_failure_vanish(tmp_path: Path) -> None:
+    def fail() -> None:
+        with staged_files(tmp_path, last="info") as staging:
+            (staging / "info").write_text("2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_staged_lines_go_on_after_a_cut_line(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    staged = StagedLines(path, key="k" * 64)
+    assert staged.read() == []
+    staged.append("first \u2028 line")
+    with staged.staged.open("ab") as file:
+        file.write("half of the sec".encode())
+    assert not path.exists()
+    again = StagedLines(path, key="k" * 64)
+    assert again.read() == ["first \u2028 line"]
+    again.append("second")
+    again.publish()
+    assert path.read_text("utf-8") == "first \u2028 line\nsecond\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_work_on_the_same_file_starts_anew(tmp_path: Path) -> None:
+    StagedLines(tmp_path / "out", key="a").append("line")
+    assert StagedLines(tmp_path / "out", key="b").read() == []
+
+
+def test_no_lines_are_an_empty_file(tmp_path: Path) -> None:
+    StagedLines(tmp_path / "sub" / "out", key="a").publish()
+    assert (tmp_path / "sub" / "out").read_text() == ""

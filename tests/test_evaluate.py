@@ -1,0 +1,174 @@
+"""Evaluation: predictions and report of a model on gold data."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, tokenizer
+
+from ucuie import Extractor
+from ucuie.errors import ConfigError, DataError
+from ucuie.evaluate import evaluate, read_gold
+from ucuie.extraction import Extraction
+from ucuie.instructions import InstructionPool
+from ucuie.metrics import SCORERS
+from ucuie.model_folder import LoadedModel
+from ucuie.schema import Example, Record
+from ucuie.tables import evaluation_tables
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    model = make_adapted(make_backbone())
+    loaded = LoadedModel(model, tokenizer(), InstructionPool.load(), None, "tiny")
+    return Extractor(loaded, max_new_tokens=60, batch_size=2)
+
+
+def line(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": f"set/test/{number}", "dataset": "set", "task": "NER", "split": "test",
+        "text": f"Ada met Charles in London {number}.",
+        "schema": {"frames": [{"name": "person"}, {"name": "city"}]},
+        "records": [
+            {"frame": "person", "filler": {"text": "Ada", "start": 0, "end": 3}},
+            {"frame": "city", "filler": {"text": "London", "start": 19, "end": 25}},
+        ],
+    } | changes  # fmt: skip
+
+
+def write(path: Path, *lines: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    return path
+
+
+class Perfect:
+    """Stands in for an extractor and answers with the gold."""
+
+    model_name = identity = "perfect"
+
+    def __init__(self, gold: list[Example]) -> None:
+        self.gold = {example.id: example for example in gold}
+
+    def faults(self, queries: Any) -> dict[int, Any]:
+        return {}
+
+    def answer(self, queries: Any) -> Iterator[Extraction]:
+        for query in queries:
+            records: tuple[Record, ...] = self.gold[query.id].records
+            yield Extraction(id=query.id, text=query.text, records=records, model="perfect", seconds=0.01)
+
+
+def test_perfect_predictions_score_100(tmp_path: Path) -> None:
+    gold = read_gold(write(tmp_path / "test.jsonl", *(line(number) for number in range(3))))
+    report = evaluate(Perfect(gold), gold, tmp_path / "out")  # type: ignore[arg-type]
+    assert report.scores[0].micro("NER").f1 == 100
+    assert report.ceiling.micro("NER").f1 == 100
+    assert report.texts_per_second == pytest.approx(100)
+
+
+def test_both_files_hold_what_was_found(extractor: Extractor, tmp_path: Path) -> None:
+    gold = read_gold(write(tmp_path / "test.jsonl", *(line(number) for number in range(5))))
+    shown = []
+
+    def progress(extractions: Iterator[Extraction], total: int) -> Iterator[Extraction]:
+        for extraction in extractions:
+            shown.append((extraction.id, total))
+            yield extraction
+
+    report = evaluate(extractor, gold, tmp_path / "out", progress=progress)
+    assert shown == [(f"set/test/{number}", 5) for number in range(5)]
+    lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
+    predictions = [Extraction.model_validate_json(entry) for entry in lines]
+    assert [prediction.id for prediction in predictions] == [example.id for example in gold]
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written["scores"] == [report.to_dict()["scores"][0]]
+    assert written["examples"] == 5
+    assert written["placing_ceiling"]["rows"]
+    assert {"threads", "torch", "cores"} <= set(written["environment"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["predictions.jsonl", "report.json"]
+
+
+def test_all_scorers_stand_side_by_side(extractor: Extractor, tmp_path: Path) -> None:
+    gold = read_gold(write(tmp_path / "test.jsonl", line(1)))
+    report = evaluate(extractor, gold, tmp_path / "out", scorer="all")
+    assert [score.scorer for score in report.scores] == list(SCORERS)
+    evaluation_tables(report)
+
+
+def test_a_text_too_long_for_the_model_counts_as_missed(extractor: Extractor, tmp_path: Path) -> None:
+    text = line(1)["text"] + " word" * CONTEXT
+    gold = read_gold(write(tmp_path / "test.jsonl", line(0), line(1, text=text), line(2)))
+    report = evaluate(extractor, gold, tmp_path / "out")
+    assert report.num_unreadable == 1
+    assert report.scores[0].micro("NER").gold == 6
+    unread = json.loads((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()[1])
+    assert unread["records"] == []
+    assert unread["dropped"][0]["reason"] == "the text cannot be read"
+
+
+def test_an_interrupted_evaluation_goes_on(extractor: Extractor, tmp_path: Path) -> None:
+    gold = read_gold(write(tmp_path / "test.jsonl", *(line(number) for number in range(6))))
+
+    def interrupt(extractions: Iterator[Extraction], total: int) -> Iterator[Extraction]:
+        yield next(extractions)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(extractor, gold, tmp_path / "out", progress=interrupt)
+    (staged,) = (tmp_path / "out").iterdir()
+    assert staged.name.startswith(".predictions.jsonl.")
+    evaluate(extractor, gold, tmp_path / "out")
+    evaluate(extractor, gold, tmp_path / "whole")
+    resumed, whole = (
+        [
+            answer_of(Extraction.model_validate_json(entry))
+            for entry in (tmp_path / name / "predictions.jsonl").read_text().splitlines()
+        ]
+        for name in ("out", "whole")
+    )
+    assert resumed == whole
+
+
+def test_an_unknown_scorer_is_refused_with_the_nearest(extractor: Extractor, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'ofset'; did you mean 'offset'"):
+        evaluate(extractor, [], tmp_path, scorer="ofset")
+
+
+def test_gold_is_a_file_a_folder_or_folders(tmp_path: Path) -> None:
+    write(tmp_path / "one" / "test.jsonl", line(1), line(2))
+    write(tmp_path / "one" / "train.jsonl", line(3, split="train"))
+    write(tmp_path / "two" / "test.jsonl", line(4, dataset="two"))
+    assert len(read_gold(tmp_path / "one")) == 2
+    assert len(read_gold(tmp_path / "one", split="train")) == 1
+    assert len(read_gold(tmp_path / "one" / "train.jsonl")) == 1
+    assert [example.dataset for example in read_gold(tmp_path)] == ["set", "set", "two"]
+
+
+def test_a_limit_draws_the_same_examples_of_each_file(tmp_path: Path) -> None:
+    write(tmp_path / "one" / "test.jsonl", *(line(number) for number in range(50)))
+    write(tmp_path / "two" / "test.jsonl", *(line(number, dataset="two") for number in range(50)))
+    gold = read_gold(tmp_path, limit=7)
+    assert gold == read_gold(tmp_path, limit=7)
+    assert [example.dataset for example in gold] == ["set"] * 7 + ["two"] * 7
+    assert [example.id for example in gold[:7]] != [f"set/test/{number}" for number in range(7)]
+
+
+def test_all_bad_lines_of_gold_are_told_at_once(tmp_path: Path) -> None:
+    record = {"frame": "persn", "filler": {"text": "Ada", "start": 0, "end": 3}}
+    write(tmp_path / "test.jsonl", line(1, records=[record]), line(2), line(3, text=""))
+    with pytest.raises(DataError) as caught:
+        read_gold(tmp_path)
+    assert len(caught.value.faults) == 2
+    assert "test.jsonl line 1" in str(caught.value)
+    assert "did you mean 'person'" in str(caught.value)
+
+
+def test_no_gold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        read_gold(tmp_path)
+    write(tmp_path / "test.jsonl")
+    with pytest.raises(DataError, match="no examples of the split test"):
+        read_gold(tmp_path)

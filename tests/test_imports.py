@@ -1,0 +1,26 @@
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"accelerate", "llguidance", "peft", "tensorboard", "torch", "transformers"}
+
+
+@pytest.mark.parametrize(
+    "module", ["ucuie", "ucuie.schema", "ucuie.metrics", "ucuie.data", "ucuie.instructions", "ucuie.cli"]
+)
+def test_what_needs_no_model_loads_no_torch(module: str) -> None:
+    # A process of its own: other tests have loaded torch into this one.
+    program = f"import sys, {module}; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert HEAVY.isdisjoint(modules.split())
+
+
+def test_importing_the_extractor_is_enough_to_have_it() -> None:
+    program = "from ucuie import Extractor, Schema; print(Schema.of(['person']).task, Extractor.__name__)"
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.split() == ["NER", "Extractor"]
