@@ -60,7 +60,10 @@ def pack_corpus(text: Path, tokenizer: Tokenizer, output: Path, *, megabytes: fl
 
 def _pack_domain(documents: Iterator[str], tokenizer: Tokenizer, stem: Path, *, end: int) -> dict[str, int]:
     counts = {"train_tokens": 0, "validation_tokens": 0, "validation_bytes": 0}
-    with Path(f"{stem}.train.bin").open("wb") as train, Path(f"{stem}.validation.bin").open("wb") as validation:
+    with (
+        Path(f"{stem}.train.bin").open("wb") as train,
+        Path(f"{stem}.validation.bin").open("wb") as validation,
+    ):
         for first, batch in _batched(documents, TOKENIZER_BATCH):
             for offset, encoding in enumerate(tokenizer.encode_batch_fast(batch, add_special_tokens=False)):
                 tokens = np.array([*encoding.ids, end], dtype=np.uint16)

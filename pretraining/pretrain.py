@@ -242,9 +242,9 @@ class Run:
                     loss = task_loss(self.model, batch) / num_labels
                     progress.example_steps += 1
                 else:
-                    rows = corpus.batch(rows=config.rows, seed=config.seed, step=progress.step).to(self.device)
+                    rows = corpus.batch(rows=config.rows, seed=config.seed, step=progress.step)
                     num_tokens = rows.numel()
-                    loss = text_loss(self.model, rows)
+                    loss = text_loss(self.model, rows.to(self.device))
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             for optimizer in self.optimizers:

@@ -46,8 +46,7 @@ def sample(text: Path, megabytes: float) -> Iterator[str]:
     """Documents of every domain, in proportion to the weights of pretraining."""
     for domain, weight in DOMAIN_WEIGHTS.items():
         budget = int(weight * megabytes * 1e6)
-        for document in read_documents(text / f"{domain}.txt.xz", megabytes=budget / 1e6):
-            yield document
+        yield from read_documents(text / f"{domain}.txt.xz", megabytes=budget / 1e6)
 
 
 def main() -> None:

@@ -56,7 +56,8 @@ def packed(text_folder, tokenizer, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "text", ["Ada (Paris): 3.5mg", "  two  blanks\n\n", "東京 🙂 \u0000 e\u0301", "</s><s> [x]} \\)", "12345,678"]
+    "text",
+    ["Ada (Paris): 3.5mg", "  two  blanks\n\n", "東京 🙂 \u0000 e\u0301", "</s><s> [x]} \\)", "12345,678"],
 )
 def test_any_text_survives_the_tokenizer(tokenizer, text):
     ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
@@ -123,9 +124,7 @@ def test_a_run_in_two_parts_ends_with_the_weights_of_a_run_in_one(
             subprocess.run(
                 [*command, "--tokens", str(tokens)], check=True, env=ENVIRONMENT, capture_output=True
             )
-    states = [
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "parts")
-    ]
+    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "parts")]
     assert states[0]["progress"]["step"] == states[1]["progress"]["step"]
     assert 0 < states[0]["progress"]["example_steps"] < states[0]["progress"]["step"]
     for name, weights in states[0]["model"].items():

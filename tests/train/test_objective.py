@@ -46,9 +46,9 @@ def test_full_objective_is_the_cross_entropy_of_the_target(examples, tokenizer, 
     inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
     expected = 0.0
     for row in rows:
-        logits = model(input_ids=torch.tensor([row.ids])).logits[0].log_softmax(-1)
-        target_start = len(row.ids) - len(row.positions)
-        expected -= sum(logits[place - 1, row.ids[place]].item() for place in range(target_start, len(row.ids)))
+        log_probabilities = model(input_ids=torch.tensor([row.ids])).logits[0].log_softmax(-1)
+        target = range(len(row.ids) - len(row.positions), len(row.ids))
+        expected -= sum(log_probabilities[place - 1, row.ids[place]].item() for place in target)
     assert task_loss(model, inputs).item() == pytest.approx(expected, rel=1e-5)
 
 

@@ -93,9 +93,7 @@ def test_an_epoch_has_every_row_once_in_batches_of_similar_length(count):
     sampler.set_epoch(0)
     assert list(sampler) == keys
     if count == 1000:
-        borders = [*range(0, count, 8), count]
-        spreads = [
-            max(lengths[index] for _, index in keys[first:last]) - min(lengths[index] for _, index in keys[first:last])
-            for first, last in pairwise(borders)
-        ]
+        ordered = [lengths[index] for _, index in keys]
+        batches = [ordered[first:last] for first, last in pairwise([*range(0, count, 8), count])]
+        spreads = [max(batch) - min(batch) for batch in batches]
         assert sorted(spreads)[len(spreads) // 2] < 20
