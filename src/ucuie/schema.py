@@ -302,7 +302,12 @@ def _name_faults(record: Record, schema: Schema) -> list[str]:
 
 def _repetition(names: Sequence[str]) -> int | None:
     """The index of the first name that stood earlier already."""
-    return next((index for index, name in enumerate(names) if name in names[:index]), None)
+    seen = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            return index
+        seen.add(name)
+    return None
 
 
 def _repetition_error(fault: str, within: tuple[str, int]) -> PydanticCustomError:
