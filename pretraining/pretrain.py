@@ -261,7 +261,8 @@ class Run:
                 self.save()
                 last_checkpoint = time.monotonic()
         self.save()
-        self.evaluate(corpus, factor)
+        if not is_stopping():
+            self.evaluate(corpus, factor)
 
     def _example_batches(self, examples: TrainingSet) -> Iterator[dict[str, torch.Tensor]]:
         """Batches of examples from the step that the run stands at, made ahead in a process of their own."""
@@ -278,6 +279,7 @@ class Run:
                 sampler=keys,
                 drop_last=True,
                 num_workers=1,
+                worker_init_fn=_leave_signals_to_parent,
                 collate_fn=functools.partial(collate, pad_id=pad_id),
             )
             place = 0
@@ -320,6 +322,12 @@ def build_examples(folders: list[Path], tokenizer: Any, config: PretrainingConfi
         fault = f"{len(examples)} examples fit into the context, a step needs {config.example_rows}"
         raise DataError(", ".join(map(str, folders)), [fault])
     return examples
+
+
+def _leave_signals_to_parent(_worker: int) -> None:
+    """Ctrl-C reaches every process of a group; a worker that died of it would take the last step along."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _stop_signal() -> Any:

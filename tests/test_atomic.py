@@ -52,7 +52,7 @@ def test_staged_lines_go_on_after_a_cut_line(tmp_path: Path) -> None:
     assert staged.read() == []
     staged.append("first \u2028 line")
     with staged.staged.open("ab") as file:
-        file.write("half of the sec".encode())
+        file.write(b"half of the sec")
     assert not path.exists()
     again = StagedLines(path, key="k" * 64)
     assert again.read() == ["first \u2028 line"]

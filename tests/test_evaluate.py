@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, tokenizer
 
+from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, tokenizer
 from ucuie import Extractor
 from ucuie.errors import ConfigError, DataError
 from ucuie.evaluate import evaluate, read_gold

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, save_adapted, save_plain, tokenizer
 
+from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, save_adapted, save_plain, tokenizer
 from ucuie import Extractor, Schema
 from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
 from ucuie.extraction import Extraction

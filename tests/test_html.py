@@ -61,11 +61,17 @@ def test_a_text_is_shown_as_it_stands_with_nested_marks() -> None:
 
 def test_what_crosses_the_end_of_another_span_is_cut_there() -> None:
     pieces = list(marked_pieces("abcdef", [mention("x", 0, 4, "abcdef"), mention("y", 2, 6, "abcdef")]))
-    marks = [(piece.mark.start, piece.mark.end, piece.mark.is_continued) for piece in pieces if piece.kind == "open" and piece.mark]
+    marks = [
+        (piece.mark.start, piece.mark.end, piece.mark.is_continued)
+        for piece in pieces
+        if piece.kind == "open" and piece.mark
+    ]
     assert marks == [(0, 4, False), (2, 4, False), (4, 6, True)]
 
 
-spans = st.tuples(st.integers(0, 20), st.integers(1, 8)).map(lambda pair: (pair[0], min(pair[0] + pair[1], 24)))
+spans = st.tuples(st.integers(0, 20), st.integers(1, 8)).map(
+    lambda pair: (pair[0], min(pair[0] + pair[1], 24))
+)
 
 
 @given(st.lists(spans, max_size=8))
@@ -117,7 +123,9 @@ def test_relations_and_absent_fillers_are_cards() -> None:
 
 
 def test_what_is_missing_is_told() -> None:
-    html = render_report([extraction(truncated=True, dropped=(Dropped(reason="not in the text", value="x"),))])
+    html = render_report(
+        [extraction(truncated=True, dropped=(Dropped(reason="not in the text", value="x"),))]
+    )
     assert "Nothing found." in html
     assert "cut at the limit" in html
     assert "1 piece of the answer left out" in html

@@ -9,6 +9,8 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
+
 from tiny_model import (
     make_adapted,
     make_backbone,
@@ -17,8 +19,6 @@ from tiny_model import (
     saved_backbone,
     tokenizer,
 )
-from transformers import PreTrainedTokenizerFast
-
 from ucuie import model_folder
 from ucuie.backbone import Backbone, backbone_fingerprint, tokenizer_sha256
 from ucuie.errors import ModelError
@@ -82,9 +82,7 @@ def test_a_half_precision_backbone_loads_as_fp32_and_keeps_its_fingerprint(tmp_p
     assert "lm_head.weight" not in stored
     loaded = load_model(tmp_path / "half")
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
-    torch.testing.assert_close(
-        logits(loaded.model), logits(make_adapted(make_backbone())), atol=2e-2, rtol=0
-    )
+    torch.testing.assert_close(logits(loaded.model), logits(make_adapted(make_backbone())), atol=2e-2, rtol=0)
 
 
 def test_an_adapter_names_the_backbone_it_came_from_by_absolute_path(
@@ -125,7 +123,9 @@ def test_a_pool_of_ones_own_travels_with_the_model(tmp_path: Path) -> None:
     packaged = InstructionPool.load()
     wordings = {**packaged.entries, "NER": (Wording(text="List {schema}, please."),)}
     pool = InstructionPool(entries=wordings)
-    save_model(make_adapted(make_backbone()), Backbone(make_backbone(), tokenizer(), "embedded"), tmp_path, pool=pool)
+    save_model(
+        make_adapted(make_backbone()), Backbone(make_backbone(), tokenizer(), "embedded"), tmp_path, pool=pool
+    )
     assert load_model(tmp_path).pool.default("NER") == "List {schema}, please."
 
 
@@ -156,7 +156,9 @@ def test_a_failing_save_leaves_the_old_model(folder: Path, monkeypatch: pytest.M
     assert not list(folder.glob(".staged*"))
 
 
-@pytest.mark.parametrize("name", ["adapter_model.safetensors", "backbone/tokenizer.json", "instructions.yaml"])
+@pytest.mark.parametrize(
+    "name", ["adapter_model.safetensors", "backbone/tokenizer.json", "instructions.yaml"]
+)
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelError, match=rf"{name} is missing; copy or download"):
@@ -235,7 +237,9 @@ def test_a_mistyped_folder_gives_the_nearest_and_no_network(folder: Path) -> Non
         load_model(folder.with_name("tinny"))
 
 
-def test_a_path_into_a_folder_that_exists_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_into_a_folder_that_exists_is_no_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     with pytest.raises(ModelError, match="is not there"):

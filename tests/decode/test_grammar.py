@@ -8,6 +8,8 @@ import pytest
 from decode_cases import TEXTS, byte_level, gold, schemas, sentence_piece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from ucuie.decode.grammar import (
     GrammarError,
@@ -330,6 +332,26 @@ def test_special_tokens_are_spelled_in_plain_characters():
 def test_a_model_smaller_than_its_tokenizer_is_refused():
     with pytest.raises(ModelError, match="do not belong together"):
         GrammarFactory(byte_level().tokenizer, 100)
+
+
+def tokenizer_of_letters(decoder):
+    vocab = {character: index for index, character in enumerate("{}()[]:Ġ,person")}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(), decoder
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
+
+
+def test_a_tokenizer_that_does_not_spell_bytes_is_refused():
+    with pytest.raises(ModelError, match="byte by byte"):
+        GrammarFactory(tokenizer_of_letters(decoders.Fuse()))
+
+
+def test_a_text_that_the_tokenizer_cannot_spell_is_an_error_not_a_loop():
+    tokenizer = tokenizer_of_letters(decoders.ByteLevel())
+    state = GrammarFactory(tokenizer).start(build_grammar(Schema.of(["person"]), "Ω", "NER"))
+    state.consume(tokenizer.convert_tokens_to_ids(["{", "("]))
+    with pytest.raises(GrammarError, match="no token"):
+        state.advance()
 
 
 def test_equal_slots_share_their_rules():

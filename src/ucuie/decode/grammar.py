@@ -243,7 +243,8 @@ class GrammarFactory:
         vocab_size: the width of the model's logits, where it is larger than the tokenizer's vocabulary.
 
     Raises:
-        ModelError: the model has fewer tokens than its tokenizer.
+        ModelError: the model has fewer tokens than its tokenizer, or this is neither a byte-level one nor
+            one with bytes as fallback.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", vocab_size: int | None = None) -> None:
@@ -253,9 +254,13 @@ class GrammarFactory:
                 f"the tokenizer has {len(tokenizer):,} tokens, the model only {self.vocab_size:,}; "
                 "they do not belong together"
             )
-        self._ll_tokenizer = llguidance.LLTokenizer(
-            _without_special_spellings(tokenizer), n_vocab=self.vocab_size, eos_token=tokenizer.eos_token_id
-        )
+        spelling = _without_special_spellings(tokenizer)
+        try:
+            self._ll_tokenizer = llguidance.LLTokenizer(
+                spelling, n_vocab=self.vocab_size, eos_token=tokenizer.eos_token_id
+            )
+        except ValueError as error:
+            raise ModelError(f"the tokenizer does not spell texts byte by byte: {error}") from error
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of an output; a character that is cut becomes U+FFFD."""
@@ -341,14 +346,21 @@ class GrammarState:
         Returns:
             Those tokens, and the mask of the choice after them: at least two tokens, or None where the
             output is complete.
+
+        Raises:
+            GrammarError: the tokenizer cannot spell what must come next.
         """
         fed: list[int] = []
         while not self.is_stopped:
             forced = self.forced_tokens()
             if not forced:
                 mask = self.mask()
-                if np.bitwise_count(mask.view(np.uint32)).sum() > 1:
+                # Unsigned: of signed integers numpy counts the bits of the absolute value.
+                num_allowed = np.bitwise_count(mask.view(np.uint32)).sum()
+                if num_allowed > 1:
                     return fed, mask
+                if num_allowed == 0:
+                    raise GrammarError("the tokenizer has no token for what must come next")
                 forced = allowed_tokens(mask).tolist()
             self.consume(forced)
             fed += forced

@@ -1,0 +1,415 @@
+"""The command: data on stdout, talk on stderr, and a helpful refusal for every bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tiny_model import CONTEXT, save_adapted, save_plain
+from ucuie import Extraction, __version__, demo, doctor, model_folder
+from ucuie.bulk import Extractor
+from ucuie.cli import app
+
+TEXT = "Ada Lovelace lived in London."
+PERSON = '["person", "city"]'
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_adapted(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")  # or messages would be cut anywhere
+
+
+def ucuie(*arguments: object, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)), input=stdin)
+
+
+def refuse(*arguments: object) -> str:
+    """What the command says when it refuses."""
+    result = ucuie(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def write(name: str, *lines: str) -> Path:
+    Path(name).write_text("".join(f"{line}\n" for line in lines))
+    return Path(name)
+
+
+def test_the_version_is_printed() -> None:
+    assert ucuie("--version").stdout == f"ucuie {__version__}\n"
+
+
+def test_a_text_gives_one_line_of_json(model: str) -> None:
+    result = ucuie("extract", "--schema", PERSON, "--text", TEXT, "--model", model)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    extraction = Extraction.model_validate_json(result.stdout)
+    assert (extraction.id, extraction.text) == ("1", TEXT)
+
+
+def test_a_table_is_for_people(model: str) -> None:
+    result = ucuie("extract", "-s", PERSON, "-t", TEXT, "-m", model, "-f", "table")
+    assert result.stdout.startswith(f'"{TEXT}"\n  ')
+
+
+def test_html_is_a_page(model: str) -> None:
+    result = ucuie("extract", "-s", PERSON, "-t", TEXT, "-m", model, "-f", "html")
+    assert result.stdout.startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("output_format", ["jsonl", "table", "html"])
+def test_a_file_of_texts_becomes_a_file(model: str, output_format: str) -> None:
+    write("notes.jsonl", json.dumps({"id": "a", "text": TEXT}), json.dumps({"text": "London"}))
+    result = ucuie(
+        *("extract", "-s", PERSON, "-i", "notes.jsonl", "-m", model, "-o", "new/found", "-f", output_format)
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert "2 texts" in result.stderr
+    assert [path.name for path in Path("new").iterdir()] == ["found"]
+    content = Path("new/found").read_text("utf-8")
+    assert "London" in content
+    if output_format == "jsonl":
+        assert [json.loads(line)["id"] for line in content.splitlines()] == ["a", "2"]
+
+
+def test_standard_input_streams(model: str) -> None:
+    result = ucuie("extract", "-s", PERSON, "-i", "-", "-m", model, stdin=f"{TEXT}\nLondon\n")
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [TEXT, "London"]
+
+
+def test_quiet_says_nothing(model: str) -> None:
+    write("notes.txt", TEXT)
+    assert ucuie("extract", "-s", PERSON, "-i", "notes.txt", "-o", "out", "-q", "-m", model).stderr == ""
+
+
+def test_a_plain_model_extracts(tmp_path: Path) -> None:
+    folder = save_plain(tmp_path / "plain")
+    assert ucuie("extract", "-s", PERSON, "-t", "Ada", "-m", folder).exit_code == 0
+
+
+# --- What bad input gets ---------------------------------------------------------------------------
+
+
+def test_an_empty_text_is_refused(model: str) -> None:
+    assert "text error: the text ' ' is empty" in refuse("extract", "-s", PERSON, "-t", " ", "-m", model)
+
+
+def test_a_text_longer_than_the_context_is_refused(model: str) -> None:
+    said = refuse("extract", "-s", PERSON, "-t", "word " * CONTEXT, "-m", model, "-o", "out.jsonl")
+    assert f"context of {CONTEXT}" in said
+    assert not list(Path().iterdir())
+
+
+def test_all_bad_lines_are_told_at_once_and_nothing_is_written(model: str) -> None:
+    long = json.dumps({"text": "word " * CONTEXT})
+    write("notes.jsonl", json.dumps({"text": TEXT}), '{"txt": "x"}', "nope", '{"text": ""}', long)
+    said = refuse("extract", "-s", PERSON, "-i", "notes.jsonl", "-m", model, "-o", "out.jsonl")
+    assert "data error: 4 faults in the 5 lines of notes.jsonl" in said
+    assert all(f"line {number} " in said for number in (2, 3, 4, 5))
+    assert "--skip-bad leaves such lines out and lists them in notes.rejected.jsonl" in said
+    assert [path.name for path in Path().iterdir()] == ["notes.jsonl"]
+
+
+def test_bad_lines_can_be_skipped_and_are_listed(model: str) -> None:
+    write("notes.jsonl", '{"txt": "x"}', json.dumps({"text": TEXT}), "nope")
+    result = ucuie(
+        *("extract", "-s", PERSON, "-i", "notes.jsonl", "-m", model, "-o", "sub/out.jsonl", "--skip-bad")
+    )
+    assert result.exit_code == 0
+    assert "left out 2 bad lines, listed in sub/notes.rejected.jsonl" in result.stderr
+    assert len(Path("sub/out.jsonl").read_text().splitlines()) == 1
+    rejected = Path("sub/notes.rejected.jsonl").read_text().splitlines()
+    assert [json.loads(line)["line"] for line in rejected] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ('["a", "a"]', "lists frame 'a' twice"),
+        ('{"f": ["s", "s"]}', "lists slot 's' twice"),
+        ('[""]', "a name is empty"),
+        ('{"f": [}', "line 1, column 8"),
+        ("none.yaml", "there is no file 'none.yaml'"),
+        ("[]", "at least 1 item"),
+    ],
+)
+def test_a_bad_schema_is_refused_before_the_model_is_loaded(schema: str, said: str) -> None:
+    message = refuse("extract", "-s", schema, "-t", TEXT, "-m", "no-such-model")
+    assert message.startswith("schema error: ")
+    assert said in message
+
+
+def test_malformed_yaml_is_refused_with_its_line() -> None:
+    write("my.yaml", "Speech:", "  - Speaker", " - Place")
+    assert "(my.yaml, line 3)" in refuse("extract", "-s", "my.yaml", "-t", TEXT)
+    write("twice.yaml", "Speech:", "  - Speaker", "  - Speaker")
+    assert "(twice.yaml, line 3)" in refuse("extract", "-s", "twice.yaml", "-t", TEXT)
+
+
+def test_a_model_folder_with_a_missing_or_corrupt_file_is_refused(model: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "broken"))
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    (folder / "backbone" / "config.json").unlink()
+    said = refuse("extract", "-s", PERSON, "-t", TEXT, "-m", folder)
+    assert said.startswith("model error: ")
+    assert "adapter_model.safetensors is damaged" in said
+    assert "backbone/config.json is missing" in said
+
+
+def test_an_adapter_for_another_backbone_is_refused(model: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "adapter"))
+    info = json.loads((folder / "ucuie.json").read_text())
+    info["backbone"] = str(save_plain(tmp_path / "other", seed=9))
+    (folder / "ucuie.json").write_text(json.dumps(info))
+    assert "another backbone" in refuse("extract", "-s", PERSON, "-t", TEXT, "-m", folder)
+
+
+def test_a_missing_model_is_refused() -> None:
+    said = refuse("extract", "-s", PERSON, "-t", TEXT, "-m", "no-such-model")
+    assert "model error: the model 'no-such-model' is not there" in said
+
+
+def test_a_missing_input_is_refused() -> None:
+    said = refuse("extract", "-s", PERSON, "-i", "none.jsonl")
+    assert "No such file" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("extract", "-s", PERSON, "-t", TEXT, "-f", "tabel"), "did you mean 'table'"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--task", "NERR"), "did you mean 'NER'"),
+        (("extract", "-s", PERSON), "give one of the two"),
+        (("extract", "-s", PERSON, "-t", TEXT, "-i", "x"), "give one of the two"),
+        (("extract", "-t", TEXT), "Missing option"),
+        (("extract", "--shcema", PERSON), "--schema"),
+        (("extrct",), "Did you mean 'extract'"),
+        (("convert", "conl04", "--source", "x", "--output", "y"), "did you mean 'conll04'"),
+        (("convert", "conll04"), "--list shows the names"),
+        (("convert", "conll04", "--source", "none", "--output", "y"), "data error"),
+        (("evaluate", "--data", "none", "--output", "y", "--scorer", "ofset"), "did you mean 'offset'"),
+        (("evaluate", "--data", "none", "--output", "y"), "there is no JSONL file"),
+        (("train", "none.yaml"), "there is no file 'none.yaml'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_explained(arguments: tuple[str, ...], said: str) -> None:
+    assert said in " ".join(refuse(*arguments).replace("│", " ").split())
+
+
+def test_unknown_configuration_keys_are_refused_with_the_nearest() -> None:
+    write("run.yaml", "data: {train: [x]}", "loss: {gama: 0.1}", "batchsize: 3")
+    said = refuse("train", "run.yaml", "--set", "warming.epoch=1")
+    assert "loss.gama: unknown key; did you mean 'gamma'" in said
+    assert "batchsize: unknown key; did you mean 'batch_size'" in said
+    assert "warming.epoch: unknown key; did you mean 'epochs'" in said
+
+
+def test_bad_gold_is_refused_with_all_its_lines(model: str) -> None:
+    frame = {"frame": "persn", "filler": {"text": "Ada", "start": 0, "end": 3}}
+    good = {"id": "1", "task": "NER", "text": TEXT, "schema": {"frames": [{"name": "person"}]}}
+    write("gold.jsonl", json.dumps(good | {"records": [frame]}), json.dumps(good), "nope")
+    said = refuse("evaluate", "--data", "gold.jsonl", "--output", "out", "-m", model)
+    assert "data error: 2 faults in gold.jsonl" in said
+    assert "gold.jsonl line 1" in said
+    assert "did you mean 'person'" in said
+    assert not Path("out").exists()
+
+
+# --- The other commands ----------------------------------------------------------------------------
+
+
+def test_evaluate_writes_both_files_and_prints_the_scores(model: str) -> None:
+    gold = {
+        "id": "1",
+        "dataset": "set",
+        "task": "NER",
+        "text": TEXT,
+        "schema": {"frames": [{"name": "person"}]},
+    }
+    write("gold.jsonl", json.dumps(gold))
+    result = ucuie("evaluate", "--data", "gold.jsonl", "--output", "out", "-m", model)
+    assert result.exit_code == 0, result.output
+    assert "scorer: offset" in result.stdout
+    assert sorted(path.name for path in Path("out").iterdir()) == ["predictions.jsonl", "report.json"]
+    result = ucuie("evaluate", "--data", "gold.jsonl", "-o", "out", "-m", model, "--scorer", "all", "--json")
+    assert len(json.loads(result.stdout)["scores"]) > 1
+
+
+def test_convert_lists_data_sets_and_formats() -> None:
+    assert "conll04" in ucuie("convert", "--list").stdout
+    listed = json.loads(ucuie("convert", "--list", "--json").stdout)
+    assert {"name", "task", "counts", "licence"} <= set(listed["datasets"][0])
+    assert "brat" in listed["formats"]
+
+
+def test_convert_reads_a_format() -> None:
+    Path("raw").mkdir()
+    write("raw/train.conll", "Ada B-person", "left O", "", "London B-city")
+    result = ucuie("convert", "conll", "--source", "raw", "--output", "mine", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["splits"]["train"]["examples"] == 2
+    assert "examples" in result.stderr
+    assert len(Path("mine/train.jsonl").read_text().splitlines()) == 2
+
+
+def test_train_runs_with_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ucuie.train import run
+
+    calls: list[tuple[Any, bool]] = []
+    monkeypatch.setattr(
+        run, "run_training", lambda config, *, resume: calls.append((config, resume)) or config.output
+    )
+    write("run.yaml", "data: {train: [x]}", "output: my-model")
+    result = ucuie("train", "run.yaml", "--set", "seed=7", "--resume")
+    assert result.exit_code == 0, result.output
+    ((config, is_resumed),) = calls
+    assert (config.seed, is_resumed) == (7, True)
+    assert "next: ucuie evaluate --model my-model" in result.stderr
+
+
+def test_doctor_speaks_and_knows_when_something_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Any:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(doctor, "_CHECKS", {"python": doctor._python, "luck": fail})
+    result = ucuie("doctor")
+    assert result.exit_code == 1
+    assert "ok     python" in result.stdout
+    assert "broken luck         RuntimeError: out of luck" in result.stdout
+    assert json.loads(ucuie("doctor", "--json").stdout)[1]["state"] == "broken"
+
+
+def test_every_check_of_the_doctor_runs(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_folder, "embedded_model", lambda: Path(model))
+    findings = list(doctor.examine())
+    assert {finding.state for finding in findings} <= {"ok", "note"}, findings
+
+
+def test_bench_measures_and_prints_json() -> None:
+    result = ucuie(
+        *("bench", "adapter", "--hidden", 64, "--layers", 1, "--batch", 1, "--length", 16, "--repeats", 1),
+        "--json",
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["trainable_parameters_llama2_7b"] == 84_616_608
+
+
+def test_the_demo_shows_four_texts_and_writes_a_page(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_folder, "embedded_model", lambda: Path(model))
+    assert demo.main() == 0
+    shown = capsys.readouterr().out
+    words = " ".join(shown.split())
+    assert all(f'"{text.text}"' in words for text in demo.TEXTS)
+    assert (
+        shown.splitlines()[-1]
+        == """next: ucuie extract --schema '["person", "location"]' --text "..." """.strip()
+    )
+    assert Path("demo.html").read_text("utf-8").count("<article>") == 4
+
+
+def test_the_demo_without_a_model_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_folder, "__file__", str(Path("nowhere/model_folder.py")))
+    assert demo.main() == 2
+    assert "no embedded model" in capsys.readouterr().err
+
+
+# --- Real processes --------------------------------------------------------------------------------
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("notes.txt", *(f"{TEXT} {number}" for number in range(5)))
+    command = ("extract", "-s", PERSON, "-i", "notes.txt", "-m", model, "-o", "out.jsonl")
+    answer = Extractor.answer
+
+    def interrupted(self: Extractor, queries: Any) -> Iterator[Extraction]:
+        extractions = answer(self, queries)
+        yield next(extractions)
+        yield next(extractions)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Extractor, "answer", interrupted)
+    result = ucuie(*command)
+    assert result.exit_code == 130
+    assert "interrupted after 2 texts" in result.stderr
+    assert "the same command goes on from there" in result.stderr
+    assert not Path("out.jsonl").exists()
+
+    asked = []
+
+    def counted(self: Extractor, queries: Any) -> Iterator[Extraction]:
+        asked.extend(queries)
+        return answer(self, queries)
+
+    monkeypatch.setattr(Extractor, "answer", counted)
+    assert ucuie(*command).exit_code == 0
+    assert len(asked) == 3
+    assert [json.loads(line)["id"] for line in Path("out.jsonl").read_text().splitlines()] == list("12345")
+    assert sorted(path.name for path in Path().iterdir()) == ["notes.txt", "out.jsonl"]
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "ucuie", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_real_process_keeps_data_and_talk_apart(model: str) -> None:
+    write("notes.txt", TEXT, "London")
+    result = run("extract", "-s", PERSON, "-i", "notes.txt", "-m", model)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stderr == ""
+    result = run("extract", "-s", '["a", "a"]', "-t", TEXT)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("schema error: ")
+    assert "\x1b" not in result.stderr
+
+
+def test_a_real_process_survives_ctrl_c(model: str) -> None:
+    write("notes.txt", *(f"{TEXT} {number}" for number in range(3000)))
+    command = [
+        "extract",
+        "-s",
+        PERSON,
+        "-i",
+        "notes.txt",
+        "-m",
+        model,
+        "-o",
+        "out.jsonl",
+        "--batch-size",
+        "1",
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "ucuie", *command], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(Path().glob(".out.jsonl.*.part")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert not Path("out.jsonl").exists()
