@@ -1,9 +1,18 @@
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
 # How long one example takes says more about the machine than about the code.
 settings.register_profile("ucuie", deadline=None)
 settings.load_profile("ucuie")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UCUIE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

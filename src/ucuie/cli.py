@@ -5,6 +5,7 @@ where it is used, so `--help` and mistakes in a schema are answered at once.
 """
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -166,7 +167,8 @@ def extract(
         )
         if num_bad := len(file.lines) - len(queries):
             talk.print(f"left out {counted(num_bad, 'bad line')}, listed in {rejected}")
-    track = _Track(talk, is_shown=file is not None)
+    # A bar and results would write over each other on one terminal.
+    track = _Track(talk, is_shown=file is not None and (output is not None or not sys.stdout.isatty()))
     try:
         if output is None:
             _print_extractions(track(extractor.answer(queries), len(queries)), output_format)
@@ -241,7 +243,8 @@ def train(
     try:
         folder = run_training(run, resume=resume)
     except KeyboardInterrupt:
-        _exit_interrupted("", f"ucuie train {config} --resume")
+        again = ["ucuie", "train", str(config), *(f"--set={override}" for override in overrides or [])]
+        _exit_interrupted("", shlex.join([*again, "--resume"]))
     _talk(quiet=quiet).print(
         f"wrote {folder}\nnext: ucuie evaluate --model {folder} --data FILE --output DIR"
     )

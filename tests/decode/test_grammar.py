@@ -350,7 +350,7 @@ def test_a_text_that_the_tokenizer_cannot_spell_is_an_error_not_a_loop():
     tokenizer = tokenizer_of_letters(decoders.ByteLevel())
     state = GrammarFactory(tokenizer).start(build_grammar(Schema.of(["person"]), "Ω", "NER"))
     state.consume(tokenizer.convert_tokens_to_ids(["{", "("]))
-    with pytest.raises(GrammarError, match="no token"):
+    with pytest.raises(GrammarError, match="no tokens"):
         state.advance()
 
 

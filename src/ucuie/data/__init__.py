@@ -1,5 +1,6 @@
 """Data sets: the catalogue, converters to unified JSONL, capability subsets, the training mixture."""
 
+from ucuie.data.augmentation import SchemaAugmentation, augment_schema
 from ucuie.data.capabilities import (
     CapabilitySubsets,
     capability_example,
@@ -11,18 +12,14 @@ from ucuie.data.conversion import ConversionReport, SplitReport, convert, conver
 from ucuie.data.draft import Fault
 from ucuie.data.examples import read_examples, scan_examples, write_examples
 from ucuie.data.formats import FORMATS, ExportReport, Format, export
-from ucuie.data.mixture import (
-    DatasetShare,
-    LeakGuard,
-    Mixture,
-    MixtureOptions,
-    SchemaAugmentation,
-    augment_schema,
-    build_mixture,
+from ucuie.data.leaks import normalised_text
+from ucuie.data.mixture import DatasetShare, Mixture, MixtureOptions, build_mixture, dataset_folders
+from ucuie.data.sampling import (
+    Fold,
     generator_for,
-    held_out_texts,
-    normalised_text,
+    low_resource,
     sample_examples,
+    zero_shot_folds,
 )
 from ucuie.data.statistics import SplitStatistics, Statistics, stats
 
@@ -34,8 +31,8 @@ __all__ = [
     "DatasetShare",
     "ExportReport",
     "Fault",
+    "Fold",
     "Format",
-    "LeakGuard",
     "Mixture",
     "MixtureOptions",
     "SchemaAugmentation",
@@ -50,14 +47,16 @@ __all__ = [
     "catalogue",
     "convert",
     "convert_format",
+    "dataset_folders",
     "dataset_named",
     "export",
     "generator_for",
-    "held_out_texts",
+    "low_resource",
     "normalised_text",
     "read_examples",
     "sample_examples",
     "scan_examples",
     "stats",
     "write_examples",
+    "zero_shot_folds",
 ]

@@ -1,184 +1,28 @@
-"""The training mixture: sampling, leak guard and schema augmentation, as functions of a seed.
+"""The training mixture: several converted data sets as one sequence, without any text that is held out.
 
-Everything random takes a `random.Random`; `generator_for` makes one from (seed, epoch, example id),
-so that a resumed run sees the same examples whatever it has drawn before.
+What is in memory are numbers: where the examples of the mixture stand. The examples themselves are parsed
+from their files when they are asked for.
 """
 
-import random
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ucuie.data.examples import read_examples
-from ucuie.linearize import order_records
-from ucuie.schema import Example, Frame, Schema
+from ucuie.data.examples import example_files
+from ucuie.data.index import IndexedFile, index_file
+from ucuie.data.leaks import HeldOut
+from ucuie.data.sampling import generator_for, low_resource, repeated, sample_examples, shares_of
+from ucuie.schema import Example, Split
 
+HELD_OUT_SPLITS: tuple[Split, ...] = ("validation", "test")
 
-class SchemaAugmentation(BaseModel):
-    """How the schema of a training example varies.
-
-    Args:
-        shuffle: the order of the frames, and of the slots of frames that have more than two, is random.
-        keep_all: probability that no label is dropped.
-        max_frames: at most this many frames stay, those in the text always; None is no limit.
-        max_negatives: at most this many frames of the pool of negatives are added; 0 adds none. A frame
-            of another data set may well stand in the text without being annotated, so use it with care.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    shuffle: bool = True
-    keep_all: float = Field(default=0.3, ge=0, le=1)
-    max_frames: int | None = Field(default=None, ge=1)
-    max_negatives: int = Field(default=0, ge=0)
-
-
-def generator_for(seed: int, example_id: str, epoch: int = 0) -> random.Random:
-    """The generator for one example in one epoch."""
-    return random.Random(f"{seed}/{epoch}/{example_id}")
-
-
-def augment_schema(
-    example: Example,
-    generator: random.Random,
-    *,
-    augmentation: SchemaAugmentation | None = None,
-    negatives: Sequence[Frame] = (),
-) -> Example:
-    """The example with another schema that its records are still right for.
-
-    Args:
-        example: of any task or capability.
-        generator: all chance comes from here.
-        augmentation: what may vary.
-        negatives: frames that may be added; those that share a word with a frame of the example are not,
-            for they may mean the same.
-    """
-    augmentation = augmentation or SchemaAugmentation()
-    frames = _with_slots_dropped(
-        _with_frames_dropped(example, generator, augmentation), example, generator, augmentation
-    )
-    if augmentation.max_negatives and negatives:
-        frames += _drawn_negatives(example, generator, augmentation.max_negatives, negatives)
-    if augmentation.shuffle:
-        generator.shuffle(frames)
-        frames = [_with_slots_shuffled(frame, generator) for frame in frames]
-    schema = Schema(frames=tuple(frames))
-    return replace(example, schema=schema, records=order_records(example.records, schema))
-
-
-def _with_frames_dropped(
-    example: Example, generator: random.Random, augmentation: SchemaAugmentation
-) -> list[Frame]:
-    """The frames of the records, and a random share of the others; at least one."""
-    present = {record.frame for record in example.records}
-    frames = list(example.schema.frames)
-    absent = [frame.name for frame in frames if frame.name not in present]
-    kept = len(absent) if generator.random() < augmentation.keep_all else generator.randint(0, len(absent))
-    if augmentation.max_frames is not None:
-        kept = min(kept, max(augmentation.max_frames - len(present), 0))
-    names = present | set(generator.sample(absent, kept if present else max(kept, 1)))
-    return [frame for frame in frames if frame.name in names]
-
-
-def _with_slots_dropped(
-    frames: list[Frame], example: Example, generator: random.Random, augmentation: SchemaAugmentation
-) -> list[Frame]:
-    """Of frames with many slots, those filled, and a random share of the others."""
-    filled: dict[str, set[str]] = {}
-    for record in example.records:
-        filled.setdefault(record.frame, set()).update(slot.slot for slot in record.slots)
-    return [
-        _with_some_slots(frame, filled.get(frame.name, set()), generator, augmentation.keep_all)
-        if _has_open_slots(frame)
-        else frame
-        for frame in frames
-    ]
-
-
-def _with_some_slots(frame: Frame, filled: set[str], generator: random.Random, keep_all: float) -> Frame:
-    absent = [name for name in frame.slot_names if name not in filled]
-    kept = len(absent) if generator.random() < keep_all else generator.randint(0, len(absent))
-    names = filled | set(generator.sample(absent, kept))
-    return frame.model_copy(update={"slots": tuple(slot for slot in frame.slots if slot.name in names)})
-
-
-def _with_slots_shuffled(frame: Frame, generator: random.Random) -> Frame:
-    if not _has_open_slots(frame):
-        return frame
-    slots = list(frame.slots)
-    generator.shuffle(slots)
-    return frame.model_copy(update={"slots": tuple(slots)})
-
-
-def _has_open_slots(frame: Frame) -> bool:
-    """Whether slots come and go: a relation or an opinion always has its two."""
-    return len(frame.slots) > 2
-
-
-def _drawn_negatives(
-    example: Example, generator: random.Random, maximum: int, negatives: Sequence[Frame]
-) -> list[Frame]:
-    taken = set().union(*(_words(frame.name) for frame in example.schema.frames))
-    pool = list({frame.name: frame for frame in negatives if not _words(frame.name) & taken}.values())
-    return generator.sample(pool, min(generator.randint(0, maximum), len(pool)))
-
-
-def _words(name: str) -> set[str]:
-    return set(name.casefold().split())
-
-
-def sample_examples(
-    examples: Iterable[Example], maximum: int | None, generator: random.Random
-) -> list[Example]:
-    """At most `maximum` examples, all equally likely, in their order; never holds more than those."""
-    reservoir: list[tuple[int, Example]] = []
-    for index, example in enumerate(examples):
-        if maximum is None or len(reservoir) < maximum:
-            reservoir.append((index, example))
-            continue
-        place = generator.randrange(index + 1)
-        if place < maximum:
-            reservoir[place] = (index, example)
-    return [example for _, example in sorted(reservoir, key=lambda pair: pair[0])]
-
-
-def normalised_text(text: str) -> str:
-    """What two copies of a text share whatever their tokenizer did: its letters and digits, case folded."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(filter(str.isalnum, folded)) or "".join(folded.split())
-
-
-def held_out_texts(examples: Iterable[Example]) -> frozenset[str]:
-    """The normalised texts of the validation and test examples among some examples."""
-    return frozenset(normalised_text(example.text) for example in examples if example.split != "train")
-
-
-@dataclass
-class LeakGuard:
-    """Drops training examples whose text is held out, and counts them.
-
-    Args:
-        held_out: normalised texts.
-        seen: examples that came, dropped ones included.
-        dropped: examples whose text is held out.
-    """
-
-    held_out: frozenset[str]
-    seen: int = 0
-    dropped: int = 0
-
-    def keep(self, examples: Iterable[Example]) -> Iterator[Example]:
-        """The examples whose text is not held out."""
-        for example in examples:
-            self.seen += 1
-            if normalised_text(example.text) in self.held_out:
-                self.dropped += 1
-            else:
-                yield example
+_Place = tuple[int, int]
+"""(index of the file, number of the example in it)."""
 
 
 class MixtureOptions(BaseModel):
@@ -186,30 +30,77 @@ class MixtureOptions(BaseModel):
 
     Args:
         seed: of the sampling and of the order.
+        percent: of the training split of each data set, rounded up, as in low-resource trials; None is all.
         max_per_dataset: examples; None takes all.
+        size: examples in all; None is as many as the data sets have under their caps.
+        temperature: each data set gives examples in proportion to its size ** (1 / temperature): 1 keeps
+            the proportions, more draws small data sets several times and large ones in part.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
+    percent: float | None = Field(default=None, gt=0, le=100)
     max_per_dataset: int | None = Field(default=10_000, ge=1)
+    size: int | None = Field(default=None, ge=1)
+    temperature: float = Field(default=1.0, ge=1)
 
 
 class DatasetShare(BaseModel):
-    """What one data set gave to the mixture, in training examples."""
+    """What one data set gave to the mixture, in training examples.
+
+    Args:
+        available: in its training split, or in the part of it that `percent` takes.
+        leaked: of those, left out because their text is held out.
+        leaked_from: how many stand in each held-out split; one may stand in several.
+        used: in the mixture, repetitions included.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     available: int
     leaked: int
+    leaked_from: dict[str, int] = Field(default_factory=dict)
     used: int
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureExamples(Sequence[Example]):
+    """The examples of a mixture; each access parses one.
+
+    A repetition has the number of its repetition in its id, so that chance varies it in its own way.
+
+    Args:
+        files: where the examples stand.
+        places: index of the file, number in the file and repetition of each, (N, 3).
+    """
+
+    files: tuple[IndexedFile, ...]
+    places: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> "MixtureExamples": ...
+    def __getitem__(self, index: int | slice) -> "Example | MixtureExamples":
+        if isinstance(index, slice):
+            return replace(self, places=self.places[index])
+        file, number, repetition = map(int, self.places[index])
+        example = self.files[file][number]
+        return replace(example, id=f"{example.id}#{repetition + 1}") if repetition else example
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
 
 
 @dataclass(frozen=True)
 class Mixture:
     """Training examples of several data sets in random order, and what each gave."""
 
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
     shares: Mapping[str, DatasetShare]
 
 
@@ -220,30 +111,94 @@ def build_mixture(
 
     Args:
         folders: converted data sets to train on; their own validation and test texts are held out too.
-        held_out: further converted data sets whose validation and test texts must not be trained on.
-        options: cap and seed.
+        held_out: further converted data sets, or folders of them, whose validation and test texts must not
+            be trained on.
+        options: caps, shares and seed.
 
     Raises:
         DataError: a folder holds no unified data, or bad lines.
     """
     options = options or MixtureOptions()
-    texts = held_out_texts(
-        example for folder in (*folders, *held_out) for example in _evaluation_examples(folder)
-    )
-    examples: list[Example] = []
+    names = _names(folders)
+    guard = _held_out([*folders, *(one for folder in held_out for one in dataset_folders(folder))])
+    files: list[IndexedFile] = []
+    candidates: dict[str, list[_Place]] = {}
     shares = {}
-    for folder in folders:
-        guard = LeakGuard(texts)
-        kept = guard.keep(read_examples(folder, split="train"))
+    for name, folder in zip(names, folders, strict=True):
+        available = _training_places(folder, files)
+        if options.percent is not None:
+            available = low_resource(available, options.percent, options.seed)
+        texts = np.array([files[file].fingerprints[number] for file, number in available], np.uint64)
+        kept = [place for place, is_leak in zip(available, guard.mask(texts), strict=True) if not is_leak]
         generator = generator_for(options.seed, folder.name)
-        chosen = sample_examples(kept, options.max_per_dataset, generator)
-        shares[folder.name] = DatasetShare(available=guard.seen, leaked=guard.dropped, used=len(chosen))
-        examples += chosen
-    generator_for(options.seed, "order").shuffle(examples)
-    return Mixture(tuple(examples), shares)
+        candidates[name] = sample_examples(kept, options.max_per_dataset, generator)
+        shares[name] = DatasetShare(
+            available=len(available),
+            leaked=len(available) - len(kept),
+            leaked_from=guard.counts(texts),
+            used=0,
+        )
+    places = []
+    for name, chosen in _drawn(candidates, options).items():
+        shares[name] = shares[name].model_copy(update={"used": len(chosen)})
+        places += chosen
+    generator_for(options.seed, "order").shuffle(places)
+    return Mixture(MixtureExamples(tuple(files), np.array(places, np.int64).reshape(-1, 3)), shares)
 
 
-def _evaluation_examples(folder: Path) -> Iterator[Example]:
-    for split in ("validation", "test"):
-        if (folder / f"{split}.jsonl").exists():
-            yield from read_examples(folder / f"{split}.jsonl")
+def dataset_folders(path: Path) -> list[Path]:
+    """The converted data sets that a path stands for: itself, or the folders in it that hold unified data.
+
+    Raises:
+        DataError: there is none.
+    """
+    if path.is_dir() and not any(path.glob("*.jsonl")):
+        folders = sorted(folder for folder in path.glob("*/") if any(folder.glob("*.jsonl")))
+        if folders:
+            return folders
+    example_files(path)
+    return [path]
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """A name for each folder: its own, or its whole path where two folders have the same."""
+    names = [folder.name for folder in folders]
+    return [
+        name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)
+    ]
+
+
+def _held_out(folders: Sequence[Path]) -> HeldOut:
+    folders = list(dict.fromkeys(folders))
+    splits = {}
+    for name, folder in zip(_names(folders), folders, strict=True):
+        for split in HELD_OUT_SPLITS:
+            if (folder / f"{split}.jsonl").exists():
+                index = index_file(folder / f"{split}.jsonl")
+                is_held_out = ~np.isin(np.arange(len(index)), index.numbers_of("train"))
+                splits[f"{name}/{split}"] = np.unique(index.fingerprints[is_held_out])
+    return HeldOut(splits)
+
+
+def _training_places(folder: Path, files: list[IndexedFile]) -> list[_Place]:
+    """Where the training examples of a data set stand; its files are added to `files`."""
+    places = []
+    for path in example_files(folder, split="train"):
+        index = index_file(path)
+        places += [(len(files), int(number)) for number in index.numbers_of("train")]
+        files.append(index)
+    return places
+
+
+def _drawn(
+    candidates: Mapping[str, Sequence[_Place]], options: MixtureOptions
+) -> dict[str, list[tuple[int, int, int]]]:
+    """What each data set gives: file, number and repetition of its examples."""
+    sizes = [len(places) for places in candidates.values()]
+    total = options.size or sum(sizes)
+    counts = shares_of(sizes, total, options.temperature)
+    drawn = {}
+    for (name, places), count in zip(candidates.items(), counts, strict=True):
+        generator = generator_for(options.seed, f"{name}/temperature")
+        drawn[name] = [(*place, repetition) for place, repetition in repeated(places, count, generator)]
+    return drawn

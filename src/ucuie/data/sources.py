@@ -20,7 +20,7 @@ from typing import IO, Any
 from ucuie.data.draft import Fault
 from ucuie.errors import DataError, did_you_mean
 
-_COMPRESSION: dict[str, Callable[[Path, str], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+COMPRESSION: dict[str, Callable[[Path, str], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 
 def find_source(folder: Path, name: str) -> Path:
@@ -29,7 +29,7 @@ def find_source(folder: Path, name: str) -> Path:
     Raises:
         DataError: there is no such file.
     """
-    for suffix in ("", *_COMPRESSION):
+    for suffix in ("", *COMPRESSION):
         path = folder / f"{name}{suffix}"
         if path.is_file():
             return path
@@ -129,6 +129,6 @@ def _open(path: Path) -> IO[bytes]:
     archive = _archive_of(path)
     if archive is not None:
         return io.BytesIO(_archive_contents(archive)[path.relative_to(archive).as_posix()])
-    open_file = _COMPRESSION.get(path.suffix, Path.open)
+    open_file = COMPRESSION.get(path.suffix, Path.open)
     stream: IO[bytes] = open_file(path, "rb")
     return stream

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ucuie.data.examples import read_examples
-from ucuie.data.mixture import normalised_text
+from ucuie.data.leaks import normalised_text
 from ucuie.schema import Split
 
 

@@ -356,13 +356,12 @@ class GrammarState:
             if not forced:
                 mask = self.mask()
                 # Unsigned: of signed integers numpy counts the bits of the absolute value.
-                num_allowed = np.bitwise_count(mask.view(np.uint32)).sum()
-                if num_allowed > 1:
+                if np.bitwise_count(mask.view(np.uint32)).sum() > 1:
                     return fed, mask
-                if num_allowed == 0:
-                    raise GrammarError("the tokenizer has no token for what must come next")
                 forced = allowed_tokens(mask).tolist()
-            self.consume(forced)
+            if not forced or self._matcher.try_consume_tokens(forced) < len(forced):
+                raise GrammarError("the tokenizer has no tokens for what must come next")
+            self._check()
             fed += forced
         return fed, None
 

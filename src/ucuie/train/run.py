@@ -26,11 +26,11 @@ from ucuie.data import (
     DatasetShare,
     MixtureOptions,
     build_mixture,
-    capability_subsets,
+    capability_subset,
     generator_for,
     read_examples,
+    sample_examples,
 )
-from ucuie.data.mixture import sample_examples
 from ucuie.decode.grammar import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError, DataError, did_you_mean
@@ -65,7 +65,7 @@ OWN_ARGUMENTS = {"output_dir", "learning_rate", "num_train_epochs", "max_steps",
 class TrainingData:
     """What a run learns from and what it watches."""
 
-    train: tuple[Example, ...]
+    train: Sequence[Example]
     validation: tuple[Example, ...]
     shares: dict[str, DatasetShare]
 
@@ -146,11 +146,11 @@ def adapter_config(settings: dict[str, Any]) -> HierarchicalMoeConfig:
 
 def _warming_examples(examples: Sequence[Example], config: TrainConfig) -> list[Example]:
     """D_J, D_L and D_A together; every row is gated by its own capability."""
-    subsets = capability_subsets(examples)
     chosen = []
     for capability in CAPABILITIES:
         generator = generator_for(config.seed, f"warming/{capability}")
-        chosen += sample_examples(getattr(subsets, capability), config.warming.max_per_capability, generator)
+        subset = capability_subset(examples, capability)
+        chosen += sample_examples(subset, config.warming.max_per_capability, generator)
     return chosen
 
 

@@ -75,26 +75,33 @@ class TrainingSet(Dataset[TrainingRow]):
         max_length: int,
         seed: int = 0,
     ) -> None:
-        lengths = [_length(encoder.encode_example(example)) for example in examples]
-        self.examples = [
-            example for example, length in zip(examples, lengths, strict=True) if length <= max_length
-        ]
-        self.lengths = [length for length in lengths if length <= max_length]
-        self.num_too_long = len(lengths) - len(self.lengths)
+        # Examples may be parsed when they are asked for, so they are visited once and not kept.
+        self._examples = examples
+        self._indices: list[int] = []
+        self.lengths: list[int] = []
+        # Every frame of every task, once for each name: the pool of hard-negative labels.
+        frames: dict[str, dict[str, Frame]] = {}
+        for index, example in enumerate(examples):
+            length = _length(encoder.encode_example(example))
+            if length <= max_length:
+                self._indices.append(index)
+                self.lengths.append(length)
+                frames.setdefault(example.task, {}).update({one.name: one for one in example.schema.frames})
+        self.num_too_long = len(examples) - len(self._indices)
+        self._negatives = {task: list(by_name.values()) for task, by_name in frames.items()}
         self._encoder = encoder
         self._pool = pool
         self._grammars = grammars
         self._augmentation = augmentation
         self._max_length = max_length
         self._seed = seed
-        self._negatives = _frames_by_task(self.examples)
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return len(self._indices)
 
     def __getitem__(self, key: Key | int) -> TrainingRow:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        example = self.examples[index]
+        example = self._examples[self._indices[index]]
         generator = generator_for(self._seed, example.id, epoch)
         varied = self._vary(example, generator)
         wording = None if self._pool is None else self._pool.sample(varied.task, generator)
@@ -139,14 +146,6 @@ def _choices(
 
 def _length(encoded: EncodedExample) -> int:
     return len(encoded.instruction_ids) + len(encoded.text_ids) + len(encoded.target_ids)
-
-
-def _frames_by_task(examples: Sequence[Example]) -> dict[str, list[Frame]]:
-    """Every frame of every task, once for each name: the pool of hard-negative labels."""
-    frames: dict[str, dict[str, Frame]] = {}
-    for example in examples:
-        frames.setdefault(example.task, {}).update({frame.name: frame for frame in example.schema.frames})
-    return {task: list(by_name.values()) for task, by_name in frames.items()}
 
 
 class EpochSampler(Sampler[Key]):

@@ -1,0 +1,122 @@
+"""Schemas that vary from epoch to epoch: frames and slots dropped, shuffled, and negatives added.
+
+The records stay as they are, so an augmented example asks for all that stands in its text.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ucuie.linearize import order_records
+from ucuie.schema import Example, Frame, Schema
+
+
+class SchemaAugmentation(BaseModel):
+    """How the schema of a training example varies.
+
+    Args:
+        shuffle: the order of the frames, and of the slots of frames that have more than two, is random.
+        keep_all: probability that no label is dropped.
+        max_frames: at most this many frames stay, those in the text always; None is no limit.
+        max_negatives: at most this many frames of the pool of negatives are added; 0 adds none. A frame
+            of another data set may well stand in the text without being annotated, so use it with care.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shuffle: bool = True
+    keep_all: float = Field(default=0.3, ge=0, le=1)
+    max_frames: int | None = Field(default=None, ge=1)
+    max_negatives: int = Field(default=0, ge=0)
+
+
+def augment_schema(
+    example: Example,
+    generator: random.Random,
+    *,
+    augmentation: SchemaAugmentation | None = None,
+    negatives: Sequence[Frame] = (),
+) -> Example:
+    """The example with another schema that its records are still right for.
+
+    Args:
+        example: of any task or capability.
+        generator: all chance comes from here.
+        augmentation: what may vary.
+        negatives: frames that may be added; those that share a word with a frame of the example are not,
+            for they may mean the same.
+    """
+    augmentation = augmentation or SchemaAugmentation()
+    frames = _with_slots_dropped(
+        _with_frames_dropped(example, generator, augmentation), example, generator, augmentation
+    )
+    if augmentation.max_negatives and negatives:
+        frames += _drawn_negatives(example, generator, augmentation.max_negatives, negatives)
+    if augmentation.shuffle:
+        generator.shuffle(frames)
+        frames = [_with_slots_shuffled(frame, generator) for frame in frames]
+    schema = Schema(frames=tuple(frames))
+    return replace(example, schema=schema, records=order_records(example.records, schema))
+
+
+def _with_frames_dropped(
+    example: Example, generator: random.Random, augmentation: SchemaAugmentation
+) -> list[Frame]:
+    """The frames of the records, and a random share of the others; at least one."""
+    present = {record.frame for record in example.records}
+    frames = list(example.schema.frames)
+    absent = [frame.name for frame in frames if frame.name not in present]
+    kept = len(absent) if generator.random() < augmentation.keep_all else generator.randint(0, len(absent))
+    if augmentation.max_frames is not None:
+        kept = min(kept, max(augmentation.max_frames - len(present), 0))
+    names = present | set(generator.sample(absent, kept if present else max(kept, 1)))
+    return [frame for frame in frames if frame.name in names]
+
+
+def _with_slots_dropped(
+    frames: list[Frame], example: Example, generator: random.Random, augmentation: SchemaAugmentation
+) -> list[Frame]:
+    """Of frames with many slots, those filled, and a random share of the others."""
+    filled: dict[str, set[str]] = {}
+    for record in example.records:
+        filled.setdefault(record.frame, set()).update(slot.slot for slot in record.slots)
+    return [
+        _with_some_slots(frame, filled.get(frame.name, set()), generator, augmentation.keep_all)
+        if _has_open_slots(frame)
+        else frame
+        for frame in frames
+    ]
+
+
+def _with_some_slots(frame: Frame, filled: set[str], generator: random.Random, keep_all: float) -> Frame:
+    absent = [name for name in frame.slot_names if name not in filled]
+    kept = len(absent) if generator.random() < keep_all else generator.randint(0, len(absent))
+    names = filled | set(generator.sample(absent, kept))
+    return frame.model_copy(update={"slots": tuple(slot for slot in frame.slots if slot.name in names)})
+
+
+def _with_slots_shuffled(frame: Frame, generator: random.Random) -> Frame:
+    if not _has_open_slots(frame):
+        return frame
+    slots = list(frame.slots)
+    generator.shuffle(slots)
+    return frame.model_copy(update={"slots": tuple(slots)})
+
+
+def _has_open_slots(frame: Frame) -> bool:
+    """Whether slots come and go: a relation or an opinion always has its two."""
+    return len(frame.slots) > 2
+
+
+def _drawn_negatives(
+    example: Example, generator: random.Random, maximum: int, negatives: Sequence[Frame]
+) -> list[Frame]:
+    taken = set().union(*(_words(frame.name) for frame in example.schema.frames))
+    pool = list({frame.name: frame for frame in negatives if not _words(frame.name) & taken}.values())
+    return generator.sample(pool, min(generator.randint(0, maximum), len(pool)))
+
+
+def _words(name: str) -> set[str]:
+    return set(name.casefold().split())
