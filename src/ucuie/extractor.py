@@ -211,7 +211,7 @@ class Extractor:
         for query in queries:
             try:
                 request = self._request(query)
-                self._generator._budget(request)
+                self._generator.budget(request)
             except TextError as error:
                 requests.append(error)
             else:
@@ -221,13 +221,10 @@ class Extractor:
     def _request(self, query: Query) -> Request:
         if not query.text.strip():
             raise TextError(f"the text {show(query.text)} is empty; there is nothing to extract from")
-        elements = None
-        if query.elements is not None:
-            elements = [filler.text for element in query.elements for filler in element.fillers()]
         return Request(
             instruction_ids=self._encoder.encode_instruction(query.task, query.schema),
             text_ids=self._encoder.encode_text(query.text, query.elements),
-            grammar=build_grammar(query.schema, query.text, query.task, elements=elements),
+            grammar=build_grammar(query.schema, query.text, query.task, elements=query.elements),
             capability_labels=capability_labels(query.task),
         )
 

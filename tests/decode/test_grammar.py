@@ -24,7 +24,7 @@ from ucuie.decode.grammar import (
 )
 from ucuie.errors import ModelError, TextError
 from ucuie.linearize import linearize, parse
-from ucuie.schema import Schema
+from ucuie.schema import Filler, Record, Schema
 
 LANGUAGES = pytest.mark.parametrize("language", [byte_level, sentence_piece])
 TEXT = "Barack Obama spoke at the U.S. Capitol (really) on Monday. Null and void."
@@ -194,7 +194,10 @@ def test_judging_counts_any_number_of_frames(num_frames):
 
 
 def test_elements_are_the_only_fillers():
-    options = {"task": "associating", "elements": ["Barack Obama", "a)b", "Null"]}
+    strings = ["Barack Obama", "a)b", "Null"]
+    located = [Filler(text=string, start=0, end=len(string)) for string in strings]
+    elements = [Record(frame="element", filler=filler) for filler in located]
+    options = {"task": "associating", "elements": elements}
     assert accepts_text("{(Speech: a\\)b): [(Speaker: Barack Obama), (Place: \\Null)]}", **options)
     assert not accepts_text("{(Speech: spoke): []}", **options)
     assert not accepts_text("{(person: Obama): []}", **options)

@@ -183,7 +183,7 @@ class Generator:
             TextError: an instruction and text leave no room for an output in the model's context; nothing
                 is written then.
         """
-        budgets = [self._budget(request) for request in requests]
+        budgets = [self.budget(request) for request in requests]
         by_instruction: dict[tuple[Any, ...], list[int]] = {}
         for index, request in enumerate(requests):
             key = (tuple(request.instruction_ids), request.capability_labels)
@@ -201,7 +201,7 @@ class Generator:
                 outputs.update(zip(batch, map(self._output, rows), strict=True))
         return [outputs[index] for index in range(len(requests))]
 
-    def _budget(self, request: Request) -> int:
+    def budget(self, request: Request) -> int:
         """How many tokens the output may have.
 
         Raises:

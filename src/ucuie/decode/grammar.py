@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ucuie.errors import ModelError, TextError, UcuieError, show
 from ucuie.linearize import NULL, escape_filler, escape_name
-from ucuie.schema import Capability, Schema, Slot, Task
+from ucuie.schema import Capability, Record, Schema, Slot, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -77,7 +77,7 @@ def build_grammar(
     text: str,
     task: Task | Capability,
     *,
-    elements: Sequence[str] | None = None,
+    elements: Sequence[Record] | None = None,
     chunking: Chunking = "words",
 ) -> str:
     """The lark grammar of every output that is right in form for this schema and grounded in this text.
@@ -90,7 +90,7 @@ def build_grammar(
         schema: the frames and slots to choose from.
         text: what fillers are copied from.
         task: judging needs its own grammar; all others write the same language.
-        elements: where given, the only strings that may fill a frame or slot (the task "associating").
+        elements: where given, only their strings may fill a frame or slot (the task "associating").
         chunking: "words" forces more tokens; "characters" also accepts spans inside words and spans that
             begin or end with white space.
 
@@ -103,8 +103,9 @@ def build_grammar(
         return "\n".join((_HEADER, *_judging_rules(schema)))
     if elements is None:
         return "\n".join((_HEADER, *_extraction_rules(schema), *_span_rules(text, chunking)))
-    if elements:
-        fillers = " | ".join(_literal(escape_filler(element)) for element in dict.fromkeys(elements))
+    strings = dict.fromkeys(filler.text for element in elements for filler in element.fillers())
+    if strings:
+        fillers = " | ".join(_literal(escape_filler(string)) for string in strings)
         return "\n".join((_HEADER, *_extraction_rules(schema), f"FILLER: {fillers}"))
     return "\n".join((_HEADER, 'start: "{}"'))
 

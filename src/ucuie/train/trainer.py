@@ -19,7 +19,7 @@ from ucuie.train.training_set import EpochSampler, TrainingSet
 ROUTING_INPUTS = ("instruction_mask", "capability_labels")
 
 
-class UcuieTrainer(Trainer):
+class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-checked
     """Trains an adapted model, or a plain one, on a `TrainingSet`.
 
     Args:

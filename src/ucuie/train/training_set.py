@@ -8,6 +8,7 @@ inputs of `objective.task_loss`; `EpochSampler` orders them so that a batch hold
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -136,12 +137,11 @@ def _choices(
     example: Example, target_ids: list[int], grammars: GrammarFactory
 ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """The open positions of a target; spans that end inside a word take the finer grammar."""
+    build = partial(build_grammar, example.schema, example.text, example.task, elements=example.elements)
     try:
-        grammar = build_grammar(example.schema, example.text, example.task)
-        return choices(target_ids, grammars.start(grammar))
+        return choices(target_ids, grammars.start(build()))
     except TargetError:
-        grammar = build_grammar(example.schema, example.text, example.task, chunking="characters")
-        return choices(target_ids, grammars.start(grammar))
+        return choices(target_ids, grammars.start(build(chunking="characters")))
 
 
 def _length(encoded: EncodedExample) -> int:

@@ -24,6 +24,7 @@ from ucuie.data.formats.corpora import (
     write_instructuie,
 )
 from ucuie.data.formats.graph import GraphOptions
+from ucuie.data.formats.spacy_docs import read_doc_bin, write_doc_bin
 from ucuie.data.formats.table import TableWriter, read_table
 from ucuie.data.formats.tools import (
     Written,
@@ -41,7 +42,7 @@ from ucuie.errors import ConfigError, DataError, did_you_mean, show
 from ucuie.schema import Example
 
 Lost = Counter[str]
-Write = Callable[[Iterable[Example], TextIO], Iterator[list[str]]]
+Write = Callable[[Iterable[Example], Path], Iterator[list[str]]]
 
 
 class ExportReport(BaseModel):
@@ -97,9 +98,8 @@ def export(examples: Iterable[Example], format_name: str, output: Path) -> Expor
         output.parent.mkdir(parents=True, exist_ok=True)
         staged = output.with_name(f".{output.name}.part")
         try:
-            with staged.open("w", encoding="utf-8", newline="\n") as file:
-                for count, example_lost in enumerate(chosen.write(examples, file), start=1):  # noqa: B007
-                    lost.update(example_lost)
+            for count, example_lost in enumerate(chosen.write(examples, staged), start=1):  # noqa: B007
+                lost.update(example_lost)
             staged.replace(output)
         finally:
             staged.unlink(missing_ok=True)
@@ -120,11 +120,12 @@ def format_named(name: str) -> Format:
 def _lines(render: Callable[[Example], Written]) -> Write:
     """One JSON object a line."""
 
-    def write(examples: Iterable[Example], file: TextIO) -> Iterator[list[str]]:
-        for example in examples:
-            item, lost = render(example)
-            file.write(json.dumps(item, ensure_ascii=False) + "\n")
-            yield lost
+    def write(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
+        with _text_file(path) as file:
+            for example in examples:
+                item, lost = render(example)
+                file.write(json.dumps(item, ensure_ascii=False) + "\n")
+                yield lost
 
     return write
 
@@ -132,30 +133,37 @@ def _lines(render: Callable[[Example], Written]) -> Write:
 def _list(render: Callable[[Example], Written]) -> Write:
     """One JSON list, an item a line."""
 
-    def write(examples: Iterable[Example], file: TextIO) -> Iterator[list[str]]:
+    def write(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
         separator = "[\n"
-        for example in examples:
-            item, lost = render(example)
-            file.write(separator + json.dumps(item, ensure_ascii=False))
-            separator = ",\n"
-            yield lost
-        file.write("[]\n" if separator == "[\n" else "\n]\n")
+        with _text_file(path) as file:
+            for example in examples:
+                item, lost = render(example)
+                file.write(separator + json.dumps(item, ensure_ascii=False))
+                separator = ",\n"
+                yield lost
+            file.write("[]\n" if separator == "[\n" else "\n]\n")
 
     return write
 
 
-def _write_column_lines(examples: Iterable[Example], file: TextIO) -> Iterator[list[str]]:
-    for example in examples:
-        lines, lost = write_columns(example)
-        file.write(lines)
-        yield lost
+def _write_column_lines(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
+    with _text_file(path) as file:
+        for example in examples:
+            lines, lost = write_columns(example)
+            file.write(lines)
+            yield lost
 
 
-def _write_rows(examples: Iterable[Example], file: TextIO) -> Iterator[list[str]]:
-    writer = TableWriter(file)
-    for example in examples:
-        writer.write(example)
-        yield []
+def _write_rows(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
+    with _text_file(path) as file:
+        writer = TableWriter(file)
+        for example in examples:
+            writer.write(example)
+            yield []
+
+
+def _text_file(path: Path) -> TextIO:
+    return path.open("w", encoding="utf-8", newline="\n")
 
 
 def _write_brat_folder(examples: Iterable[Example], folder: Path) -> Iterator[list[str]]:
@@ -216,4 +224,5 @@ FORMATS: dict[str, Format] = {
         _lines(write_prodigy),
         f"{_NO_SCHEMA}; two events of one type on the same words; records that are neither spans nor pairs",
     ),
+    "spacy": Format(Reader(read_doc_bin, ReaderOptions), ".spacy", write_doc_bin, f"{_NO_SCHEMA}; slots"),
 }
