@@ -257,6 +257,20 @@ def test_saying_none_scores_on_a_set_of_mostly_empty_texts():
     assert score(golds, nothing, scorer="instructuie-fixed").micro("NER") == Counts(2, 0, 0)
 
 
+def test_instructuie_cuts_what_holds_a_semicolon():
+    text = "Fannin & amp ; Bell"
+    gold = Example(
+        id="1", task="NER", text=text, schema=Schema.of(["point"]), records=[entity("point", text, 0)]
+    )
+    # "point:fannin & amp" and "bell"; what is cut off relations and arguments names no type and is dropped.
+    assert counts("NER", gold, gold.records, "instructuie") == (2, 2, 2)
+    assert counts("NER", gold, [entity("point", "Bell", 15)], "instructuie") == (2, 1, 0)
+    relation = tuple_of("near", subject=(text, 0), object=("Bell", 15))
+    schema = Schema.of({"near": ["subject", "object"]})
+    gold = Example(id="1", task="RE", text=text, schema=schema, records=[relation])
+    assert counts("RE boundary", gold, [relation], "instructuie") == (1, 1, 1)
+
+
 def test_instructuie_takes_all_triggers_as_one_string():
     gold = example("EE", SHOOTING, RECORDS["EE"][3])
     assert counts("ED", gold, [SHOOTING], "instructuie") == (1, 1, 0)

@@ -100,3 +100,27 @@ def test_files_without_any_label_are_refused(tmp_path: Path) -> None:
         convert_format("conl", tmp_path / "a.conll", tmp_path / "out")
     with pytest.raises(DataError, match="it is not there"):
         convert_format("conll", tmp_path / "b.conll", tmp_path / "out")
+
+
+def test_the_report_says_how_tokens_were_joined(tmp_path: Path) -> None:
+    for name in ("tweets.train.bio", "tweets.dev.bio", "tweets.test.bio"):
+        (tmp_path / name).write_text("Bell B-POINT\n& I-POINT\namp I-POINT\n; I-POINT\nMain I-POINT\n, O\n")
+    texts = {}
+    for spacing in (None, "natural", "blank"):
+        report = convert("harveyner", tmp_path, tmp_path / "out", spacing=spacing)
+        assert json.loads((tmp_path / "out" / "report.json").read_text())["spacing"] == report.spacing
+        example = next(read_examples(tmp_path / "out"))
+        assert example.records[0].filler is not None
+        texts[spacing, report.spacing] = example.text, example.records[0].filler.text
+    assert texts == {
+        (None, "natural"): ("Bell & Main,", "Bell & Main"),
+        ("natural", "natural"): ("Bell & Main,", "Bell & Main"),
+        ("blank", "blank"): ("Bell & amp ; Main ,", "Bell & amp ; Main"),
+    }
+
+
+def test_running_text_keeps_its_blanks(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text,record,frame,slot,filler,start,end\n1,a  b,1,x,,a,0,1\n")
+    report = convert_format("csv", tmp_path / "a.csv", tmp_path / "out", spacing="blank")
+    assert report.spacing is None
+    assert next(read_examples(tmp_path / "out")).text == "a  b"

@@ -6,6 +6,8 @@ import pytest
 from data_cases import raw_folder
 
 from ucuie.data import catalogue, convert, read_examples
+from ucuie.data.tokens import Spacing
+from ucuie.metrics import Counts, score
 from ucuie.schema import Split
 
 SMALL = ["conll04", "14res", "16res", "phee", "crossner_ai", "wikievents", "fewrel_de"]
@@ -41,3 +43,21 @@ def test_converting_real_files_twice_gives_the_same_bytes(name: str, tmp_path: P
         convert(name, folder, tmp_path / output)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spacing", "gold", "f1"),
+    # 950 of the 1,303 tweets are empty; 500 mentions, one of them repeated. Joined with blanks, five hold the
+    # ";" of an "&amp;", where InstructUIE cuts them in two; naturally joined only "AT&amp;T Stadium" does.
+    [("blank", 950 + 499 + 5, 68.9), ("natural", 950 + 499 + 1, 69.0)],
+)
+def test_always_saying_none_scores_as_published(
+    spacing: Spacing, gold: int, f1: float, tmp_path: Path
+) -> None:
+    convert("harveyner", raw_folder("harveyner"), tmp_path, spacing=spacing)
+    examples = list(read_examples(tmp_path, split="test"))
+    nothing: list[tuple[()]] = [()] * len(examples)
+    found = score(examples, nothing, scorer="instructuie").micro("NER")
+    assert found == Counts(gold=gold, predicted=1303, matched=950)
+    assert round(found.f1, 1) == f1
+    assert score(examples, nothing).micro("NER").f1 == 0

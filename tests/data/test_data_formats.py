@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ucuie.data import FORMATS, convert_format, export, read_examples
-from ucuie.errors import ConfigError, DataError
+from ucuie.data.formats.spacy_docs import words_with_blanks
+from ucuie.errors import ConfigError, DataError, MissingExtraError
 from ucuie.schema import Example, Filler, Frame, Record, Schema
 
 ENTITIES = [
@@ -32,7 +34,12 @@ EVENTS = [
     ),
 ]
 OPINIONS = [example("Good tea", ("positive", None, {"aspect": "tea", "opinion": "Good"}), task="ABSA")]
-FLAT = ("conll", "gliner")
+FLAT = ("conll", "gliner", "spacy")
+
+
+def skip_without_spacy(format_name: str) -> None:
+    if format_name == "spacy":
+        pytest.importorskip("spacy", reason="the extra `spacy` is not installed")
 
 
 def round_trip(examples: list[Example], format_name: str, folder: Path) -> list[Example]:
@@ -50,6 +57,7 @@ def round_trip(examples: list[Example], format_name: str, folder: Path) -> list[
 def test_what_a_format_can_hold_comes_back(format_name: str, examples: list[Example], tmp_path: Path) -> None:
     if format_name in FLAT and examples is not ENTITIES:
         pytest.skip("holds entities only")
+    skip_without_spacy(format_name)
     back = round_trip(examples, format_name, tmp_path)
     if format_name == "prodigy" and examples is EVENTS:
         assert len(back[0].records) == 2  # the two events on one word are one span
@@ -88,6 +96,7 @@ def annotated_texts(draw: st.DrawFn) -> Example:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(source=annotated_texts())
 def test_any_entities_come_back_exactly(format_name: str, source: Example, tmp_path: Path) -> None:
+    skip_without_spacy(format_name)
     (found,) = round_trip([source], format_name, tmp_path)
     assert found.text == source.text
     assert set(found.records) == set(source.records)
@@ -154,3 +163,31 @@ def test_instructuie_strings_without_offsets_are_placed(tmp_path: Path) -> None:
 def test_an_unknown_format_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'doccano'"):
         export([], "docano", tmp_path / "a")
+
+
+@given(annotated_texts())
+def test_tokens_for_spacy_make_up_the_text_and_end_where_fillers_do(source: Example) -> None:
+    words = words_with_blanks(source)
+    assert "".join(source.text[slice(*word)] + " " * has_blank for word, has_blank in words) == source.text
+    starts, ends = zip(*(word for word, _ in words), strict=True)
+    for record in source.records:
+        assert record.filler is not None
+        assert record.filler.start in starts
+        assert record.filler.end in ends
+
+
+def test_spacy_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(MissingExtraError, match=r"ucuie\[spacy\]"):
+        export(ENTITIES, "spacy", tmp_path / "a.spacy")
+    (tmp_path / "a.spacy").write_bytes(b"")
+    with pytest.raises(MissingExtraError, match=r"ucuie\[spacy\]"):
+        convert_format("spacy", tmp_path / "a.spacy", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.spacy"]
+
+
+def test_a_file_that_is_no_doc_bin_is_named(tmp_path: Path) -> None:
+    skip_without_spacy("spacy")
+    (tmp_path / "a.spacy").write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match="no DocBin"):
+        convert_format("spacy", tmp_path / "a.spacy", tmp_path / "out")

@@ -19,8 +19,9 @@ from ucuie.data.catalogue import Dataset, dataset_named
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.examples import validation_faults
 from ucuie.data.formats import format_named
-from ucuie.data.readers import read_drafts
+from ucuie.data.readers import checked_options, read_drafts, spacing_of
 from ucuie.data.sources import find_source
+from ucuie.data.tokens import Spacing
 from ucuie.errors import DataError, did_you_mean, show
 from ucuie.linearize import order_records
 from ucuie.schema import Example, FilledSlot, Record, Schema, Split, Task
@@ -59,9 +60,16 @@ class SplitReport(_Report):
 
 
 class ConversionReport(_Report):
-    """What `convert` did; `report.json` holds the same."""
+    """What `convert` did; `report.json` holds the same.
+
+    Args:
+        dataset: its name.
+        spacing: how tokens were joined (`ucuie.data.tokens`); None where the source holds running text.
+        splits: what became of each.
+    """
 
     dataset: str
+    spacing: Spacing | None
     splits: dict[Split, SplitReport]
 
     @property
@@ -70,13 +78,18 @@ class ConversionReport(_Report):
         return all(split.expected in (None, split.examples) for split in self.splits.values())
 
 
-def convert(name: str, source: Path, output: Path, *, strict: bool = False) -> ConversionReport:
+def convert(
+    name: str, source: Path, output: Path, *, spacing: Spacing | None = None, strict: bool = False
+) -> ConversionReport:
     """Writes `train.jsonl`, `validation.jsonl`, `test.jsonl` and `report.json` of a catalogue row.
 
     Args:
         name: of the data set.
         source: folder with its raw files.
         output: folder to write into; files of earlier runs are replaced.
+        spacing: how tokens are joined; None is the catalogue's way, which reads naturally. "blank" gives
+            the texts that systems were trained on that joined tokens with blanks. A source with running
+            text keeps it.
         strict: a fault stops the conversion, and nothing is written.
 
     Raises:
@@ -86,11 +99,22 @@ def convert(name: str, source: Path, output: Path, *, strict: bool = False) -> C
     dataset = dataset_named(name)
     if not dataset.sources:
         raise DataError(name, ["the catalogue does not say how its files are read"], dataset.obtain)
-    return _convert(dataset, _splits(dataset, source), output, strict=strict)
+    spacings = [
+        spacing_of(checked_options(files.reader, files.options, spacing=spacing))
+        for files in dataset.sources.values()
+    ]
+    used = next((one for one in spacings if one is not None), None)
+    return _convert(dataset, _splits(dataset, source, spacing), output, spacing=used, strict=strict)
 
 
 def convert_format(
-    format_name: str, source: Path, output: Path, *, task: Task = "NER", strict: bool = False
+    format_name: str,
+    source: Path,
+    output: Path,
+    *,
+    task: Task = "NER",
+    spacing: Spacing = "natural",
+    strict: bool = False,
 ) -> ConversionReport:
     """Writes a user's own files as unified data, with the labels that stand in them.
 
@@ -100,6 +124,7 @@ def convert_format(
             has another name is training data. A folder of brat is one split.
         output: folder to write into; the data set is named after it.
         task: what the annotation is about.
+        spacing: how tokens are joined, in formats that hold tokens.
         strict: a fault stops the conversion, and nothing is written.
 
     Raises:
@@ -107,7 +132,10 @@ def convert_format(
         DataError: there is no such file, it holds nothing, or, with `strict`, anything in it is at fault.
     """
     reader = format_named(format_name).reader
-    options = reader.options.model_validate({"task": task} if "task" in reader.options.model_fields else {})
+    given = {"task": task, "spacing": spacing}
+    options = reader.options.model_validate(
+        {key: given[key] for key in given if key in reader.options.model_fields}
+    )
     files = {split: paths for split, paths in _user_files(source, format_name).items() if paths}
     if not files:
         raise DataError(str(source), ["there is no file in it"])
@@ -115,7 +143,7 @@ def convert_format(
         output.name, task, (reading for paths in files.values() for reading in reader.read(paths, options))
     )
     splits = ((split, reader.read(paths, options)) for split, paths in files.items())
-    return _convert(dataset, splits, output, strict=strict)
+    return _convert(dataset, splits, output, spacing=spacing_of(options), strict=strict)
 
 
 def _user_files(source: Path, format_name: str) -> dict[Split, list[Path]]:
@@ -155,7 +183,12 @@ def _open_dataset(name: str, task: Task, readings: _Readings) -> Dataset:
 
 
 def _convert(
-    dataset: Dataset, splits: Iterable[tuple[Split, _Readings]], output: Path, *, strict: bool
+    dataset: Dataset,
+    splits: Iterable[tuple[Split, _Readings]],
+    output: Path,
+    *,
+    spacing: Spacing | None,
+    strict: bool,
 ) -> ConversionReport:
     with staged_files(output, last=REPORT_NAME) as staging:
         reports = {
@@ -167,18 +200,18 @@ def _convert(
         faults = [fault for report in reports.values() for fault in report.faults]
         if strict and faults:
             raise DataError(dataset.name, faults, "without `strict` these are left out")
-        report = ConversionReport(dataset=dataset.name, splits=reports)
+        report = ConversionReport(dataset=dataset.name, spacing=spacing, splits=reports)
         write_text(staging / REPORT_NAME, report.model_dump_json(indent=1) + "\n")
     for split in set(SPLITS) - set(reports):
         (output / f"{split}.jsonl").unlink(missing_ok=True)
     return report
 
 
-def _splits(dataset: Dataset, source: Path) -> Iterator[tuple[Split, _Readings]]:
+def _splits(dataset: Dataset, source: Path, spacing: Spacing | None) -> Iterator[tuple[Split, _Readings]]:
     """What the readers make of each split."""
     for split, files in dataset.sources.items():
         paths = [find_source(source, path) for path in files.paths]
-        readings = read_drafts(files.reader, paths, files.options)
+        readings = read_drafts(files.reader, paths, files.options, spacing=spacing)
         if split == "all":
             yield from _partition(dataset, list(readings))
         else:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
-from ucuie.decode.grammar import GrammarFactory, GrammarState, allowed_tokens
+from ucuie.decode.grammar import GrammarFactory, allowed_tokens
 from ucuie.errors import TextError
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 SHORTEST_OUTPUT = len("{}")
 """Tokens: a prompt that leaves less room than this in the model's context is refused."""
+MAX_COPIES = 4
+"""An output may say the same so many times in a row; a small model would often go on for ever."""
+LONGEST_LOOP = 96
+"""Tokens of what is said again."""
 MAX_PREFIXES = 4
 """How many instructions a generator keeps the cache of."""
 
@@ -95,18 +99,19 @@ class _Row:
     """An output being written.
 
     Args:
-        state: the start of its grammar.
-        prompt: what the model has to read first; forced tokens are appended.
+        grammars: the factory of its grammar.
+        request: what to write.
         budget: the most tokens the output may have.
     """
 
-    def __init__(self, state: GrammarState, prompt: Sequence[int], budget: int) -> None:
-        self.pending = list(prompt)
+    def __init__(self, grammars: GrammarFactory, request: Request, budget: int) -> None:
+        self.pending = list(request.text_ids)
         """Tokens that the model has not read yet."""
         self.tokens: list[int] = []
         self.choices: list[Choice] = []
         self.truncated = False
-        self._state = state
+        self._grammars = grammars
+        self._state = grammars.start(request.grammar)
         self._budget = budget
         self._advance()
 
@@ -116,7 +121,7 @@ class _Row:
         return self._mask is None
 
     def choose(self, logits: NDArray[np.float32], log_total: float) -> None:
-        """Write the likeliest allowed token and all that it forces.
+        """Write the likeliest allowed token that ends a loop, if there is one, and all that it forces.
 
         Args:
             logits: (V,), after the pending tokens.
@@ -126,6 +131,7 @@ class _Row:
         allowed = allowed_tokens(self._mask)
         scores = logits[allowed].astype(np.float64)
         log_allowed = float(np.logaddexp.reduce(scores))
+        scores[allowed == looping_token(self.tokens, self._grammars)] = -np.inf
         token = int(allowed[np.argmax(scores)])
         self.choices.append(
             Choice(len(self.tokens), token, allowed, scores - log_allowed, min(log_allowed - log_total, 0.0))
@@ -221,7 +227,7 @@ class Generator:
         return min(self.max_new_tokens, room)
 
     def _start(self, request: Request, budget: int) -> _Row:
-        return _Row(self.grammars.start(request.grammar), request.text_ids, budget)
+        return _Row(self.grammars, request, budget)
 
     def _output(self, row: _Row) -> Output:
         return Output(self.grammars.decode(row.tokens), tuple(row.tokens), tuple(row.choices), row.truncated)
@@ -301,6 +307,22 @@ class Generator:
     def _device(self) -> torch.device:
         device: torch.device = next(self.model.parameters()).device
         return device
+
+
+def looping_token(tokens: Sequence[int], grammars: GrammarFactory) -> int:
+    """The token that would begin or continue the fifth copy of the same elements in a row; -1 if none would.
+
+    What is repeated has a whole `(name: filler)` in it: a text may well say "no no no no no".
+    """
+    for length in range(1, min(LONGEST_LOOP, len(tokens) // MAX_COPIES) + 1):
+        if tokens[-1] != tokens[-1 - length]:
+            continue
+        copies = tokens[-MAX_COPIES * length :]
+        if copies[length:] == copies[:-length]:
+            said = grammars.decode(copies[:length])
+            if "(" in said and ")" in said:
+                return tokens[-length]
+    return -1
 
 
 def _capability_gates(

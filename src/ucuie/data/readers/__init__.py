@@ -27,6 +27,7 @@ from ucuie.data.readers.triples import (
     read_spo,
     read_triples,
 )
+from ucuie.data.tokens import Spacing
 from ucuie.errors import ConfigError, did_you_mean, show
 
 
@@ -60,16 +61,40 @@ READERS: dict[str, Reader] = {
 }
 
 
-def read_drafts(reader: str, paths: Sequence[Path], options: Mapping[str, Any]) -> Iterator[Draft | Fault]:
+def read_drafts(
+    reader: str, paths: Sequence[Path], options: Mapping[str, Any], *, spacing: Spacing | None = None
+) -> Iterator[Draft | Fault]:
     """The drafts of some files.
 
     Raises:
         ConfigError: there is no such reader, or it has no such option.
     """
-    if reader not in READERS:
-        raise ConfigError(f"no reader {show(reader)}{did_you_mean(reader, READERS)}")
+    return _reader_named(reader).read(paths, checked_options(reader, options, spacing=spacing))
+
+
+def checked_options(
+    reader: str, options: Mapping[str, Any], *, spacing: Spacing | None = None
+) -> ReaderOptions:
+    """The options of a reader; a spacing replaces the one among them if the reader joins tokens at all.
+
+    Raises:
+        ConfigError: there is no such reader, or it has no such option.
+    """
+    model = _reader_named(reader).options
+    if spacing is not None and issubclass(model, TokenOptions):
+        options = {**options, "spacing": spacing}
     try:
-        checked = READERS[reader].options.model_validate(dict(options))
+        return model.model_validate(dict(options))
     except ValidationError as error:
         raise ConfigError(f"options of reader {reader}: {error}") from None
-    return READERS[reader].read(paths, checked)
+
+
+def spacing_of(options: ReaderOptions) -> Spacing | None:
+    """How tokens are joined; None where the source holds running text."""
+    return options.spacing if isinstance(options, TokenOptions) else None
+
+
+def _reader_named(reader: str) -> Reader:
+    if reader not in READERS:
+        raise ConfigError(f"no reader {show(reader)}{did_you_mean(reader, READERS)}")
+    return READERS[reader]
