@@ -16,11 +16,3 @@ def test_what_needs_no_model_loads_no_torch(module: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert HEAVY.isdisjoint(modules.split())
-
-
-def test_importing_the_extractor_is_enough_to_have_it() -> None:
-    program = "from ucuie import Extractor, Schema; print(Schema.of(['person']).task, Extractor.__name__)"
-    output = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout
-    assert output.split() == ["NER", "Extractor"]

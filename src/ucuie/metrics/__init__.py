@@ -3,11 +3,43 @@
     report = score(examples, predictions)            # the default scorer, "offset"
     report.mean_f1("NER"), report.micro("EAE linked").recall
 
-Needs nothing but the standard library and the package's own words; no torch.
+    print(render_text(breakdown(examples, predictions)))    # labels, intervals, confusions, mistakes
+    bootstrap(examples, predictions), over_trials([report, ...])
+
+Loads no torch.
 """
 
+from ucuie.metrics.breakdown import Breakdown, breakdown, render_page, render_text
 from ucuie.metrics.counts import Counts
+from ucuie.metrics.mistakes import Finding, Mistake, Mistakes, find_mistakes
 from ucuie.metrics.report import Report, RowScore, placing_ceiling, score
 from ucuie.metrics.scorers import SCORERS, Scorer
+from ucuie.metrics.uncertainty import Interval, TrialScore, bootstrap, over_trials
+from ucuie.metrics.views import View, apply_views, coarse_types, gold_trigger, positives_only
 
-__all__ = ["SCORERS", "Counts", "Report", "RowScore", "Scorer", "placing_ceiling", "score"]
+__all__ = [
+    "SCORERS",
+    "Breakdown",
+    "Counts",
+    "Finding",
+    "Interval",
+    "Mistake",
+    "Mistakes",
+    "Report",
+    "RowScore",
+    "Scorer",
+    "TrialScore",
+    "View",
+    "apply_views",
+    "bootstrap",
+    "breakdown",
+    "coarse_types",
+    "find_mistakes",
+    "gold_trigger",
+    "over_trials",
+    "placing_ceiling",
+    "positives_only",
+    "render_page",
+    "render_text",
+    "score",
+]

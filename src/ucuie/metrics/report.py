@@ -89,8 +89,7 @@ def score(
         ConfigError: there is no such scorer.
         ValueError: there are more examples than predictions, or fewer.
     """
-    if scorer not in SCORERS:
-        raise ConfigError(f"no scorer {show(scorer)}{did_you_mean(scorer, SCORERS)}")
+    check_scorer(scorer)
     sums: dict[tuple[str, Task | Capability, str], dict[str, Counts]] = {}
     for example, predicted in zip(examples, predictions, strict=True):
         for row, labels in SCORERS[scorer](example, predicted).items():
@@ -98,6 +97,12 @@ def score(
             for label, counts in labels.items():
                 total[label] = total.get(label, Counts()) + counts
     return Report(scorer, tuple(RowScore(*place, labels) for place, labels in sums.items()))
+
+
+def check_scorer(name: str) -> None:
+    """Raise a ConfigError that names the nearest where there is no such scorer."""
+    if name not in SCORERS:
+        raise ConfigError(f"no scorer {show(name)}{did_you_mean(name, SCORERS)}")
 
 
 def placing_ceiling(examples: Iterable[Example]) -> Report:
