@@ -84,9 +84,11 @@ def test_backbone_stays_as_it_was(settings, backbone_folder):
             assert torch.equal(parameter, before[plain])
 
 
-@pytest.mark.slow
-def test_killed_at_a_random_step_and_resumed_ends_with_the_same_weights(settings, tmp_path):
-    def command(name, *arguments):
+@pytest.fixture
+def command(settings, tmp_path):
+    """The command of a run of a given name, which writes checkpoints every third step."""
+
+    def build(name, *arguments):
         config = settings(
             output=str(tmp_path / name),
             warming={"max_steps": 12, "learning_rate": 0.01},
@@ -97,19 +99,37 @@ def test_killed_at_a_random_step_and_resumed_ends_with_the_same_weights(settings
         path.write_text(config.model_dump_json())
         return [sys.executable, "-m", "ucuie", "train", str(path), *arguments]
 
+    return build
+
+
+def stop_after(process, checkpoint, signal_number, delay):
+    """Sends a signal some time after a checkpoint is there."""
+    deadline = time.monotonic() + 120
+    while not (checkpoint / "trainer_state.json").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.01)
+    time.sleep(delay)
+    process.send_signal(signal_number)
+    return process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
+def test_a_run_stopped_at_a_random_step_and_resumed_ends_with_the_same_weights(
+    command, tmp_path, signal_number
+):
     subprocess.run(command("whole"), check=True, env=ENVIRONMENT, capture_output=True)
     seed = random.SystemRandom().randrange(10**6)
     generator = random.Random(seed)
-    stage, least = generator.choice([("warming", 3), ("warming", 9), ("multitask", 3), ("multitask", 12)])
-    process = subprocess.Popen(command("broken"), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    reached = tmp_path / "broken.run" / stage / f"checkpoint-{least}" / "trainer_state.json"
-    deadline = time.monotonic() + 120
-    while not reached.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(generator.random())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "broken").exists(), f"finished before it was killed (seed {seed})"
+    stage, step = generator.choice([("warming", 3), ("warming", 9), ("multitask", 3), ("multitask", 12)])
+    with subprocess.Popen(command("broken"), env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
+        checkpoint = tmp_path / "broken.run" / stage / f"checkpoint-{step}"
+        code = stop_after(process, checkpoint, signal_number, generator.uniform(0, 0.2))
+        talk = process.stderr.read().decode()
+    assert not (tmp_path / "broken").exists(), f"finished before it was stopped (seed {seed})"
+    if signal_number == signal.SIGINT:
+        assert code == 130, talk
+        assert "--resume" in talk
 
     subprocess.run(command("broken", "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
     whole, broken = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "broken"))

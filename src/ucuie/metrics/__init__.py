@@ -3,13 +3,13 @@
     report = score(examples, predictions)            # the default scorer, "offset"
     report.mean_f1("NER"), report.micro("EAE linked").recall
 
-    print(render_text(breakdown(examples, predictions)))    # labels, intervals, confusions, mistakes
+    print(render_text(break_down(examples, predictions)))    # labels, intervals, confusions, mistakes
     bootstrap(examples, predictions), over_trials([report, ...])
 
 Loads no torch.
 """
 
-from ucuie.metrics.breakdown import Breakdown, breakdown, render_page, render_text
+from ucuie.metrics.breakdown import Breakdown, break_down, render_page, render_text
 from ucuie.metrics.counts import Counts
 from ucuie.metrics.mistakes import Finding, Mistake, Mistakes, find_mistakes
 from ucuie.metrics.report import Report, RowScore, placing_ceiling, score
@@ -32,7 +32,7 @@ __all__ = [
     "View",
     "apply_views",
     "bootstrap",
-    "breakdown",
+    "break_down",
     "coarse_types",
     "find_mistakes",
     "gold_trigger",

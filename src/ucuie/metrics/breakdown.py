@@ -1,11 +1,12 @@
 """A score taken apart: labels, confidence intervals, confusions and every mistake, as data, text or a page.
 
-`breakdown` counts, `render_text` is for terminals and logs, `render_page` one HTML file that needs no other.
+`break_down` counts, `render_text` is for terminals and logs, `render_page` one HTML file that needs no other.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Breakdown:
         }
 
 
-def breakdown(
+def break_down(
     examples: Iterable[Example],
     predictions: Iterable[Sequence[Record]],
     *,
@@ -96,8 +97,8 @@ def render_text(found: Breakdown) -> str:
                 [[label, *_numbers(counts)] for label, counts in _labels(row)],
             )
         )
-    kinds = {"right": found.mistakes.right, **found.mistakes.kinds}
-    parts.append(_aligned(["findings", "count"], [[kind, f"{count:,}"] for kind, count in kinds.items()]))
+    kinds = [("right", found.mistakes.right), *found.mistakes.kinds.items()]
+    parts.append(_aligned(["findings", "count"], [[kind, f"{count:,}"] for kind, count in kinds]))
     parts.append(
         _aligned(
             ["gold", "predicted", "count"],
@@ -135,7 +136,7 @@ def mistake_pieces(mistake: Mistake) -> list[tuple[str, str]]:
     end = min(len(text), max(span[1] for span in spans) + _CONTEXT)
     borders = sorted({start, end, *(offset for span in spans for offset in span)})
     pieces = [("", "…")] if start else []
-    for left, right in zip(borders, borders[1:], strict=False):
+    for left, right in pairwise(borders):
         names = [
             name
             for name, one in (("gold", mistake.gold), ("predicted", mistake.predicted))

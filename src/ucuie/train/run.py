@@ -38,6 +38,7 @@ from ucuie.instructions import InstructionPool
 from ucuie.model_folder import load_backbone, save_model
 from ucuie.schema import CAPABILITIES, Example
 from ucuie.train.config import StageConfig, TrainConfig
+from ucuie.train.interruption import SaveOnInterrupt
 from ucuie.train.trainer import UcuieTrainer
 from ucuie.train.training_set import TrainingSet, collate
 
@@ -81,6 +82,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         ConfigError: a trainer or adapter setting is unknown or set elsewhere, the output exists, or it has
             an interrupted run and `resume` is off.
         DataError: the data cannot be read, or nothing of it fits into the context.
+        KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
     """
     run_folder = config.output.with_name(f"{config.output.name}.run")
     _check_output(config.output, run_folder, resume=resume)
@@ -206,8 +208,11 @@ class _Run:
             eval_dataset=validation,
             data_collator=partial(collate, pad_id=self._tokenizer.pad_token_id or 0),
         )
+        interruption = SaveOnInterrupt()
+        trainer.add_callback(interruption)
         checkpoint = last_checkpoint(folder)
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with interruption.listening():
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         return [dict(entry) for entry in trainer.state.log_history]
 
 
