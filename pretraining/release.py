@@ -45,7 +45,7 @@ def pretraining_budget(folder: Path) -> dict[str, Any]:
         "steps": last["step"],
         "of them on annotated examples": last["example_steps"],
         "tokens": last["tokens"],
-        "hours on two CPU cores": round(last["seconds"] / 3600, 2),
+        "hours on two shared CPU cores": round(last["seconds"] / 3600, 2),
         "held-out bits per byte": last["domains"],
     }
 

@@ -1,8 +1,9 @@
 from pathlib import Path
+from xml.etree import ElementTree
 
 from data_cases import example
 
-from ucuie.data import stats, write_examples
+from ucuie.data import statistics_plot, stats, write_examples
 
 
 def test_statistics_are_those_counted_by_hand(tmp_path: Path) -> None:
@@ -20,3 +21,23 @@ def test_statistics_are_those_counted_by_hand(tmp_path: Path) -> None:
     assert split.nested == 1  # "home" inside "ran home"
     assert (split.mean_length, split.max_length) == (13.0, 14)  # (12 + 14) / 2
     assert found.overlaps == {"test in train": 1}
+
+
+def test_lengths_are_counted_in_doubling_steps(tmp_path: Path) -> None:
+    lengths = [1, 31, 32, 63, 64, 300]
+    examples = [example("x" * length, id=str(length)) for length in lengths]
+    write_examples(tmp_path / "train.jsonl", examples)
+    assert stats(tmp_path).splits["train"].lengths == (2, 2, 1, 0, 1)  # 0-31, 32-63, 64-127, -255, -511
+
+
+def test_the_plot_is_one_valid_picture_with_every_label(tmp_path: Path) -> None:
+    names = [f"<label {number}>" for number in range(70)]
+    records = [(name, "x", {}) for name in names]
+    write_examples(tmp_path / "train.jsonl", [example("x y", *records)])
+    write_examples(tmp_path / "test.jsonl", [example("x", *records[:1], id="2", split="test")])
+    plot = statistics_plot(stats(tmp_path), title="A & B")
+    texts = [node.text for node in ElementTree.fromstring(plot).iter() if node.text and node.text.strip()]
+    assert texts[:3] == ["A & B", "train: 1", "test: 1"]
+    assert "<label 0>" in texts
+    assert "10 more labels" in texts
+    assert "0 to 31" in texts

@@ -14,6 +14,7 @@ from ucuie.data.examples import read_examples, scan_examples, write_examples
 from ucuie.data.formats import FORMATS, ExportReport, Format, export
 from ucuie.data.leaks import normalised_text
 from ucuie.data.mixture import DatasetShare, Mixture, MixtureOptions, build_mixture, dataset_folders
+from ucuie.data.plots import statistics_plot
 from ucuie.data.sampling import (
     Fold,
     generator_for,
@@ -56,6 +57,7 @@ __all__ = [
     "read_examples",
     "sample_examples",
     "scan_examples",
+    "statistics_plot",
     "stats",
     "write_examples",
     "zero_shot_folds",

@@ -9,6 +9,9 @@ from ucuie.data.examples import read_examples
 from ucuie.data.leaks import normalised_text
 from ucuie.schema import Split
 
+FIRST_STEP = 32
+"""Characters below which the first step of the lengths' histogram ends."""
+
 
 class _Statistics(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +28,7 @@ class SplitStatistics(_Statistics):
         nested: pairs of fillers of an example where one lies inside the other.
         mean_length: of the texts, in characters.
         max_length: of the longest text, in characters.
+        lengths: texts of 0 to 31 characters, of 32 to 63, of 64 to 127, and so on in doubling steps.
         repeated_texts: examples whose text stood in an earlier line of the split.
     """
 
@@ -35,6 +39,7 @@ class SplitStatistics(_Statistics):
     nested: int
     mean_length: float
     max_length: int
+    lengths: tuple[int, ...]
     repeated_texts: int
 
 
@@ -96,5 +101,11 @@ class _Tally:
             nested=self.nested,
             mean_length=round(sum(self.lengths) / self.examples, 1),
             max_length=max(self.lengths),
+            lengths=_doubling_histogram(self.lengths),
             repeated_texts=self.examples - len(self.texts),
         )
+
+
+def _doubling_histogram(lengths: list[int]) -> tuple[int, ...]:
+    steps = Counter((length // FIRST_STEP).bit_length() for length in lengths)
+    return tuple(steps[step] for step in range(max(steps) + 1))
