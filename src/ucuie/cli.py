@@ -20,6 +20,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from ucuie import __version__
+from ucuie.data.tokens import Spacing
 from ucuie.errors import (
     ConfigError,
     DataError,
@@ -40,10 +41,12 @@ from ucuie.tables import (
     evaluation_tables,
     extraction_table,
     format_table,
+    statistics_table,
 )
 
 INTERRUPTED = 130
 SPLITS: tuple[Split, ...] = get_args(Split)
+SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 
 _KINDS: dict[type[UserError], str] = {
     ConfigError: "config error",
@@ -68,6 +71,8 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 bench_app = typer.Typer(no_args_is_help=True, help="Measure performance, side by side.")
 app.add_typer(bench_app, name="bench")
+data_app = typer.Typer(no_args_is_help=True, help="Look at converted data, and cut it into trials.")
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:
@@ -190,6 +195,14 @@ def convert(
             parser=_one_of(TASKS), metavar="NAME", help="What the files of a format are annotated for."
         ),
     ] = "NER",
+    spacing: Annotated[
+        Spacing | None,
+        typer.Option(
+            parser=_one_of(SPACINGS),
+            metavar="NAME",
+            help="natural, tight, blank or none: how tokens are joined; left out, the data set's own way.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first fault instead of listing it.")
     ] = False,
@@ -215,9 +228,11 @@ def convert(
     if name not in names:
         raise ConfigError(f"no data set or format {show(name)}{did_you_mean(name, names)}")
     if name in data.FORMATS:
-        report = data.convert_format(name, source, output, task=task, strict=strict)
+        report = data.convert_format(
+            name, source, output, task=task, spacing=spacing or "natural", strict=strict
+        )
     else:
-        report = data.convert(name, source, output, strict=strict)
+        report = data.convert(name, source, output, spacing=spacing, strict=strict)
     if as_json:
         typer.echo(report.model_dump_json())
     _talk(quiet=quiet).print(conversion_table(report))
@@ -288,6 +303,91 @@ def evaluate(
     else:
         _results().print(evaluation_tables(report))
     talk.print(f"{track.summary} -> {output}")
+
+
+@app.command()
+def score(
+    gold: Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")],
+    predictions: Annotated[Path, typer.Option(help="JSON lines with id and records.")],
+    scorer: Annotated[str, typer.Option(help="The name of a scorer.")] = "offset",
+    split: Annotated[
+        Split, typer.Option(parser=_one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
+    ] = "test",
+    gold_trigger: Annotated[
+        bool, typer.Option("--gold-trigger", help="Count events under gold triggers only.")
+    ] = False,
+    positives_only: Annotated[
+        bool, typer.Option("--positives-only", help="Leave texts without gold records out.")
+    ] = False,
+    coarse_types: Annotated[
+        Path | None, typer.Option(help="JSON file that gives frames their coarser names.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for breakdown.json and breakdown.html.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score predictions that are there already: labels, confidence intervals, every mistake."""
+    from ucuie import data, metrics
+    from ucuie.atomic import write_text
+
+    examples = list(data.read_examples(gold, split=split if gold.is_dir() else None))
+    predicted = data.read_predictions(predictions, examples)
+    views: list[metrics.View] = []
+    if coarse_types is not None:
+        views.append(metrics.coarse_types(data.read_types(coarse_types)))
+    views += [metrics.gold_trigger] * gold_trigger + [metrics.positives_only] * positives_only
+    found = metrics.break_down(*metrics.apply_views(examples, predicted, views), scorer=scorer)
+    content = json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    if output is not None:
+        write_text(output / "breakdown.json", content)
+        write_text(output / "breakdown.html", metrics.render_page(found, title=gold.name))
+    typer.echo(content if as_json else metrics.render_text(found), nl=False)
+
+
+@data_app.command("stats")
+def data_stats(
+    folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw labels and lengths into this SVG file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count examples, labels, lengths, and texts that stand in two splits."""
+    from ucuie import data
+    from ucuie.atomic import write_text
+
+    found = data.stats(folder)
+    if plot is not None:
+        write_text(plot, data.statistics_plot(found, title=folder.name))
+    if as_json:
+        typer.echo(found.model_dump_json())
+    else:
+        _results().print(statistics_table(found))
+
+
+@data_app.command("low-resource")
+def data_low_resource(
+    folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    percent: Annotated[float, typer.Option(help="Of the shuffled training split, rounded up.")],
+    seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
+) -> None:
+    """Write a part of a training split, and the other splits whole."""
+    from ucuie import data
+
+    count = data.write_low_resource(folder, output, percent=percent, seed=seed)
+    _talk().print(f"{counted(count, 'training example')} -> {output}")
+
+
+@data_app.command("zero-shot")
+def data_zero_shot(
+    folder: Annotated[Path, typer.Argument(help="FewRel or Wiki-ZSL as convert wrote it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+) -> None:
+    """Write a folder for each selection of unseen labels of a zero-shot set."""
+    from ucuie import data
+
+    sizes = data.write_zero_shot_folds(folder, output)
+    _talk().print(f"{counted(len(sizes), 'selection')} of {', '.join(map(str, sizes))} texts -> {output}")
 
 
 @app.command()

@@ -284,7 +284,8 @@ def _span_faults(record: Record, text: str) -> list[str]:
     return [
         f"span {filler.start}:{filler.end} says {show(filler.text)}, the text there is {show(actual)}"
         for filler in record.fillers()
-        if (actual := text[filler.start : filler.end]) != filler.text
+        # A slice ends with the text, so that an end behind it has to be looked for.
+        if (actual := text[filler.start : filler.end]) != filler.text or filler.end > len(text)
     ]
 
 

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ucuie.data import ConversionReport, Dataset, Format
+from ucuie.data import ConversionReport, Dataset, Format, Statistics
 from ucuie.extraction import Extraction
 from ucuie.metrics import Counts, Report
 from ucuie.schema import Filler, Record
@@ -112,6 +112,24 @@ def conversion_table(report: ConversionReport) -> RenderableType:
         if len(split.faults) > _MAX_FAULTS:
             faults.append(Text(f"  ... and {len(split.faults) - _MAX_FAULTS:,} more in report.json"))
     return Group(table, *faults)
+
+
+def statistics_table(statistics: Statistics) -> RenderableType:
+    """A column for each split: sizes, lengths, and the records of each label; then texts in two splits."""
+    splits = statistics.splits
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for name in ("examples", "with_records", "repeated_texts", "nested", "mean_length", "max_length"):
+        numbers = (getattr(split, name) for split in splits.values())
+        table.add_row(name.replace("_", " "), *(f"{number:,}" for number in numbers))
+    labels = dict.fromkeys(label for split in splits.values() for label in split.records)
+    for label in labels:
+        row = (f"{split.records.get(label, 0):,}" for split in splits.values())
+        table.add_row(Text(label, style="cyan"), *row)
+    overlaps = (f"{counted(count, 'text')} of {name}" for name, count in statistics.overlaps.items())
+    return Group(table, *(Text(line, style="yellow") for line in overlaps))
 
 
 def catalogue_table(datasets: Iterable[Dataset]) -> Table:

@@ -1,10 +1,12 @@
 import json
 import lzma
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ucuie.data import convert, convert_format, read_examples
+from ucuie.data.draft import Draft
 from ucuie.errors import ConfigError, DataError
 from ucuie.schema import Example
 
@@ -124,3 +126,61 @@ def test_running_text_keeps_its_blanks(tmp_path: Path) -> None:
     report = convert_format("csv", tmp_path / "a.csv", tmp_path / "out", spacing="blank")
     assert report.spacing is None
     assert next(read_examples(tmp_path / "out")).text == "a  b"
+
+
+def test_every_fault_of_bad_files_is_listed_with_file_line_and_reason(tmp_path: Path) -> None:
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "train.jsonl").write_bytes(
+        b'{"text": "fine", "label": [[0, 4, "x"]]}\n'
+        b'{"text": "caf\xe9", "label": []}\n'
+        b'{"text": "cut", "label": \n'
+        b'{"text": "short", "label": [[2, 9, "x"]]}\n'
+        b'{"text": "reversed", "label": [[3, 1, "x"]]}\n'
+        b'{"label": [[0, 4, "x"]]}\n'
+        b'{"text": "  ", "label": []}\n'
+        b'{"text": "overlap", "label": [[0, 4, "x"], [2, 6, "x"]]}\n'
+        b'{"text": "label", "label": [[0, 1, "\xe9"]]}\n'
+    )
+    report = convert_format("doccano", source, tmp_path / "out").splits["train"]
+    assert [example.text for example in read_examples(tmp_path / "out")] == ["fine", "overlap"]
+    assert [fault.split("   ")[0] for fault in report.faults] == [
+        f"train.jsonl line {number}" for number in (2, 3, 4, 5, 6, 7, 9)
+    ]
+    assert report.faults[0].endswith("not UTF-8: byte 0xe9 after 'caf'")
+    assert report.examples + len(report.faults) == 9
+    with pytest.raises(DataError) as error:
+        convert_format("doccano", source, tmp_path / "strict", strict=True)
+    assert error.value.faults == report.faults
+    assert list((tmp_path / "strict").iterdir()) == []
+
+
+def test_a_sentence_in_another_encoding_costs_itself_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_bytes(b"Ann\tB-person\n\nZo\xeb\tB-person\nran\tO\n\nBo\tB-person\n")
+    report = convert_format("conll", tmp_path / "a.conll", tmp_path / "out").splits["train"]
+    assert report.examples == 2
+    assert report.faults == ("a.conll line 3   not UTF-8: byte 0xeb after 'Zo'",)
+
+
+def test_a_wrong_folder_names_every_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        convert("conll04", tmp_path, tmp_path / "out")
+    assert len(error.value.faults) == 3
+    assert "PFN" in error.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_conversion_leaves_the_files_as_they_were(
+    conll04: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert("conll04", conll04, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def interrupted(*_: object, **__: object) -> Iterator[Draft]:
+        yield Draft("a", "Ann ran", ())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ucuie.data.conversion.read_drafts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert("conll04", conll04, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

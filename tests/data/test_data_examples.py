@@ -20,14 +20,15 @@ def test_all_bad_lines_are_named_at_once(tmp_path: Path) -> None:
     good = GOOD.to_json()
     shifted = good.replace('"start":4', '"start":3')
     path = tmp_path / "a.jsonl"
-    path.write_text(f'{good}\n{shifted}\n\n{{"id": 1\n{good}\n')
+    path.write_bytes(f'{good}\n{shifted}\n\n{{"id": 1\n{good}\n'.encode() + b'{"id": "\xff"}')
     with pytest.raises(DataError) as error:
         list(read_examples(path))
-    first, second = error.value.faults
+    first, second, third = error.value.faults
     assert first.startswith("a.jsonl line 2   span 3:7 says 'ran', the text there is ' ran'")
     assert second.startswith("a.jsonl line 4   Invalid JSON")
+    assert third == """a.jsonl line 6   not UTF-8: byte 0xff after '{"id": "'"""
     kinds = [type(item) for item in scan_examples(path)]
-    assert kinds == [type(GOOD), Fault, Fault, type(GOOD)]
+    assert kinds == [type(GOOD), Fault, Fault, type(GOOD), Fault]
 
 
 def test_a_folder_gives_its_splits_in_order(tmp_path: Path) -> None:
@@ -41,3 +42,9 @@ def test_a_folder_gives_its_splits_in_order(tmp_path: Path) -> None:
 def test_a_path_without_data_says_how_to_make_some(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="ucuie convert"):
         list(read_examples(tmp_path / "nowhere"))
+
+
+def test_a_span_that_ends_behind_the_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(GOOD.to_json().replace('"end":7', '"end":9'))
+    with pytest.raises(DataError, match="span 4:9 says 'ran'"):
+        list(read_examples(tmp_path / "a.jsonl"))

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from ucuie.data.draft import Fault
-from ucuie.data.sources import archive_members, find_source, read_json_items, read_lines, read_text
+from ucuie.data.sources import (
+    archive_members,
+    encoding_fault,
+    find_source,
+    read_json_items,
+    read_lines,
+    read_text,
+)
 from ucuie.errors import DataError
 
 
@@ -40,12 +47,13 @@ def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
     assert list(read_lines(tmp_path / "a.txt")) == [(1, "one\u2028still one"), (2, "two\x85")]
 
 
-def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"fine\n\xff\n")
-    with pytest.raises(DataError, match="line 2   not UTF-8"):
-        list(read_lines(tmp_path / "a.txt"))
-    with pytest.raises(DataError, match="byte 5   not UTF-8"):
-        read_text(tmp_path / "a.txt")
+def test_bytes_that_are_not_utf8_are_found_again(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"fine\na caf\xe9\n")
+    assert [encoding_fault(line) for _, line in read_lines(tmp_path / "a.txt")] == [
+        None,
+        "not UTF-8: byte 0xe9 after 'a caf'",
+    ]
+    assert encoding_fault(read_text(tmp_path / "a.txt")) is not None
 
 
 def test_json_lists_and_json_lines_are_told_apart(tmp_path: Path) -> None:

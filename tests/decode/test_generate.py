@@ -1,6 +1,7 @@
 """Generation equals the slow obvious loop, alone and in batches, and is always well-formed and grounded."""
 
 import random
+import re
 from dataclasses import replace
 from itertools import groupby
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from ucuie.schema import Frame, Schema, Slot
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 LANGUAGE = byte_level()
+SLOT = re.compile(r"\((?:\\.|[^\\)])*\)")
 TEXT = "Barack Obama spoke at the U.S. Capitol (really) on Monday."
 SCHEMA = Schema.of({"Speech": ["Speaker", "Place"], "person": []})
 
@@ -113,13 +115,20 @@ def write_slowly(model, request, max_new_tokens):
         scores = logits[allowed].log_softmax(dim=-1)
         log_probabilities.append(scores.numpy())
         best = [int(allowed[place]) for place in scores.argsort(descending=True, stable=True)]
-        tokens.append(next(token for token in best if not is_fifth_copy([*tokens, token])))
+        fresh = [token for token in best if not is_repetition(tokens, token)]
+        tokens.append((fresh or best)[0])
         state.consume(tokens[-1:])
 
 
-def is_fifth_copy(tokens):
-    """Whether the last token stands where it stood one, two, three and four times a loop of elements ago."""
-    *before, last = tokens
+def is_repetition(before, last):
+    """Whether the last token begins a fifth copy of some elements, or another slot after one said twice."""
+    output = LANGUAGE.grammars.decode([*before, last])
+    written = len(LANGUAGE.grammars.decode(before))
+    if "), " in output[written - 2 :] + " " and SLOT.search(output):
+        slots = output[: output.rindex("),") + 1].rpartition("): [")[2]
+        *earlier, newest = [None, *SLOT.findall(slots)]
+        if newest in earlier and slots.endswith(newest):
+            return True
     for length in range(1, len(before) // 4 + 1):
         block = before[-length:]
         said = LANGUAGE.grammars.decode(block)
@@ -315,3 +324,13 @@ def test_a_model_in_a_loop_is_led_out_of_it(monkeypatch):
     assert most_equal_frames_in_a_row(800) <= 4
     monkeypatch.setattr(generate, "MAX_COPIES", 10**6)
     assert most_equal_frames_in_a_row(800) > 20
+
+
+def test_a_slot_said_twice_is_the_last_of_its_frame():
+    rng = random.Random(5)
+    requests = [make_request(random_text(rng), Schema.of({"a": ["b", "c"]})) for _ in range(60)]
+    outputs = Generator(CountingModel().eval(), LANGUAGE.grammars, max_new_tokens=400).generate(requests)
+    frames = [frame for output in outputs for frame in parse(output.text).frames]
+    repeated = [frame for frame in frames if len(set(frame.slots)) < len(frame.slots)]
+    assert repeated
+    assert all(len(set(frame.slots[:-1])) == len(frame.slots[:-1]) for frame in repeated)

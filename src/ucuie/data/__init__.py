@@ -23,6 +23,7 @@ from ucuie.data.sampling import (
     zero_shot_folds,
 )
 from ucuie.data.statistics import SplitStatistics, Statistics, stats
+from ucuie.data.trials import read_predictions, read_types, write_low_resource, write_zero_shot_folds
 
 __all__ = [
     "FORMATS",
@@ -55,10 +56,14 @@ __all__ = [
     "low_resource",
     "normalised_text",
     "read_examples",
+    "read_predictions",
+    "read_types",
     "sample_examples",
     "scan_examples",
     "statistics_plot",
     "stats",
     "write_examples",
+    "write_low_resource",
+    "write_zero_shot_folds",
     "zero_shot_folds",
 ]

@@ -20,7 +20,7 @@ from ucuie.data.draft import Draft, Fault
 from ucuie.data.examples import validation_faults
 from ucuie.data.formats import format_named
 from ucuie.data.readers import checked_options, read_drafts, spacing_of
-from ucuie.data.sources import find_source
+from ucuie.data.sources import encoding_fault, find_source
 from ucuie.data.tokens import Spacing
 from ucuie.errors import DataError, did_you_mean, show
 from ucuie.linearize import order_records
@@ -104,7 +104,21 @@ def convert(
         for files in dataset.sources.values()
     ]
     used = next((one for one in spacings if one is not None), None)
+    _check_sources(dataset, source)
     return _convert(dataset, _splits(dataset, source, spacing), output, spacing=used, strict=strict)
+
+
+def _check_sources(dataset: Dataset, source: Path) -> None:
+    """Raise a DataError that names every raw file that is not there."""
+    faults: list[str] = []
+    for files in dataset.sources.values():
+        for path in files.paths:
+            try:
+                find_source(source, path)
+            except DataError as error:
+                faults += error.faults
+    if faults:
+        raise DataError(str(source), faults, dataset.obtain)
 
 
 def convert_format(
@@ -171,6 +185,10 @@ def _open_dataset(name: str, task: Task, readings: _Readings) -> Dataset:
         if isinstance(reading, Fault):
             first_fault = first_fault or str(reading)
             continue
+        names = [record.frame for record in reading.records]
+        names += [filled.slot for record in reading.records for filled in record.slots]
+        if any(map(encoding_fault, (*(reading.offered or ()), *names))):
+            continue  # its labels are unknown then, which is counted as a fault
         for label in reading.offered or ():
             slots.setdefault(label, {})
         for record in reading.records:
@@ -236,6 +254,10 @@ def _examples(dataset: Dataset, split: Split, readings: _Readings) -> Iterator[_
     for number, reading in enumerate(readings, start=1):
         if isinstance(reading, Fault):
             yield reading
+            continue
+        not_utf8 = encoding_fault(reading.text)
+        if not_utf8 is not None:
+            yield Fault(reading.place, not_utf8)
             continue
         unknown = _unknown_labels(dataset, reading)
         if unknown:

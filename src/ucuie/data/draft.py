@@ -41,8 +41,14 @@ class Draft:
 
 
 def filler_at(text: str, span: Span) -> Filler:
-    """The filler that is `text[start:end]`."""
+    """The filler that is `text[start:end]`.
+
+    Raises:
+        ValueError: the range is empty or not within the text.
+    """
     start, end = span
+    if not 0 <= start < end <= len(text):
+        raise ValueError(f"{start}:{end} is no range of the {len(text)} characters of the text")
     return Filler(text=text[start:end], start=start, end=end)
 
 

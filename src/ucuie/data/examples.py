@@ -11,7 +11,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from ucuie.data.draft import Fault
-from ucuie.data.sources import read_lines
+from ucuie.data.sources import encoding_fault, read_lines
 from ucuie.errors import DataError
 from ucuie.schema import Example, Split
 
@@ -46,11 +46,14 @@ def scan_examples(path: Path, *, split: Split | None = None) -> Iterator[Example
     """What `read_examples` yields, with a fault in the place of each bad line.
 
     Raises:
-        DataError: there is no such file, or it is not UTF-8.
+        DataError: there is no such file.
     """
     for file in example_files(path, split=split):
         for number, line in read_lines(file):
             if not line.strip():
+                continue
+            if fault := encoding_fault(line):
+                yield Fault(f"{file.name} line {number}", fault)
                 continue
             try:
                 example = Example.from_json(line)

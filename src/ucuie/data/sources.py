@@ -2,7 +2,8 @@
 
 A file may lie there compressed (`train.json.xz` for `train.json`) or in an archive
 (`corpus.tar.gz/folder/train.txt`). Lines end at LF alone: some corpora hold other line
-separators inside their texts.
+separators inside their texts. A byte that is not UTF-8 becomes a lone surrogate (Python's
+`surrogateescape`), so that one such line costs its example alone; `encoding_fault` finds it.
 """
 
 import bz2
@@ -10,6 +11,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,9 +20,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ucuie.data.draft import Fault
-from ucuie.errors import DataError, did_you_mean
+from ucuie.errors import DataError, did_you_mean, show
 
 COMPRESSION: dict[str, Callable[[Path, str], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+
+
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def find_source(folder: Path, name: str) -> Path:
@@ -41,33 +46,25 @@ def find_source(folder: Path, name: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The whole text of a file, decoded as UTF-8, without a byte order mark.
-
-    Raises:
-        DataError: the bytes are not UTF-8.
-    """
+    """The whole text of a file, decoded as UTF-8, without a byte order mark."""
     with _open(path) as stream:
-        try:
-            return stream.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                str(path), [f"byte {error.start}   not UTF-8"], "save the file as UTF-8"
-            ) from None
+        return stream.read().decode("utf-8-sig", errors="surrogateescape")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Every line with its number from 1, without its line end.
-
-    Raises:
-        DataError: a line is not UTF-8.
-    """
+    """Every line with its number from 1, without its line end."""
     with _open(path) as stream:
         for number, line in enumerate(stream, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                raise DataError(str(path), [f"line {number}   not UTF-8"], "save the file as UTF-8") from None
-            yield number, text.rstrip("\r\n")
+            encoding = "utf-8-sig" if number == 1 else "utf-8"
+            yield number, line.decode(encoding, errors="surrogateescape").rstrip("\r\n")
+
+
+def encoding_fault(text: str) -> str | None:
+    """What is said of a text from a file with bytes that are not UTF-8; None of any other text."""
+    escaped = _ESCAPED_BYTE.search(text)
+    if escaped is None:
+        return None
+    return f"not UTF-8: byte 0x{ord(escaped[0]) - 0xDC00:02x} after {show(text[: escaped.start()][-20:])}"
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, Any] | Fault]:

@@ -19,6 +19,7 @@ from transformers import DynamicCache
 
 from ucuie.decode.grammar import GrammarFactory, allowed_tokens
 from ucuie.errors import TextError
+from ucuie.linearize import parse
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -121,7 +122,7 @@ class _Row:
         return self._mask is None
 
     def choose(self, logits: NDArray[np.float32], log_total: float) -> None:
-        """Write the likeliest allowed token that ends a loop, if there is one, and all that it forces.
+        """Write the likeliest allowed token that does not go on saying the same, and all that it forces.
 
         Args:
             logits: (V,), after the pending tokens.
@@ -131,8 +132,8 @@ class _Row:
         allowed = allowed_tokens(self._mask)
         scores = logits[allowed].astype(np.float64)
         log_allowed = float(np.logaddexp.reduce(scores))
-        scores[allowed == looping_token(self.tokens, self._grammars)] = -np.inf
-        token = int(allowed[np.argmax(scores)])
+        repeats = repeating_tokens(self.tokens, allowed, self._grammars)
+        token = int(allowed[np.argmax(np.where(repeats, -np.inf, scores))])
         self.choices.append(
             Choice(len(self.tokens), token, allowed, scores - log_allowed, min(log_allowed - log_total, 0.0))
         )
@@ -307,6 +308,31 @@ class Generator:
     def _device(self) -> torch.device:
         device: torch.device = next(self.model.parameters()).device
         return device
+
+
+def repeating_tokens(
+    tokens: Sequence[int], allowed: NDArray[np.intp], grammars: GrammarFactory
+) -> NDArray[np.bool_]:
+    """Which allowed tokens would go on saying the same; never all of them."""
+    repeats: NDArray[np.bool_] = allowed == looping_token(tokens, grammars)
+    output = grammars.decode(tokens)
+    for index, token in enumerate(allowed):
+        # A token can end a slot and begin the next, such as "),".
+        end_of_slot, comma, _ = grammars.token_bytes(int(token)).partition(b",")
+        if comma and end_of_slot in (b"", b")"):
+            repeats[index] |= is_said_twice(output + end_of_slot.decode())
+    return np.zeros_like(repeats) if repeats.all() else repeats
+
+
+def is_said_twice(output: str) -> bool:
+    """Whether the beginning of an output ends with a slot that the same frame has already, filler and all."""
+    if not output.endswith(")"):
+        return False
+    parsed = parse(output + "]}")
+    if parsed.dropped:
+        return False
+    *earlier, last = parsed.frames[-1].slots
+    return last in earlier
 
 
 def looping_token(tokens: Sequence[int], grammars: GrammarFactory) -> int:

@@ -19,7 +19,7 @@ COLUMNS = ("id", "text", "record", "frame", "slot", "filler", "start", "end")
 def read_table(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
     """A draft for each run of rows with the same id; an empty slot means the frame's own filler."""
     for path in paths:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = csv.DictReader(file)
             missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
             if missing:
