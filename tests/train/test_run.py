@@ -91,8 +91,8 @@ def command(settings, tmp_path):
     def build(name, *arguments):
         config = settings(
             output=str(tmp_path / name),
-            warming={"max_steps": 12, "learning_rate": 0.01},
-            multitask={"max_steps": 20, "learning_rate": 0.01},
+            warming={"max_steps": 30, "learning_rate": 0.01},
+            multitask={"max_steps": 80, "learning_rate": 0.01},
             trainer={"disable_tqdm": True, "save_steps": 3, "report_to": []},
         )
         path = tmp_path / f"{name}.yaml"
@@ -121,7 +121,7 @@ def test_a_run_stopped_at_a_random_step_and_resumed_ends_with_the_same_weights(
     subprocess.run(command("whole"), check=True, env=ENVIRONMENT, capture_output=True)
     seed = random.SystemRandom().randrange(10**6)
     generator = random.Random(seed)
-    stage, step = generator.choice([("warming", 3), ("warming", 9), ("multitask", 3), ("multitask", 12)])
+    stage, step = generator.choice([("warming", 3), ("warming", 15), ("multitask", 3), ("multitask", 30)])
     with subprocess.Popen(command("broken"), env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
         checkpoint = tmp_path / "broken.run" / stage / f"checkpoint-{step}"
         code = stop_after(process, checkpoint, signal_number, generator.uniform(0, 0.2))

@@ -8,6 +8,7 @@ import json
 import logging
 import platform
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -93,7 +94,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
 
     losses = {}
     if config.method == "adapter":
-        run.model = get_peft_model(backbone.model, adapter_config(config.adapter))
+        run.model = _adapted(backbone.model, adapter_config(config.adapter))
         if config.warming.enabled:
             warming = run.training_set(_warming_examples(data.train, config))
             losses["warming"] = run.stage(config.warming, warming, name="warming")
@@ -144,6 +145,13 @@ def adapter_config(settings: dict[str, Any]) -> HierarchicalMoeConfig:
         if key not in known:
             raise ConfigError(f"config error: adapter.{key} is unknown{did_you_mean(key, sorted(known))}")
     return HierarchicalMoeConfig(**settings)
+
+
+def _adapted(backbone: PreTrainedModel, adapter: HierarchicalMoeConfig) -> PeftModel:
+    with warnings.catch_warnings():
+        # PEFT asks for an attribute that transformers has renamed; users can do nothing about it.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        return get_peft_model(backbone, adapter)
 
 
 def _warming_examples(examples: Sequence[Example], config: TrainConfig) -> list[Example]:
