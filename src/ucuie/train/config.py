@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ucuie.config import Config
-from ucuie.data import SchemaAugmentation
+from ucuie.data import MixtureOptions, SchemaAugmentation
 from ucuie.train.objective import Objective
 
 
@@ -19,8 +19,8 @@ class DataConfig(Config):
     held_out: list[Path] = Field(
         default=[], description="further data whose validation and test texts must not be trained on"
     )
-    max_per_dataset: int | None = Field(
-        default=10_000, ge=1, description="at most this many examples of a data set; null takes all"
+    mixture: MixtureOptions = Field(
+        default=MixtureOptions(), description="how much of each data set; its seed is that of the run"
     )
 
 

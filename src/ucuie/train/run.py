@@ -25,7 +25,6 @@ from ucuie.atomic import write_text
 from ucuie.backbone import Backbone
 from ucuie.data import (
     DatasetShare,
-    MixtureOptions,
     build_mixture,
     capability_subset,
     generator_for,
@@ -123,7 +122,7 @@ def _check_output(output: Path, run_folder: Path, *, resume: bool) -> None:
 
 def read_training_data(config: TrainConfig) -> TrainingData:
     """The training mixture without leaks, and some validation examples of each data set."""
-    options = MixtureOptions(seed=config.seed, max_per_dataset=config.data.max_per_dataset)
+    options = config.data.mixture.model_copy(update={"seed": config.seed})
     mixture = build_mixture(config.data.train, held_out=config.data.held_out, options=options)
     validation: list[Example] = []
     for folder in config.data.train:
