@@ -353,3 +353,21 @@ def test_an_unknown_reader_or_option_is_named() -> None:
         read_drafts("colums", [], {})
     with pytest.raises(ConfigError, match="seperator"):
         read_drafts("columns", [], {"seperator": " "})
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("aspirin", "only 1 column in 'aspirin'"),
+        ("aspirin\tB-drug\textra", "'extra' is not a tag"),
+        ("aspirin\tdrug", "'drug' is not a tag"),
+        ("aspirin\tB-", "'B-' is not a tag"),
+        ("aspirin\t", "'' is not a tag"),
+    ],
+)
+def test_a_line_without_a_tag_is_a_fault_and_not_a_token_outside(read, line, reason):
+    (fault, kept) = read("columns", f"took\tO\n{line}\n\nfine\tO\n")
+    assert isinstance(fault, Fault)
+    assert "line 2" in fault.place
+    assert reason in fault.reason
+    assert kept.text == "fine"

@@ -4,6 +4,7 @@ Reads IOB1, IOB2, BIOES, BILOU and BMES alike, tags in any column, several layer
 entities), and sentences spread over parallel files with one label each.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, zip_longest
@@ -13,7 +14,10 @@ from ucuie.data.draft import Draft, Fault, entity
 from ucuie.data.readers.items import TokenOptions
 from ucuie.data.sources import read_lines
 from ucuie.data.tokens import join_tokens
+from ucuie.errors import show
 from ucuie.schema import Span
+
+_TAG = re.compile(r"O|[BIMEWSLU]-.+")
 
 
 class ColumnOptions(TokenOptions):
@@ -72,12 +76,9 @@ def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault
             if not sentence.tokens and fault is None:
                 sentence = _Sentence(f"{path.name} line {number}", [], [[] for _ in options.tag_columns])
             try:
-                token = columns[options.token_column]
-                tags = [columns[column] for column in options.tag_columns]
-            except IndexError:
-                fault = fault or Fault(
-                    f"{path.name} line {number}", f"only {len(columns)} columns in {line!r}"
-                )
+                token, *tags = _columns(columns, options)
+            except ValueError as error:
+                fault = fault or Fault(f"{path.name} line {number}", str(error))
                 continue
             if token != options.document_mark:
                 sentence.tokens.append(token)
@@ -89,6 +90,24 @@ def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault
         elif sentence.tokens:
             yield sentence
             sentence = _Sentence(path.name, [], [])
+
+
+def _columns(columns: Sequence[str], options: ColumnOptions) -> list[str]:
+    """The token and its tags.
+
+    Raises:
+        ValueError: a column is missing, or what stands there is no tag.
+    """
+    places = (options.token_column, *options.tag_columns)
+    indices = [place if place >= 0 else len(columns) + place for place in places]
+    if len(set(indices)) < len(places) or not all(0 <= index < len(columns) for index in indices):
+        count = "1 column" if len(columns) == 1 else f"{len(columns)} columns"
+        raise ValueError(f"only {count} in {show((options.separator or ' ').join(columns))}")
+    token, *tags = (columns[index] for index in indices)
+    for tag in tags:
+        if token != options.document_mark and not _TAG.fullmatch(tag):
+            raise ValueError(f"{show(tag)} is not a tag such as O, B-person or I-person")
+    return [token, *tags]
 
 
 def _united(sentences: Sequence[_Sentence | Fault], options: ColumnOptions) -> Draft | Fault:
