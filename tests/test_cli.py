@@ -403,7 +403,13 @@ def test_a_real_process_survives_ctrl_c(model: str) -> None:
         "--batch-size",
         "1",
     ]
-    process = subprocess.Popen([sys.executable, "-m", "ucuie", *command], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ucuie", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Shells start what runs in the background deaf to Ctrl-C, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not list(Path().glob(".out.jsonl.*.part")) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -122,7 +122,13 @@ def test_a_run_stopped_at_a_random_step_and_resumed_ends_with_the_same_weights(
     seed = random.SystemRandom().randrange(10**6)
     generator = random.Random(seed)
     stage, step = generator.choice([("warming", 3), ("warming", 15), ("multitask", 3), ("multitask", 30)])
-    with subprocess.Popen(command("broken"), env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command("broken"),
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        # Shells start what runs in the background deaf to Ctrl-C, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         checkpoint = tmp_path / "broken.run" / stage / f"checkpoint-{step}"
         code = stop_after(process, checkpoint, signal_number, generator.uniform(0, 0.2))
         talk = process.stderr.read().decode()
