@@ -247,7 +247,7 @@ def test_a_million_characters_with_frequent_strings_take_no_time():
     frames = (
         [entity("person", "he")] * 100 + [lives("he", "Paris")] * 50 + [attack("went", ("Victim", "he"))] * 50
     )
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(align(frames, text, SCHEMA).records) == len(frames)
     assert len(align([entity("person", "a" * 400_000)], "a" * 1_000_000, SCHEMA).records) == 1
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

@@ -251,10 +251,13 @@ def test_malformed_outputs_keep_their_complete_frames(output, frames, dropped):
 def test_time_is_linear_in_the_output(unit):
     def seconds(length):
         output = "{" + unit * (length // len(unit))
-        start = time.perf_counter()
-        parse(output)
-        return time.perf_counter() - start
+        tries = []
+        # Process time, and the best of three: other jobs and the garbage collector are not meant.
+        for _ in range(3):
+            start = time.process_time()
+            parse(output)
+            tries.append(time.process_time() - start)
+        return min(tries)
 
-    seconds(10_000)
     # Ten times the length takes ten times as long; quadratic time would take a hundred times (and minutes).
     assert seconds(300_000) < 30 * max(seconds(30_000), 0.01)
