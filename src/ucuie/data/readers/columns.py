@@ -26,7 +26,8 @@ class ColumnOptions(TokenOptions):
     Args:
         token_column: index of the token; negative counts from the end.
         tag_columns: indices of the tags, one for each layer.
-        separator: what stands between columns; None is any run of blanks or tabs.
+        separator: what stands between columns; None is any run of blanks or tabs, which also divides a line
+            that does not hold the separator.
         document_mark: a token whose line is left out (`-DOCSTART-`); None keeps every line.
         is_parallel: the files hold the same sentences with different tags; their entities are united.
         unites_repetitions: a sentence stands once for each layer of tags, one after the other.
@@ -72,7 +73,8 @@ def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault
     fault: Fault | None = None
     for number, line in (*read_lines(path), (0, "")):
         if line.strip():
-            columns = line.split(options.separator)
+            has_separator = options.separator is not None and options.separator in line
+            columns = line.split(options.separator if has_separator else None)
             if not sentence.tokens and fault is None:
                 sentence = _Sentence(f"{path.name} line {number}", [], [[] for _ in options.tag_columns])
             try:
