@@ -39,7 +39,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ucuie.config import Config
-from ucuie.data import SchemaAugmentation, build_mixture
+from ucuie.data import MixtureOptions, SchemaAugmentation, build_mixture
 from ucuie.decode.grammar import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.errors import DataError
@@ -80,6 +80,10 @@ class PretrainingConfig(Config):
     length: int = Field(512, description="tokens in a sequence of text")
     example_rows: int = Field(32, description="examples in a step")
     example_share: float = Field(0.9, ge=0, le=1, description="share of the steps that learn from examples")
+    mixture: MixtureOptions = Field(MixtureOptions(), description="how many examples of which data set")
+    augmentation: SchemaAugmentation = Field(
+        SchemaAugmentation(max_frames=12, max_negatives=2), description="how the schemas of examples vary"
+    )
     seed: int = 0
     evaluate_minutes: float = 5
     checkpoint_minutes: float = 10
@@ -111,6 +115,35 @@ def build_model(config: ModelConfig, tokenizer: Any) -> LlamaForCausalLM:
         pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(llama)
+
+
+@torch.no_grad()
+def grow(model: LlamaForCausalLM, smaller: Path) -> None:
+    """Gives a new model the function of a smaller one of equal width, tokenizer and heads.
+
+    What the model has more writes nothing at first: neurons beyond the smaller MLP have zero columns in
+    its down projection, and layers beyond the smaller depth, spread evenly among the others, zero output
+    projections. All of it can learn from the first step.
+    """
+    source = LlamaForCausalLM.from_pretrained(smaller, dtype=torch.float32)
+    depth, smaller_depth = len(model.model.layers), len(source.model.layers)
+    if depth < smaller_depth:
+        raise ValueError(f"{smaller} has {smaller_depth} layers, more than the {depth} of the new model")
+    model.model.embed_tokens.load_state_dict(source.model.embed_tokens.state_dict())
+    model.model.norm.load_state_dict(source.model.norm.state_dict())
+    # Layer i of the smaller model becomes the last of its share of the deeper one.
+    places = {(index + 1) * depth // smaller_depth - 1: index for index in range(smaller_depth)}
+    for place, layer in enumerate(model.model.layers):
+        if place not in places:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+            continue
+        taken = source.model.layers[places[place]]
+        for name, parameter in taken.named_parameters():
+            grown = layer.get_parameter(name)
+            if name == "mlp.down_proj.weight":
+                grown.zero_()
+            grown[tuple(map(slice, parameter.shape))] = parameter
 
 
 def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
@@ -306,7 +339,7 @@ def _is_example_step(config: PretrainingConfig, step: int) -> bool:
 
 def build_examples(folders: list[Path], tokenizer: Any, config: PretrainingConfig) -> TrainingSet:
     """The training examples of converted data sets, no text of their validation or test splits among them."""
-    mixture = build_mixture(folders)
+    mixture = build_mixture(folders, options=config.mixture)
     print(json.dumps({name: share.model_dump() for name, share in mixture.shares.items()}), flush=True)
     pool = InstructionPool.load()
     examples = TrainingSet(
@@ -314,7 +347,7 @@ def build_examples(folders: list[Path], tokenizer: Any, config: PretrainingConfi
         PromptEncoder(tokenizer, pool=pool),
         pool=pool,
         grammars=GrammarFactory(tokenizer),
-        augmentation=SchemaAugmentation(max_negatives=2),
+        augmentation=config.augmentation,
         max_length=config.model.context,
         seed=config.seed,
     )
@@ -350,6 +383,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=float, default=math.inf, help="token budget of the whole run")
     parser.add_argument("--megabytes", type=float, help="pack only so much text")
     parser.add_argument("--examples", type=Path, nargs="*", default=[], help="converted data sets")
+    parser.add_argument("--grow", type=Path, help="start from this smaller model of the same width")
     parser.add_argument("--no-decay", action="store_true", help="stay in the stable phase")
     options = parser.parse_args()
     config = PretrainingConfig.load(options.config, overrides=options.set)
@@ -362,6 +396,8 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = Run(config, tokenizer, options.output, device)
     is_resumed = run.resume()
+    if options.grow is not None and not is_resumed:
+        grow(run.model, options.grow)
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
     print(json.dumps({"parameters": parameters, "resumed": is_resumed, **vars(run.progress)}), flush=True)
     run.train(

@@ -1,6 +1,6 @@
 """Data sets: the catalogue, converters to unified JSONL, capability subsets, the training mixture."""
 
-from ucuie.data.augmentation import SchemaAugmentation, augment_schema
+from ucuie.data.augmentation import SchemaAugmentation, augment_schema, narrow_schema
 from ucuie.data.capabilities import (
     CapabilitySubsets,
     capability_example,
@@ -54,6 +54,7 @@ __all__ = [
     "export",
     "generator_for",
     "low_resource",
+    "narrow_schema",
     "normalised_text",
     "read_examples",
     "read_predictions",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from ucuie.capabilities import capability_labels
-from ucuie.data import SchemaAugmentation, augment_schema, generator_for
+from ucuie.data import SchemaAugmentation, augment_schema, generator_for, narrow_schema
 from ucuie.decode.grammar import GrammarFactory, TargetError, build_grammar, choices
 from ucuie.encode import EncodedExample, PromptEncoder
 from ucuie.instructions import InstructionPool
@@ -60,8 +60,9 @@ class TrainingSet(Dataset[TrainingRow]):
         pool: its wordings are drawn from; None always takes the encoder's default wording.
         grammars: compiles the grammars of the grammar objective; None trains the full objective.
         augmentation: how schemas vary; None leaves them as they are.
-        max_length: tokens of the longest row. Examples that do not fit with their whole schema and the
-            default wording are left out; `num_too_long` counts them.
+        max_length: tokens of the longest row. Examples that do not fit with the default wording and their
+            whole schema, or as much of it as the augmentation lets stand, are left out; `num_too_long`
+            counts them.
         seed: of all chance.
     """
 
@@ -76,6 +77,7 @@ class TrainingSet(Dataset[TrainingRow]):
         max_length: int,
         seed: int = 0,
     ) -> None:
+        self._max_frames = None if augmentation is None else augmentation.max_frames
         # Examples may be parsed when they are asked for, so they are visited once and not kept.
         self._examples = examples
         self._indices: list[int] = []
@@ -83,7 +85,8 @@ class TrainingSet(Dataset[TrainingRow]):
         # Every frame of every task, once for each name: the pool of hard-negative labels.
         frames: dict[str, dict[str, Frame]] = {}
         for index, example in enumerate(examples):
-            length = _length(encoder.encode_example(example))
+            narrow = narrow_schema(example, self._max_frames)
+            length = _length(encoder.encode_example(narrow))
             if length <= max_length:
                 self._indices.append(index)
                 self.lengths.append(length)
@@ -108,7 +111,8 @@ class TrainingSet(Dataset[TrainingRow]):
         wording = None if self._pool is None else self._pool.sample(varied.task, generator)
         encoded = self._encoder.encode_example(varied, wording)
         if _length(encoded) > self._max_length:
-            varied, encoded = example, self._encoder.encode_example(example)
+            varied = narrow_schema(example, self._max_frames)
+            encoded = self._encoder.encode_example(varied)
         return self._row(varied, encoded)
 
     def _vary(self, example: Example, generator: random.Random) -> Example:
