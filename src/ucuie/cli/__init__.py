@@ -1,0 +1,44 @@
+"""The command `ucuie`: arguments in, results on stdout, talk on stderr. All work is done elsewhere.
+
+Exit codes: 0 all right, 2 the user's mistake, 130 interrupted, 1 anything else. What loads torch is imported
+where it is used, so `--help` and mistakes in a schema are answered at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from ucuie import __version__
+from ucuie.cli.bench import bench_app
+from ucuie.cli.common import Commands
+from ucuie.cli.data import convert, data_app
+from ucuie.cli.doctor import doctor
+from ucuie.cli.evaluate import evaluate, score
+from ucuie.cli.extract import extract
+from ucuie.cli.train import train
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+for command in (extract, convert, train, evaluate, score, doctor):
+    app.command()(command)
+app.add_typer(bench_app, name="bench")
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """The entry point of the command."""
+    app()
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"ucuie {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Typed, source-grounded information extraction with one model and one schema language."""

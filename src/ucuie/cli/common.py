@@ -1,0 +1,133 @@
+"""What the commands share: options, progress, errors in words, where results and talk go."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, NoReturn, get_args
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+from typer.core import TyperGroup
+
+from ucuie.errors import (
+    ConfigError,
+    DataError,
+    ModelError,
+    SchemaError,
+    TextError,
+    UserError,
+    did_you_mean,
+)
+from ucuie.extraction import Extraction
+from ucuie.render import TABLE_WIDTH
+from ucuie.schema import Split
+from ucuie.tables import counted
+
+INTERRUPTED = 130
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+_KINDS: dict[type[UserError], str] = {
+    ConfigError: "config error",
+    DataError: "data error",
+    ModelError: "model error",
+    SchemaError: "schema error",
+    TextError: "text error",
+}
+
+
+class Commands(TyperGroup):
+    """Turns errors into words and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a mistake of the user's becomes a message and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            _print_error(error)
+            raise typer.Exit(2) from None
+
+
+def one_of(choices: Sequence[str]) -> Any:
+    """A reader of an option's value that names the choices, and the nearest one."""
+
+    def read(value: str) -> str:
+        if value in choices:
+            return value
+        raise typer.BadParameter(f"{value!r} is not known{did_you_mean(value, choices)}")
+
+    return read
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Model folder or hub id; left out, the embedded model.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; left out, a GPU if there is one.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
+
+
+class Track:
+    """Passes extractions on, with a bar, the rate and the time left on stderr."""
+
+    def __init__(self, talk: Console, *, is_shown: bool) -> None:
+        self.talk = talk
+        self.is_shown = is_shown and talk.is_terminal
+        self.num_texts = 0
+        self.num_records = 0
+        self.start = time.perf_counter()
+
+    def __call__(self, extractions: Iterable[Extraction], total: int) -> Iterator[Extraction]:
+        """The same extractions; `total` is how many there will be."""
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.talk, transient=True, disable=not self.is_shown) as bar:
+            task = bar.add_task("", total=total, rate="")
+            for extraction in extractions:
+                self.num_texts += 1
+                self.num_records += len(extraction.records)
+                bar.update(task, advance=1, rate=f"{self.rate:.1f} texts/s")
+                yield extraction
+
+    @property
+    def rate(self) -> float:
+        """Texts per second so far."""
+        return self.num_texts / max(time.perf_counter() - self.start, 1e-9)
+
+    @property
+    def summary(self) -> str:
+        """What was done so far."""
+        return (
+            f"{counted(self.num_texts, 'text')}, {counted(self.num_records, 'record')}, "
+            f"{self.rate:.1f} texts/s"
+        )
+
+
+def results() -> Console:
+    """Stdout; not wrapped where no one looks at it."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
+
+
+def talk_console(*, quiet: bool = False) -> Console:
+    """Stderr."""
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
+
+
+def _print_error(error: UserError) -> None:
+    kind = next((name for cls, name in _KINDS.items() if isinstance(error, cls)), "error")
+    message = str(error)
+    prefix = "" if message.startswith(f"{kind}") else f"{kind}: "
+    talk_console().print(Text(prefix, "bold red") + Text(message))
+
+
+def exit_interrupted(progress: str, command: str | None) -> NoReturn:
+    """Say how far it came and what goes on from there, and leave."""
+    advice = "" if command is None else f"; {command} goes on from there"
+    talk_console().print(f"interrupted {progress}".rstrip() + advice)
+    raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,116 @@
+"""`ucuie convert` and `ucuie data`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from ucuie.cli.common import Json, Quiet, one_of, results, talk_console
+from ucuie.data.tokens import Spacing
+from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.schema import TASKS, Task
+from ucuie.tables import catalogue_table, conversion_table, counted, format_table, statistics_table
+
+SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
+data_app = typer.Typer(no_args_is_help=True, help="Look at converted data, and cut it into trials.")
+
+
+def convert(
+    name: Annotated[str | None, typer.Argument(help="A data set of the catalogue, or a format.")] = None,
+    source: Annotated[Path | None, typer.Option("--source", help="Folder with the raw files.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write into.")] = None,
+    task: Annotated[
+        Task,
+        typer.Option(
+            parser=one_of(TASKS), metavar="NAME", help="What the files of a format are annotated for."
+        ),
+    ] = "NER",
+    spacing: Annotated[
+        Spacing | None,
+        typer.Option(
+            parser=one_of(SPACINGS),
+            metavar="NAME",
+            help="natural, tight, blank or none: how tokens are joined; left out, the data set's own way.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first fault instead of listing it.")
+    ] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List the data sets and formats.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert a raw corpus into unified JSONL: train, validation and test."""
+    from ucuie import data
+
+    if list_all:
+        if as_json:
+            rows = [dataset.model_dump(mode="json") for dataset in data.catalogue().values()]
+            typer.echo(json.dumps({"datasets": rows, "formats": list(data.FORMATS)}, ensure_ascii=False))
+        else:
+            results().print(catalogue_table(data.catalogue().values()), "", format_table(data.FORMATS))
+        return
+    if name is None or source is None or output is None:
+        raise typer.BadParameter(
+            "give a data set or format, --source and --output; --list shows the names", param_hint="NAME"
+        )
+    names = (*data.catalogue(), *data.FORMATS)
+    if name not in names:
+        raise ConfigError(f"no data set or format {show(name)}{did_you_mean(name, names)}")
+    if name in data.FORMATS:
+        report = data.convert_format(
+            name, source, output, task=task, spacing=spacing or "natural", strict=strict
+        )
+    else:
+        report = data.convert(name, source, output, spacing=spacing, strict=strict)
+    if as_json:
+        typer.echo(report.model_dump_json())
+    talk_console(quiet=quiet).print(conversion_table(report))
+
+
+@data_app.command("stats")
+def data_stats(
+    folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw labels and lengths into this SVG file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count examples, labels, lengths, and texts that stand in two splits."""
+    from ucuie import data
+    from ucuie.atomic import write_text
+
+    found = data.stats(folder)
+    if plot is not None:
+        write_text(plot, data.statistics_plot(found, title=folder.name))
+    if as_json:
+        typer.echo(found.model_dump_json())
+    else:
+        results().print(statistics_table(found))
+
+
+@data_app.command("low-resource")
+def data_low_resource(
+    folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    percent: Annotated[float, typer.Option(help="Of the shuffled training split, rounded up.")],
+    seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
+) -> None:
+    """Write a part of a training split, and the other splits whole."""
+    from ucuie import data
+
+    count = data.write_low_resource(folder, output, percent=percent, seed=seed)
+    talk_console().print(f"{counted(count, 'training example')} -> {output}")
+
+
+@data_app.command("zero-shot")
+def data_zero_shot(
+    folder: Annotated[Path, typer.Argument(help="FewRel or Wiki-ZSL as convert wrote it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+) -> None:
+    """Write a folder for each selection of unseen labels of a zero-shot set."""
+    from ucuie import data
+
+    sizes = data.write_zero_shot_folds(folder, output)
+    talk_console().print(
+        f"{counted(len(sizes), 'selection')} of {', '.join(map(str, sizes))} texts -> {output}"
+    )

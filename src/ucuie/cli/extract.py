@@ -1,0 +1,105 @@
+"""`ucuie extract`."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ucuie.cli.common import (
+    BatchSize,
+    Device,
+    Model,
+    Quiet,
+    Track,
+    exit_interrupted,
+    one_of,
+    results,
+    talk_console,
+)
+from ucuie.extraction import Extraction
+from ucuie.render import FORMATS, Format, render
+from ucuie.schema import TASKS, Schema, Task
+from ucuie.tables import counted, extraction_table
+
+
+def extract(
+    schema: Annotated[
+        str,
+        typer.Option("--schema", "-s", help="YAML or JSON file, or JSON itself, such as a list of names."),
+    ],
+    text: Annotated[str | None, typer.Option("--text", "-t", help="The text itself.")] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", "-i", help="JSONL with text and id, .txt with a text on each line, or - for stdin."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File instead of stdout; appears when it is whole.")
+    ] = None,
+    output_format: Annotated[
+        Format,
+        typer.Option("--format", "-f", parser=one_of(FORMATS), metavar="NAME", help="jsonl, table or html."),
+    ] = "jsonl",
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            parser=one_of(TASKS),
+            metavar="NAME",
+            help="NER, RE, EE or ABSA; left out, the schema's shape tells.",
+        ),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad lines out and list them in NAME.rejected.jsonl.")
+    ] = False,
+    model: Model = None,
+    device: Device = None,
+    batch_size: BatchSize = 32,
+    quiet: Quiet = False,
+) -> None:
+    """Extract records from texts."""
+    if (text is None) == (source is None):
+        raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
+    parsed = Schema.of(schema)
+    from ucuie.texts import read_texts
+
+    file = None if source is None else read_texts(source)
+    from ucuie import bulk
+    from ucuie.extractor import Extractor, Query
+
+    talk = talk_console(quiet=quiet)
+    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size)
+    if file is None:
+        queries = [Query("1", text or "", parsed, task or parsed.task)]
+    else:
+        rejected = bulk.rejected_path(file, output)
+        queries = bulk.usable_queries(
+            file, extractor, parsed, task=task, rejected=rejected if skip_bad else None
+        )
+        if num_bad := len(file.lines) - len(queries):
+            talk.print(f"left out {counted(num_bad, 'bad line')}, listed in {rejected}")
+    # A bar and results would write over each other on one terminal.
+    track = Track(talk, is_shown=file is not None and (output is not None or not sys.stdout.isatty()))
+    try:
+        if output is None:
+            _print_extractions(track(extractor.answer(queries), len(queries)), output_format)
+        else:
+            bulk.answer_to_file(extractor, queries, output, output_format=output_format, progress=track)
+            talk.print(f"{track.summary} -> {output}")
+    except KeyboardInterrupt:
+        exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
+
+
+def _print_extractions(extractions: Iterable[Extraction], output_format: Format) -> None:
+    """Each as soon as it is there, where the format allows."""
+    if output_format == "html":
+        typer.echo(render(list(extractions), "html"), nl=False)
+        return
+    console = results()
+    for extraction in extractions:
+        if output_format == "table":
+            console.print(extraction_table(extraction))
+        else:
+            typer.echo(extraction.to_json())
