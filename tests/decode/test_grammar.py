@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from decode_cases import TEXTS, byte_level, gold, schemas, sentence_piece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from ucuie.decode.grammar import (
     GrammarError,
@@ -241,7 +242,7 @@ class TestChoices:
 
     def test_they_are_where_the_decoder_asks_the_model(self):
         target = byte_level().encode("{(Speech: spoke): [(Speaker: Obama)], (person: \\Null): []}")
-        positions, masks = choices(target, self.start())
+        _, positions, masks = choices(target, self.start())
         state, written, asked = self.start(), [], []
         while True:
             forced, mask = state.advance()
@@ -260,18 +261,40 @@ class TestChoices:
         )
         assert all(len(allowed_tokens(mask)) > 1 for mask in masks)
 
+    @pytest.mark.parametrize("name", ["major shareholders", "major shareholder of"])
+    def test_names_that_begin_alike_are_spelled_as_the_decoder_forces_them(self, name):
+        tokenizer = AutoTokenizer.from_pretrained(resources.files("ucuie") / "models/ucuie-mini/backbone")
+        grammars = GrammarFactory(tokenizer)
+        grammar = build_grammar(Schema.of(["major shareholders", "major shareholder of"]), TEXT, "NER")
+        text = f"{{({name}: Obama): []}}"
+        given_ids = tokenizer.encode(text, add_special_tokens=False)
+        target, positions, _ = choices(given_ids, grammars.start(grammar))
+        assert grammars.decode(target) == text
+        state, written, asked = grammars.start(grammar), [], []
+        while (advanced := state.advance())[1] is not None:
+            written += advanced[0]
+            asked.append(len(written))
+            written.append(target[len(written)])
+            state.consume(written[-1:])
+        assert written + advanced[0] == target
+        assert positions.tolist() == asked
+        for length in range(len(given_ids)):
+            cut, cut_positions, _ = choices(given_ids[:length], grammars.start(grammar))
+            assert text.startswith(grammars.decode(cut))
+            assert len(cut_positions) <= len(positions)
+
     def test_masks_are_packed_for_the_models_vocabulary(self):
         vocab_size = byte_level().grammars.vocab_size
-        positions, masks = choices(byte_level().encode("{}"), self.start())
+        _, positions, masks = choices(byte_level().encode("{}"), self.start())
         assert masks.dtype == np.int32
         assert masks.shape == (len(positions), -(-vocab_size // 32))
         assert allowed_tokens(masks[0]).max() < len(byte_level().tokenizer)
 
     def test_a_target_cut_at_the_end_gives_the_same_first_choices(self):
         target = byte_level().encode("{(Speech: spoke): [(Speaker: Barack Obama)]}")
-        positions, masks = choices(target, self.start())
+        _, positions, masks = choices(target, self.start())
         for length in range(len(target)):
-            cut_positions, cut_masks = choices(target[:length], self.start())
+            _, cut_positions, cut_masks = choices(target[:length], self.start())
             assert cut_positions.tolist() == [position for position in positions if position < length]
             assert np.array_equal(cut_masks, masks[: len(cut_positions)])
 
@@ -325,7 +348,7 @@ def test_special_tokens_are_spelled_in_plain_characters():
     language = byte_level()
     text = "the </s> and <s>"
     target = language.encode("{(</s>: </s>): [(<s>: <s>)]}")
-    positions, masks = choices(target, language.grammars.start(build_grammar(schema, text, "EE")))
+    _, positions, masks = choices(target, language.grammars.start(build_grammar(schema, text, "EE")))
     assert positions.size
     special = set(language.tokenizer.all_special_ids)
     assert not special.intersection(target)

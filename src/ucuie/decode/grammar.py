@@ -11,7 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import llguidance
 import numpy as np
@@ -375,6 +376,23 @@ class GrammarState:
         """An independent state at the same point."""
         return GrammarState(self._ll_tokenizer, self._matcher.deep_copy())
 
+    def respell(self, target: list[int], position: int, forced: list[int]) -> list[int]:
+        """The same text with the forced tokens from `position` on; a cut target may end among them.
+
+        Raises:
+            TargetError: the text differs.
+        """
+        spelling = self._ll_tokenizer.decode_bytes
+        wanted, given = spelling(forced), spelling(target[position:])
+        if given.startswith(wanted):
+            return [*target[:position], *forced, *self._ll_tokenizer.tokenize_bytes(given[len(wanted) :])]
+        if wanted.startswith(given):
+            fits = [len(spelling(forced[:count])) <= len(given) for count in range(1, len(forced) + 1)]
+            return [*target[:position], *forced[: sum(fits)]]
+        pairs = zip(forced, target[position:], strict=False)
+        num_agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        raise self.refusal(target, position + num_agreed)
+
     def _check(self) -> None:
         if self._matcher.is_error():
             raise GrammarError(self._matcher.get_error())
@@ -395,18 +413,31 @@ def allowed_tokens(mask: Mask) -> NDArray[np.intp]:
     return np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
 
 
-def choices(target_ids: Sequence[int], state: GrammarState) -> tuple[NDArray[np.intp], Mask]:
+class Target(NamedTuple):
+    """A target as the decoder writes it, and where it is not forced by the grammar.
+
+    Args:
+        tokens: of the whole target.
+        positions: the N of them that the grammar leaves open, ascending.
+        masks: what it allows at each, packed, (N, ceil(V / 32)).
+    """
+
+    tokens: list[int]
+    positions: NDArray[np.intp]
+    masks: Mask
+
+
+def choices(target_ids: Sequence[int], state: GrammarState) -> Target:
     """Where a target is not forced by the grammar, and what the grammar allows there.
 
-    A model that predicts `target_ids[p]` at every position p returned writes exactly this target when it is
-    decoded under the same grammar; all other tokens are fed without asking it.
+    A model that predicts `tokens[p]` at every position p returned writes exactly this target when it is
+    decoded under the same grammar; all other tokens are fed without asking it. The tokens are those given
+    unless the grammar forces a text in other ones: of two names that begin alike it forces the beginning,
+    and `share` `holder` may become `share` `hold` `ers` in a whole name.
 
     Args:
         target_ids: the tokens of a linearised output, whole or cut at the end, without an end-of-text token.
         state: the fresh state of the output's grammar; it is used up.
-
-    Returns:
-        The N positions, ascending, and the packed masks (N, ceil(V / 32)).
 
     Raises:
         TargetError: the grammar does not accept the target.
@@ -417,10 +448,9 @@ def choices(target_ids: Sequence[int], state: GrammarState) -> tuple[NDArray[np.
     position = 0
     while True:
         forced, mask = state.advance()
-        for token in forced[: len(target) - position]:
-            if token != target[position]:
-                raise state.refusal(target, position)
-            position += 1
+        if target[position : position + len(forced)] != forced[: len(target) - position]:
+            target = state.respell(target, position, forced)
+        position = min(position + len(forced), len(target))
         if position == len(target) or mask is None:
             break
         token = target[position]
@@ -433,7 +463,7 @@ def choices(target_ids: Sequence[int], state: GrammarState) -> tuple[NDArray[np.
     if position < len(target):
         raise state.refusal(target, position)
     packed = np.stack(masks) if masks else np.empty((0, state.num_words), dtype=np.int32)
-    return np.array(positions, dtype=np.intp), packed
+    return Target(target, np.array(positions, dtype=np.intp), packed)
 
 
 def accepts(target_ids: Sequence[int], state: GrammarState) -> bool:

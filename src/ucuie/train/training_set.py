@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ucuie.capabilities import capability_labels
 from ucuie.data import SchemaAugmentation, augment_schema, generator_for, narrow_schema
-from ucuie.decode.grammar import GrammarFactory, TargetError, build_grammar, choices
+from ucuie.decode.grammar import GrammarFactory, Target, TargetError, build_grammar, choices
 from ucuie.encode import EncodedExample, PromptEncoder
 from ucuie.instructions import InstructionPool
 from ucuie.schema import Example, Frame
@@ -122,13 +122,14 @@ class TrainingSet(Dataset[TrainingRow]):
         return augment_schema(example, generator, augmentation=self._augmentation, negatives=negatives)
 
     def _row(self, example: Example, encoded: EncodedExample) -> TrainingRow:
-        start = len(encoded.instruction_ids) + len(encoded.text_ids)
+        *target, end = encoded.target_ids
         if self._grammars is None:
             positions, allowed = np.arange(len(encoded.target_ids)), None
         else:
-            positions, allowed = _choices(example, encoded.target_ids[:-1], self._grammars)
+            target, positions, allowed = _choices(example, target, self._grammars)
+        start = len(encoded.instruction_ids) + len(encoded.text_ids)
         return TrainingRow(
-            ids=encoded.instruction_ids + encoded.text_ids + encoded.target_ids,
+            ids=[*encoded.instruction_ids, *encoded.text_ids, *target, end],
             instruction_length=len(encoded.instruction_ids),
             positions=positions + start,
             allowed=allowed,
@@ -137,9 +138,7 @@ class TrainingSet(Dataset[TrainingRow]):
         )
 
 
-def _choices(
-    example: Example, target_ids: list[int], grammars: GrammarFactory
-) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+def _choices(example: Example, target_ids: list[int], grammars: GrammarFactory) -> Target:
     """The open positions of a target; spans that end inside a word take the finer grammar."""
     build = partial(build_grammar, example.schema, example.text, example.task, elements=example.elements)
     try:
