@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ucuie.data import ConversionReport, Dataset, Format, Statistics
+from ucuie.data import ConversionReport, Dataset, ExportReport, Format, Statistics
 from ucuie.extraction import Extraction
 from ucuie.metrics import Counts, Report
-from ucuie.schema import Filler, Record
+from ucuie.schema import Filler, Record, Split
 
 if TYPE_CHECKING:
     from ucuie.evaluate import EvaluationReport
@@ -111,7 +111,20 @@ def conversion_table(report: ConversionReport) -> RenderableType:
         faults += [Text(f"  {fault}", style="yellow") for fault in split.faults[:_MAX_FAULTS]]
         if len(split.faults) > _MAX_FAULTS:
             faults.append(Text(f"  ... and {len(split.faults) - _MAX_FAULTS:,} more in report.json"))
-    return Group(table, *faults)
+    notes = [Text(f"  not read: {', '.join(report.not_read)}", style="yellow")] if report.not_read else []
+    if not report.is_as_expected:
+        notes.append(Text("  the counts differ from the catalogue's", style="yellow"))
+    return Group(table, *faults, *notes)
+
+
+def export_table(exports: Mapping[Split, ExportReport]) -> RenderableType:
+    """What of each split a format could not hold."""
+    lines = [
+        f"{split} -> {report.format}: {counted(report.examples, 'example')}"
+        + "".join(f"; {count:,} x lost: {what}" for what, count in report.lost.items())
+        for split, report in exports.items()
+    ]
+    return Text("\n".join(lines))
 
 
 def statistics_table(statistics: Statistics) -> RenderableType:
@@ -148,6 +161,32 @@ def catalogue_table(datasets: Iterable[Dataset]) -> Table:
             dataset.weights,
         )
     return table
+
+
+def dataset_table(dataset: Dataset) -> Table:
+    """All that the catalogue says about one data set."""
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for field, value in dataset.model_dump(mode="json").items():
+        if field == "labels":
+            value = "\n".join(
+                f"{source} -> {label.name}"
+                + "".join(f"\n  {slot} -> {ours}" for slot, ours in label.slots.items())
+                for source, label in dataset.labels.items()
+            )
+        elif field == "sources":
+            value = "\n".join(
+                f"{split}: {', '.join(files.paths)} ({files.reader}{_options(files.options)})"
+                for split, files in dataset.sources.items()
+            )
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key} {number}" for key, number in value.items())
+        if value:
+            table.add_row(Text(field.replace("_", " "), style="dim"), Text(str(value)))
+    return table
+
+
+def _options(options: Mapping[str, object]) -> str:
+    return "".join(f", {name} {value}" for name, value in options.items())
 
 
 def format_table(formats: Mapping[str, Format]) -> Table:

@@ -184,3 +184,61 @@ def test_an_interrupted_conversion_leaves_the_files_as_they_were(
     with pytest.raises(KeyboardInterrupt):
         convert("conll04", conll04, tmp_path / "out")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_the_folder_above_the_raw_files_is_answered_with_theirs(conll04: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"did you mean .*raw\?"):
+        convert("conll04", conll04.parent, tmp_path / "out")
+
+
+def test_files_that_no_conversion_wrote_are_neither_replaced_nor_removed(
+    conll04: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    convert("conll04", conll04, output)
+    (tmp_path / "a.conll").write_text("Ann\tB-person\n")
+    convert_format("conll", tmp_path / "a.conll", output)
+    assert sorted(path.name for path in output.iterdir()) == ["report.json", "train.jsonl"]
+    (output / "test.jsonl").write_text("mine")
+    with pytest.raises(DataError, match=r"test\.jsonl is there, and was not written by a conversion"):
+        convert("conll04", conll04, output)
+    assert (output / "test.jsonl").read_text() == "mine"
+    with pytest.raises(DataError, match="the folder that is read"):
+        convert_format("unified", output, output)
+
+
+def test_unified_data_is_verified_and_put_into_its_splits(conll04: Path, tmp_path: Path) -> None:
+    convert("conll04", conll04, tmp_path / "out")
+    lines = [(tmp_path / "out" / f"{split}.jsonl").read_text() for split in ("train", "validation")]
+    wrong = lines[0].replace('"Ann"', '"Bob"')
+    (tmp_path / "mine.jsonl").write_text("".join([*lines, "{\n", wrong]))
+    report = convert_format("unified", tmp_path / "mine.jsonl", tmp_path / "copy")
+    assert {split: part.examples for split, part in report.splits.items()} == {"train": 1, "validation": 1}
+    assert (tmp_path / "copy" / "train.jsonl").read_text() == lines[0]
+    faults = report.splits["train"].faults
+    assert [fault.split("   ")[0] for fault in faults] == ["mine.jsonl line 3", "mine.jsonl line 4"]
+    assert "says 'Bob', the text there is 'Ann'" in faults[1]
+    (tmp_path / "mine.jsonl").write_text("{\n")
+    with pytest.raises(DataError, match=r"mine\.jsonl line 1"):
+        convert_format("unified", tmp_path / "mine.jsonl", tmp_path / "none")
+
+
+def test_files_that_are_no_data_are_named_and_not_read(tmp_path: Path) -> None:
+    source = tmp_path / "mine"
+    (source / "older").mkdir(parents=True)
+    for name in ("README.md", ".DS_Store", "report.json"):
+        (source / name).write_text("no data")
+    with pytest.raises(DataError, match="there is no file of data in it"):
+        convert_format("conll", source, tmp_path / "out")
+    (source / "test.conll").write_text("Ann\tB-person\n")
+    report = convert_format("conll", source, tmp_path / "out", strict=True)
+    assert list(report.splits) == ["test"]
+    assert report.not_read == (".DS_Store", "README.md", "older", "report.json")
+
+
+def test_texts_beyond_the_seeded_splits_are_counted(tmp_path: Path) -> None:
+    sentences = [{"tokens": [f"w{number}"], "entities": [], "relations": []} for number in range(4274)]
+    (tmp_path / "ade_full.json").write_text(json.dumps(sentences))
+    report = convert("ade", tmp_path, tmp_path / "out")
+    assert sum(split.examples for split in report.splits.values()) == 4272
+    assert len(report.splits["train"].faults) == 2

@@ -7,7 +7,7 @@ from data_cases import example, told
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ucuie.data import FORMATS, convert_format, export, read_examples
+from ucuie.data import FORMATS, convert_format, export, export_splits, read_examples, write_examples
 from ucuie.data.formats.spacy_docs import words_with_blanks
 from ucuie.errors import ConfigError, DataError, MissingExtraError
 from ucuie.schema import Example, Filler, Frame, Record, Schema
@@ -191,3 +191,102 @@ def test_a_file_that_is_no_doc_bin_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.spacy").write_bytes(b"nothing of the kind")
     with pytest.raises(DataError, match="no DocBin"):
         convert_format("spacy", tmp_path / "a.spacy", tmp_path / "out")
+
+
+def faults_of(format_name: str, source: Path, output: Path) -> tuple[str, ...]:
+    return convert_format(format_name, source, output).splits["train"].faults
+
+
+def test_rows_of_a_table_that_contradict_each_other_are_named_by_their_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "id,text,record,frame,slot,filler,start,end\n"
+        'fine,"Ann\nran",1,person,,Ann,0,3\n'
+        "end,Ann ran,1,person,,Ann,0,4\n"
+        "place,Ann ran,1,person,,Ann,1,4\n"
+        "text,Ann ran,1,person,,Ann,0,3\n"
+        "text,Bo ran,2,person,,Bo,0,2\n"
+        "cells,Ann ran\n"
+        "frame,Ann ran,1,person,,Ann,0,3\n"
+        "frame,Ann ran,1,animal,tail,ran,4,7\n"
+        'quote,"Ann ran\n'
+        "lost,Ann ran,,,,,,\n"
+    )
+    faults = faults_of("csv", tmp_path / "a.csv", tmp_path / "out")
+    assert [fault.split("   ")[0].removeprefix("a.csv ") for fault in faults] == [
+        "line 4", "line 5", "line 7", "line 8", "line 10", "lines 11 to 12",
+    ]  # fmt: skip
+    assert "'Ann' ends at 3, not at 4" in faults[0]
+    assert [found.text for found in read_examples(tmp_path / "out")] == ["Ann\nran"]
+
+
+def test_a_table_holds_texts_of_any_length(tmp_path: Path) -> None:
+    long = example("Ann " + "ran " * 50_000, ("person", "Ann", {}), task="NER")
+    assert round_trip([long], "csv", tmp_path)[0].text == long.text
+
+
+def test_lines_of_brat_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    annotations = {
+        "fine": "T1\tPerson 0 3\tAnn\n",
+        "words": "T1\tPerson 0 3\tAnn\nT2\tPerson 4 7\tsat\n",
+        "range": "T1\tPerson 0\tAnn\n",
+        "relation": "T1\tPerson 0 3\tAnn\n\nR1\tKnows Arg1:T1\n",
+        "event": "T1\tRun 4 7\tran\nE1\tRun:T1 Agent\n",
+        "tab": "T1 Person 0 3 Ann\n",
+        "target": "T1\tPerson 0 3\tAnn\nR1\tKnows Arg1:T1 Arg2:T9\n",
+    }
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, annotation in annotations.items():
+        (source / f"{name}.txt").write_text("Ann ran")
+        (source / f"{name}.ann").write_text(annotation)
+    (source / "alone.ann").write_text("T1\tPerson 0 3\tAnn\n")
+    (source / "bare.txt").write_text("Ann ran")
+    report = convert_format("brat", source, tmp_path / "out").splits["train"]
+    assert [fault.split("   ")[0] for fault in report.faults] == [
+        "event.ann line 2", "range.ann line 1", "relation.ann line 3", "tab.ann line 1", "target.ann",
+        "words.ann line 2", "alone.ann",
+    ]  # fmt: skip
+    assert report.examples == 2
+    assert report.changes == {"text without an .ann file": 1}
+
+
+def test_folders_of_brat_named_like_splits_are_the_splits(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        export(ENTITIES, "brat", tmp_path / "source" / split)
+    (tmp_path / "source" / "README.md").write_text("about")
+    report = convert_format("brat", tmp_path / "source", tmp_path / "out")
+    assert {split: one.examples for split, one in report.splits.items()} == {"train": 2, "validation": 2}
+    assert report.not_read == ("README.md",)
+
+
+def test_words_that_label_studio_says_stand_elsewhere_are_a_fault(tmp_path: Path) -> None:
+    def task(text: str, words: str) -> dict[str, object]:
+        value = {"start": 0, "end": 3, "text": words, "labels": ["person"]}
+        return {
+            "data": {"text": text},
+            "annotations": [{"result": [{"type": "labels", "id": "x", "value": value}]}],
+        }
+
+    items = [task("Ann", "Ann"), task("A\nn", "A\\nn"), task("Ann", "Bob")]
+    (tmp_path / "a.json").write_text(json.dumps(items))
+    assert faults_of("label-studio", tmp_path / "a.json", tmp_path / "out") == (
+        "a.json item 3   'Bob' does not stand at 0, but 'Ann'",
+    )
+
+
+def test_names_that_no_schema_can_have_are_faults(tmp_path: Path) -> None:
+    lines = [{"text": "Ann", "label": [[0, 3, label]]} for label in (" person ", "", "\ud83d", "person", 5)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    faults = faults_of("doccano", tmp_path / "a.jsonl", tmp_path / "out")
+    assert [fault.split("   ")[0] for fault in faults] == [f"a.jsonl line {number}" for number in (2, 3, 5)]
+    assert [one.records[0].frame for one in read_examples(tmp_path / "out")] == ["person"] * 2
+
+
+@pytest.mark.parametrize("format_name", ["brat", "csv", "doccano"])
+def test_every_split_is_written_in_another_format_and_read_back(format_name: str, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_examples(tmp_path / f"{split}.jsonl", ENTITIES)
+    reports = export_splits(tmp_path, format_name, tmp_path / "out")
+    assert {split: report.examples for split, report in reports.items()} == {"train": 2, "test": 2}
+    back = convert_format(format_name, tmp_path / "out", tmp_path / "back", strict=True)
+    assert {split: report.examples for split, report in back.splits.items()} == {"train": 2, "test": 2}

@@ -12,7 +12,7 @@ from data_cases import only_drafts, told
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.readers import READERS, read_drafts
 from ucuie.data.readers.columns import decode_tags
-from ucuie.errors import ConfigError
+from ucuie.errors import ConfigError, DataError
 
 Read = Callable[..., list[Draft | Fault]]
 
@@ -371,3 +371,41 @@ def test_a_line_without_a_tag_is_a_fault_and_not_a_token_outside(read, line, rea
     assert "line 2" in fault.place
     assert reason in fault.reason
     assert kept.text == "fine"
+
+
+def test_fewrel_that_is_no_object_of_instances_is_named(read: Read) -> None:
+    good = {"tokens": ["Bo", "ran"], "h": ["", "", [[0]]], "t": ["", "", [[1]]]}
+    readings = read("fewrel", json.dumps({"P1": None, "P2": [good, {}, good | {"tokens": [1, 2]}]}))
+    assert [type(reading) for reading in readings] == [Fault, Draft, Fault, Fault]
+    assert readings[0] == Fault("file0.txt P1", "no list of instances")
+    with pytest.raises(DataError, match="no object of relations"):
+        read("fewrel", "null")
+
+
+def test_semeval_names_the_sentences_of_a_split_that_are_missing(read: Read) -> None:
+    block = '1\t"The <e1>child</e1> has a <e2>cradle</e2>."\nOther\nComment:\n\n'
+    draft, fault = read("semeval", block, '{"train": [1, 7]}', ids="train")
+    assert isinstance(draft, Draft)
+    assert fault == Fault("file0.txt", "there is no sentence 7")
+    with pytest.raises(DataError, match="no list of sentence numbers 'dev'"):
+        read("semeval", block, '{"train": [1]}', ids="dev")
+
+
+def test_a_broken_article_of_casie_costs_itself_alone(tmp_path: Path) -> None:
+    article = {"info": {"date": "2018"}, "content": "None.", "cyberevent": {"hopper": []}}
+    archive = tmp_path / "casie.tar.xz"
+    with tarfile.open(archive, "w:xz") as tar:
+        for name, data in (("1", b"{"), ("2", b"{}"), ("3", json.dumps(article).encode())):
+            member = tarfile.TarInfo(f"{name}.json")
+            member.size = len(data)
+            tar.addfile(member, BytesIO(data))
+    readings = list(read_drafts("casie", [archive], {"split": "test"}))
+    assert [str(reading).split("   ")[0] for reading in readings] == ["1.json", "2.json"]
+
+
+def test_a_text_that_is_no_string_is_a_fault(read: Read) -> None:
+    readings = read("spo", '{"text": 5, "spo_list": []}\n{"text": null, "spo_list": []}\n')
+    assert [str(reading) for reading in readings] == [
+        "file0.txt line 1   5 stands where a string should be",
+        "file0.txt line 2   None stands where a string should be",
+    ]

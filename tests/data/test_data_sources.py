@@ -70,3 +70,25 @@ def test_json_lists_and_json_lines_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("[1,\n2")
     with pytest.raises(DataError, match="line 2   not JSON"):
         list(read_json_items(tmp_path / "broken.json"))
+
+
+def test_a_damaged_file_is_named_with_what_is_wrong(tmp_path: Path) -> None:
+    whole = lzma.compress(b"a line\n" * 1000)
+    (tmp_path / "cut.txt.xz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "no.tar.gz").write_bytes(b"no archive")
+    for read in (
+        lambda: list(read_lines(tmp_path / "cut.txt.xz")),
+        lambda: archive_members(tmp_path / "no.tar.gz"),
+        lambda: read_text(tmp_path / "absent.txt"),
+    ):
+        with pytest.raises(DataError, match="it cannot be read"):
+            read()
+
+
+def test_json_that_python_refuses_is_a_fault_of_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(f"{'[' * 100_000}\n".replace("[", '{"a":', 1) + f"{'9' * 5000}\n1\n")
+    first, second, last = read_json_items(tmp_path / "a.json")
+    assert isinstance(first, Fault)
+    assert isinstance(second, Fault)
+    assert second.reason.startswith("not JSON that can be read")
+    assert last == ("a.json line 3", 1)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, get_args
 
 import typer
@@ -10,15 +11,28 @@ from ucuie.cli.common import Json, Quiet, one_of, results, talk_console
 from ucuie.data.tokens import Spacing
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.schema import TASKS, Task
-from ucuie.tables import catalogue_table, conversion_table, counted, format_table, statistics_table
+from ucuie.tables import (
+    catalogue_table,
+    conversion_table,
+    counted,
+    dataset_table,
+    export_table,
+    format_table,
+    statistics_table,
+)
 
 SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 data_app = typer.Typer(no_args_is_help=True, help="Look at converted data, and cut it into trials.")
 
 
 def convert(
-    name: Annotated[str | None, typer.Argument(help="A data set of the catalogue, or a format.")] = None,
-    source: Annotated[Path | None, typer.Option("--source", help="Folder with the raw files.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A data set of the catalogue, a format, or unified for data that is converted."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--source", help="Folder with the raw files; of a format also a file.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write into.")] = None,
     task: Annotated[
         Task,
@@ -37,36 +51,68 @@ def convert(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first fault instead of listing it.")
     ] = False,
-    list_all: Annotated[bool, typer.Option("--list", help="List the data sets and formats.")] = False,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="FORMAT", help="Write this format instead of unified JSONL."),
+    ] = None,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="List the data sets and formats; with a NAME, all about it.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Convert a raw corpus into unified JSONL: train, validation and test."""
     from ucuie import data
 
+    names = (*data.catalogue(), data.UNIFIED, *data.FORMATS)
+    if name is not None and name not in names:
+        raise ConfigError(f"no data set or format {show(name)}{did_you_mean(name, names)}")
+    if to is not None:
+        data.format_named(to)
     if list_all:
-        if as_json:
-            rows = [dataset.model_dump(mode="json") for dataset in data.catalogue().values()]
-            typer.echo(json.dumps({"datasets": rows, "formats": list(data.FORMATS)}, ensure_ascii=False))
-        else:
-            results().print(catalogue_table(data.catalogue().values()), "", format_table(data.FORMATS))
+        _show_catalogue(name, as_json=as_json)
         return
     if name is None or source is None or output is None:
         raise typer.BadParameter(
             "give a data set or format, --source and --output; --list shows the names", param_hint="NAME"
         )
-    names = (*data.catalogue(), *data.FORMATS)
-    if name not in names:
-        raise ConfigError(f"no data set or format {show(name)}{did_you_mean(name, names)}")
-    if name in data.FORMATS:
-        report = data.convert_format(
-            name, source, output, task=task, spacing=spacing or "natural", strict=strict
+
+    def write(folder: Path) -> data.ConversionReport:
+        if name in data.catalogue():
+            return data.convert(name, source, folder, spacing=spacing, strict=strict)
+        return data.convert_format(
+            name, source, folder, task=task, spacing=spacing or "natural", strict=strict
         )
-    else:
-        report = data.convert(name, source, output, spacing=spacing, strict=strict)
+
+    talk = talk_console(quiet=quiet)
+    if to is None:
+        report = write(output)
+        talk.print(conversion_table(report))
+        if as_json:
+            typer.echo(report.model_dump_json())
+        return
+    with TemporaryDirectory() as folder:
+        unified = Path(folder, output.name)  # the data set is named after its folder
+        report = write(unified)
+        exports = data.export_splits(unified, to, output)
+    talk.print(conversion_table(report), export_table(exports))
     if as_json:
-        typer.echo(report.model_dump_json())
-    talk_console(quiet=quiet).print(conversion_table(report))
+        written = {split: one.model_dump(mode="json") for split, one in exports.items()}
+        typer.echo(json.dumps({"conversion": report.model_dump(mode="json"), "exports": written}))
+
+
+def _show_catalogue(name: str | None, *, as_json: bool) -> None:
+    """The catalogue and the formats, or one row of the catalogue."""
+    from ucuie import data
+
+    rows = data.catalogue() if name is None else {name: data.dataset_named(name)}
+    if as_json:
+        plain = [dataset.model_dump(mode="json") for dataset in rows.values()]
+        typer.echo(json.dumps({"datasets": plain, "formats": list(data.FORMATS)}, ensure_ascii=False))
+    elif name is None:
+        results().print(catalogue_table(rows.values()), "", format_table(data.FORMATS))
+    else:
+        results().print(dataset_table(rows[name]))
 
 
 @data_app.command("stats")

@@ -8,10 +8,10 @@ from ucuie.data.capabilities import (
     capability_subsets,
 )
 from ucuie.data.catalogue import Dataset, catalogue, dataset_named
-from ucuie.data.conversion import ConversionReport, SplitReport, convert, convert_format
+from ucuie.data.conversion import UNIFIED, ConversionReport, SplitReport, convert, convert_format
 from ucuie.data.draft import Fault
 from ucuie.data.examples import read_examples, scan_examples, write_examples
-from ucuie.data.formats import FORMATS, ExportReport, Format, export
+from ucuie.data.formats import FORMATS, ExportReport, Format, export, export_splits, format_named
 from ucuie.data.leaks import normalised_text
 from ucuie.data.mixture import DatasetShare, Mixture, MixtureOptions, build_mixture, dataset_folders
 from ucuie.data.plots import statistics_plot
@@ -27,6 +27,7 @@ from ucuie.data.trials import read_predictions, read_types, write_low_resource, 
 
 __all__ = [
     "FORMATS",
+    "UNIFIED",
     "CapabilitySubsets",
     "ConversionReport",
     "Dataset",
@@ -52,6 +53,8 @@ __all__ = [
     "dataset_folders",
     "dataset_named",
     "export",
+    "export_splits",
+    "format_named",
     "generator_for",
     "low_resource",
     "narrow_schema",

@@ -8,7 +8,9 @@ out and stands in the report.
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -17,17 +19,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ucuie.atomic import staged_files, write_text
 from ucuie.data.catalogue import Dataset, dataset_named
 from ucuie.data.draft import Draft, Fault
-from ucuie.data.examples import validation_faults
+from ucuie.data.examples import HINT, scan_examples, validation_faults
 from ucuie.data.formats import format_named
 from ucuie.data.readers import checked_options, read_drafts, spacing_of
 from ucuie.data.sources import encoding_fault, find_source
 from ucuie.data.tokens import Spacing
 from ucuie.errors import DataError, did_you_mean, show
 from ucuie.linearize import order_records
-from ucuie.schema import Example, FilledSlot, Record, Schema, Split, Task
+from ucuie.schema import Example, FilledSlot, Record, Schema, Slot, Split, Task
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 REPORT_NAME = "report.json"
+UNIFIED = "unified"
+"""The format of `convert_format` that is unified data already."""
 
 _Readings = Iterator[Draft | Fault]
 _Converted = tuple[Example, tuple[str, ...]]
@@ -66,11 +70,13 @@ class ConversionReport(_Report):
         dataset: its name.
         spacing: how tokens were joined (`ucuie.data.tokens`); None where the source holds running text.
         splits: what became of each.
+        not_read: what else lies in a user's folder: other folders, hidden files, pages about the data.
     """
 
     dataset: str
     spacing: Spacing | None
     splits: dict[Split, SplitReport]
+    not_read: tuple[str, ...] = ()
 
     @property
     def is_as_expected(self) -> bool:
@@ -105,11 +111,14 @@ def convert(
     ]
     used = next((one for one in spacings if one is not None), None)
     _check_sources(dataset, source)
-    return _convert(dataset, _splits(dataset, source, spacing), output, spacing=used, strict=strict)
+    splits = (
+        (split, _examples(dataset, split, readings)) for split, readings in _splits(dataset, source, spacing)
+    )
+    return _convert(dataset, splits, output, spacing=used, strict=strict)
 
 
 def _check_sources(dataset: Dataset, source: Path) -> None:
-    """Raise a DataError that names every raw file that is not there."""
+    """Raise a DataError that names every raw file that is not there, and the folder below that has them."""
     faults: list[str] = []
     for files in dataset.sources.values():
         for path in files.paths:
@@ -117,8 +126,19 @@ def _check_sources(dataset: Dataset, source: Path) -> None:
                 find_source(source, path)
             except DataError as error:
                 faults += error.faults
-    if faults:
-        raise DataError(str(source), faults, dataset.obtain)
+    if not faults:
+        return
+    below = [path for path in sorted(source.glob("*/")) if _holds(path, dataset)] if source.is_dir() else []
+    raise DataError(str(source), faults, f"did you mean {below[0]}?" if below else dataset.obtain)
+
+
+def _holds(folder: Path, dataset: Dataset) -> bool:
+    """Whether every raw file of a data set lies in the folder."""
+    try:
+        _check_sources(dataset, folder)
+    except DataError:
+        return False
+    return True
 
 
 def convert_format(
@@ -133,9 +153,10 @@ def convert_format(
     """Writes a user's own files as unified data, with the labels that stand in them.
 
     Args:
-        format_name: a name in `FORMATS`.
-        source: a file; or a folder, whose files named like train, dev or test become those splits. What
-            has another name is training data. A folder of brat is one split.
+        format_name: a name in `FORMATS`, or "unified": data that is unified already is verified line by line
+            and put into the splits that its examples name.
+        source: a file or a folder. Files whose names begin with val or dev are validation data, with test
+            test data, all others training data. Of brat, folders of such names are the splits.
         output: folder to write into; the data set is named after it.
         task: what the annotation is about.
         spacing: how tokens are joined, in formats that hold tokens.
@@ -145,32 +166,86 @@ def convert_format(
         ConfigError: there is no such format.
         DataError: there is no such file, it holds nothing, or, with `strict`, anything in it is at fault.
     """
+    files, not_read = _user_files(source, format_name)
+    if source.resolve() == output.resolve():
+        raise DataError(str(output), ["it is the folder that is read"], "choose another folder to write into")
+    if format_name == UNIFIED:
+        dataset = _row_of(output.name, task, {})
+        splits = _unified_splits(files, source)
+        return _convert(dataset, splits, output, spacing=None, strict=strict, not_read=not_read)
     reader = format_named(format_name).reader
     given = {"task": task, "spacing": spacing}
     options = reader.options.model_validate(
         {key: given[key] for key in given if key in reader.options.model_fields}
     )
-    files = {split: paths for split, paths in _user_files(source, format_name).items() if paths}
-    if not files:
-        raise DataError(str(source), ["there is no file in it"])
     dataset = _open_dataset(
         output.name, task, (reading for paths in files.values() for reading in reader.read(paths, options))
     )
-    splits = ((split, reader.read(paths, options)) for split, paths in files.items())
-    return _convert(dataset, splits, output, spacing=spacing_of(options), strict=strict)
+    splits = (
+        (split, _examples(dataset, split, reader.read(paths, options))) for split, paths in files.items()
+    )
+    return _convert(dataset, splits, output, spacing=spacing_of(options), strict=strict, not_read=not_read)
 
 
-def _user_files(source: Path, format_name: str) -> dict[Split, list[Path]]:
+def _user_files(source: Path, format_name: str) -> tuple[dict[Split, list[Path]], tuple[str, ...]]:
+    """The files, or of brat the folders, of each split, and the names of what else is there.
+
+    Raises:
+        DataError: there is nothing to read.
+    """
     if not source.exists():
         raise DataError(str(source), ["it is not there"])
-    if source.is_file() or format_name == "brat":
-        return {"train": [source]}
-    files: dict[Split, list[Path]] = {"train": [], "validation": [], "test": []}
-    for path in sorted(path for path in source.iterdir() if path.is_file()):
-        stem = path.name.casefold()
-        is_validation = stem.startswith(("val", "dev"))
-        files["validation" if is_validation else "test" if stem.startswith("test") else "train"].append(path)
-    return files
+    if source.is_file():
+        return {_split_of(source): [source]}, ()
+    files: dict[Split, list[Path]] = {}
+    not_read = []
+    for path in sorted(source.iterdir()):
+        is_data = path.is_file() and not path.name.startswith(".") and path.stem not in _NO_DATA
+        if format_name == "brat":
+            is_data = path.is_dir() and path.name.casefold().startswith(_SPLIT_STARTS)
+        if is_data:
+            files.setdefault(_split_of(path), []).append(path)
+        else:
+            not_read.append(path.name)
+    if format_name == "brat" and not files:
+        return {"train": [source]}, ()
+    if not files:
+        raise DataError(str(source), ["there is no file of data in it"])
+    return {split: files[split] for split in SPLITS if split in files}, tuple(not_read)
+
+
+_NO_DATA = frozenset(["LICENSE", "README", "SOURCE", "report"])
+_SPLIT_STARTS = ("train", "val", "dev", "test")
+
+
+def _split_of(path: Path) -> Split:
+    name = path.name.casefold()
+    return "validation" if name.startswith(("val", "dev")) else "test" if name.startswith("test") else "train"
+
+
+def _unified_splits(
+    files: Mapping[Split, list[Path]], source: Path
+) -> Iterator[tuple[Split, Iterator[_Converted | Fault]]]:
+    """The examples of each split by their own word; a bad line counts in the split of its file.
+
+    Raises:
+        DataError: there is no example.
+    """
+
+    def items(wanted: Split) -> Iterator[_Converted | Fault]:
+        for split, paths in files.items():
+            for item in chain.from_iterable(map(scan_examples, paths)):
+                if isinstance(item, Fault):
+                    if wanted == split:
+                        yield item
+                elif wanted == item.split:
+                    yield item, ()
+
+    first = {split: next(items(split), None) for split in SPLITS}
+    if not any(isinstance(item, tuple) for split in SPLITS for item in items(split)):
+        fault = next(filter(None, first.values()), "no line holds an example")
+        raise DataError(str(source), [str(fault)], HINT)
+    return ((split, items(split)) for split in SPLITS if first[split] is not None)
 
 
 def _open_dataset(name: str, task: Task, readings: _Readings) -> Dataset:
@@ -185,44 +260,67 @@ def _open_dataset(name: str, task: Task, readings: _Readings) -> Dataset:
         if isinstance(reading, Fault):
             first_fault = first_fault or str(reading)
             continue
-        names = [record.frame for record in reading.records]
-        names += [filled.slot for record in reading.records for filled in record.slots]
-        if any(map(encoding_fault, (*(reading.offered or ()), *names))):
-            continue  # its labels are unknown then, which is counted as a fault
+        if _name_faults(reading):
+            continue  # `_examples` counts it
         for label in reading.offered or ():
             slots.setdefault(label, {})
         for record in reading.records:
-            slots.setdefault(record.frame, {}).update((filled.slot, filled.slot) for filled in record.slots)
+            slots.setdefault(record.frame, {}).update(
+                (filled.slot, filled.slot.strip()) for filled in record.slots
+            )
     if not slots:
         raise DataError(name, [first_fault or "no text has an annotation"], f"is it annotated for {task}?")
-    labels = {label: {"name": label, "slots": slots[label]} for label in sorted(slots)}
+    labels = {label: {"name": label.strip(), "slots": slots[label]} for label in sorted(slots)}
+    return _row_of(name, task, labels)
+
+
+def _row_of(name: str, task: Task, labels: Mapping[str, object]) -> Dataset:
+    """A row of the catalogue for data of a user's own."""
     row = {"name": name, "title": name, "task": task, "weights": "unstated", "labels": labels}
     return Dataset.model_validate(row | dict.fromkeys(("domain", "licence", "homepage", "obtain"), ""))
 
 
 def _convert(
     dataset: Dataset,
-    splits: Iterable[tuple[Split, _Readings]],
+    splits: Iterable[tuple[Split, Iterator[_Converted | Fault]]],
     output: Path,
     *,
     spacing: Spacing | None,
     strict: bool,
+    not_read: tuple[str, ...] = (),
 ) -> ConversionReport:
+    earlier = _check_output(output)
     with staged_files(output, last=REPORT_NAME) as staging:
         reports = {
-            split: _write_split(
-                staging / f"{split}.jsonl", _examples(dataset, split, readings), dataset.counts.get(split)
-            )
-            for split, readings in splits
+            split: _write_split(staging / f"{split}.jsonl", converted, dataset.counts.get(split))
+            for split, converted in splits
         }
         faults = [fault for report in reports.values() for fault in report.faults]
         if strict and faults:
             raise DataError(dataset.name, faults, "without `strict` these are left out")
-        report = ConversionReport(dataset=dataset.name, spacing=spacing, splits=reports)
+        report = ConversionReport(dataset=dataset.name, spacing=spacing, splits=reports, not_read=not_read)
         write_text(staging / REPORT_NAME, report.model_dump_json(indent=1) + "\n")
-    for split in set(SPLITS) - set(reports):
+    for split in earlier - set(reports):
         (output / f"{split}.jsonl").unlink(missing_ok=True)
     return report
+
+
+def _check_output(output: Path) -> set[Split]:
+    """The splits that an earlier conversion wrote there.
+
+    Raises:
+        DataError: there are split files that no conversion wrote.
+    """
+    there: set[Split] = {split for split in SPLITS if (output / f"{split}.jsonl").exists()}
+    try:
+        earlier = set(ConversionReport.model_validate_json((output / REPORT_NAME).read_bytes()).splits)
+    except (FileNotFoundError, ValidationError):
+        earlier = set()
+    foreign = [split for split in SPLITS if split in there - earlier]
+    if foreign:
+        faults = [f"{split}.jsonl is there, and was not written by a conversion" for split in foreign]
+        raise DataError(str(output), faults, "choose another folder to write into")
+    return earlier
 
 
 def _splits(dataset: Dataset, source: Path, spacing: Spacing | None) -> Iterator[tuple[Split, _Readings]]:
@@ -245,7 +343,12 @@ def _partition(dataset: Dataset, readings: list[Draft | Fault]) -> Iterator[tupl
     for split, size in dataset.partition.sizes.items():
         chosen = sorted(indices[start : start + size])
         start += size
-        yield split, iter([readings[index] for index in chosen])
+        rest = indices[sum(dataset.partition.sizes.values()) :] if split == "train" else []
+        faults = (
+            Fault(readings[index].place, "left out: more texts than the catalogue's splits have")
+            for index in sorted(rest)
+        )
+        yield split, chain((readings[index] for index in chosen), faults)
 
 
 def _examples(dataset: Dataset, split: Split, readings: _Readings) -> Iterator[_Converted | Fault]:
@@ -256,12 +359,9 @@ def _examples(dataset: Dataset, split: Split, readings: _Readings) -> Iterator[_
             yield reading
             continue
         not_utf8 = encoding_fault(reading.text)
-        if not_utf8 is not None:
-            yield Fault(reading.place, not_utf8)
-            continue
-        unknown = _unknown_labels(dataset, reading)
-        if unknown:
-            yield Fault(reading.place, "; ".join(unknown))
+        unusable = [not_utf8] if not_utf8 else _name_faults(reading) or _unknown_labels(dataset, reading)
+        if unusable:
+            yield Fault(reading.place, "; ".join(unusable))
             continue
         offered = reading.offered or tuple(dataset.labels)
         schema = schemas.get(offered) or schemas.setdefault(offered, dataset.schema_of(offered))
@@ -282,6 +382,24 @@ def _examples(dataset: Dataset, split: Split, readings: _Readings) -> Iterator[_
             yield Fault(reading.place, validation_faults(error))
             continue
         yield example, changes
+
+
+def _name_faults(draft: Draft) -> list[str]:
+    """Why labels of a draft cannot be names of frames and slots."""
+    names = dict.fromkeys(draft.offered or ())
+    for record in draft.records:
+        names[record.frame] = None
+        names.update((filled.slot, None) for filled in record.slots)
+    return [fault for fault in map(_name_fault, names) if fault]
+
+
+@lru_cache(maxsize=4096)
+def _name_fault(name: str) -> str | None:
+    try:
+        Slot(name=name)
+    except ValidationError as error:
+        return f"label {show(name)}: {encoding_fault(name) or validation_faults(error)}"
+    return None
 
 
 def _unknown_labels(dataset: Dataset, draft: Draft) -> list[str]:

@@ -31,6 +31,9 @@ class Draft:
         records: frames and slots named as in the source.
         offered: the source's names of the labels the text was annotated for; None means all of the set.
         changes: one sentence for each decision that altered the source's annotation; they are counted.
+
+    Raises:
+        ValueError: the text or a label is no string.
     """
 
     place: str
@@ -38,6 +41,12 @@ class Draft:
     records: tuple[Record, ...]
     offered: tuple[str, ...] | None = None
     changes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        strings: tuple[object, ...] = (self.text, *(self.offered or ()))
+        for value in strings:
+            if not isinstance(value, str):
+                raise ValueError(f"{show(value)} stands where a string should be")
 
 
 def filler_at(text: str, span: Span) -> Filler:

@@ -14,7 +14,9 @@ import lzma
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +26,8 @@ from ucuie.errors import DataError, did_you_mean, show
 
 COMPRESSION: dict[str, Callable[[Path, str], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
+_DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
+"""What Python raises for files that cannot be read or unpacked."""
 
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
@@ -46,14 +50,22 @@ def find_source(folder: Path, name: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The whole text of a file, decoded as UTF-8, without a byte order mark."""
-    with _open(path) as stream:
+    """The whole text of a file, decoded as UTF-8, without a byte order mark.
+
+    Raises:
+        DataError: the file cannot be read or unpacked.
+    """
+    with _opened(path) as stream:
         return stream.read().decode("utf-8-sig", errors="surrogateescape")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Every line with its number from 1, without its line end."""
-    with _open(path) as stream:
+    """Every line with its number from 1, without its line end.
+
+    Raises:
+        DataError: the file cannot be read or unpacked.
+    """
+    with _opened(path) as stream:
         for number, line in enumerate(stream, start=1):
             encoding = "utf-8-sig" if number == 1 else "utf-8"
             yield number, line.decode(encoding, errors="surrogateescape").rstrip("\r\n")
@@ -77,6 +89,8 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Any] | Fault]:
             yield place, json.loads(line)
         except json.JSONDecodeError as error:
             yield Fault(place, f"not JSON: {error.msg} at column {error.colno}")
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
+            yield Fault(place, f"not JSON that can be read: {error}")
 
 
 def read_json(path: Path) -> Any:
@@ -89,11 +103,13 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(str(path), [f"line {error.lineno}   not JSON: {error.msg}"]) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(str(path), [f"not JSON that can be read: {error}"]) from None
 
 
 def read_json_items(path: Path) -> Iterator[tuple[str, Any] | Fault]:
     """(place, value) for each item of a JSON list, or of each JSON line: the file's first byte tells."""
-    with _open(path) as stream:
+    with _opened(path) as stream:
         is_list = stream.read(64).decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t").startswith("[")
     if not is_list:
         yield from read_json_lines(path)
@@ -114,12 +130,28 @@ def _archive_of(path: Path) -> Path | None:
 
 @lru_cache(maxsize=1)  # readers take the members of one archive in turn
 def _archive_contents(path: Path) -> dict[str, bytes]:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
-    with tarfile.open(path) as archive:
-        files = [(member.name, archive.extractfile(member)) for member in archive if member.isfile()]
-        return {name.removeprefix("./"): stream.read() for name, stream in files if stream is not None}
+    with _damage_named(path):
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+        with tarfile.open(path) as archive:
+            files = [(member.name, archive.extractfile(member)) for member in archive if member.isfile()]
+            return {name.removeprefix("./"): stream.read() for name, stream in files if stream is not None}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with _damage_named(path), _open(path) as stream:
+        yield stream
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Makes a DataError of what Python raises for a file that is damaged or cannot be read."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise DataError(str(path), [f"it cannot be read: {error}"]) from None
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from ucuie.atomic import staged_files
+from ucuie.data.examples import example_files, read_examples
 from ucuie.data.formats.brat import read_brat, write_brat
 from ucuie.data.formats.columns import write_columns
 from ucuie.data.formats.corpora import (
@@ -39,7 +40,7 @@ from ucuie.data.readers import Reader
 from ucuie.data.readers.columns import ColumnOptions, read_columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
-from ucuie.schema import Example
+from ucuie.schema import Example, Split
 
 Lost = Counter[str]
 Write = Callable[[Iterable[Example], Path], Iterator[list[str]]]
@@ -104,6 +105,26 @@ def export(examples: Iterable[Example], format_name: str, output: Path) -> Expor
         finally:
             staged.unlink(missing_ok=True)
     return ExportReport(format=format_name, examples=count, lost=dict(sorted(lost.items())))
+
+
+def export_splits(folder: Path, format_name: str, output: Path) -> dict[Split, ExportReport]:
+    """Writes every split of converted data in a format: a file for each, of brat a folder.
+
+    Args:
+        folder: converted data.
+        format_name: a name in `FORMATS`.
+        output: folder to write into; files of the same names are replaced.
+
+    Raises:
+        ConfigError: there is no such format.
+        DataError: there is no unified data, or a folder for brat holds texts already.
+    """
+    suffix = format_named(format_name).suffix
+    return {
+        split: export(read_examples(folder / f"{split}.jsonl"), format_name, output / f"{split}{suffix}")
+        for split in get_args(Split)
+        if folder / f"{split}.jsonl" in example_files(folder)
+    }
 
 
 def format_named(name: str) -> Format:

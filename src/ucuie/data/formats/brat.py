@@ -6,6 +6,7 @@ pieces (`T1<TAB>Drug 0 5;10 12`); each piece is a span of its own here.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ucuie.data.draft import Draft, Fault
@@ -21,50 +22,98 @@ _NUMBER = re.compile(r"\d+$")
 def read_brat(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
     """A draft for each text file; a folder stands for all of its texts."""
     for path in paths:
+        folder = path if path.is_dir() else path.parent
         for text_path in sorted(path.glob("**/*.txt")) if path.is_dir() else [path]:
-            try:
-                yield _draft(text_path, options)
-            except (LookupError, ValueError) as error:
-                yield Fault(text_path.with_suffix(".ann").name, reason_of(error))
+            yield _draft(text_path, folder, options)
+        for annotation in sorted(path.glob("**/*.ann")):
+            if not annotation.with_suffix(".txt").exists():
+                yield Fault(annotation.relative_to(folder).as_posix(), "there is no .txt file beside it")
 
 
-def _draft(text_path: Path, options: GraphOptions) -> Draft:
-    text = read_text(text_path)
-    annotation = text_path.with_suffix(".ann")
-    lines = [line.split("\t") for _, line in read_lines(annotation)] if annotation.exists() else []
-    nodes: list[Node] = []
-    changes: list[str] = []
-    for identifier, *columns in lines:
+@dataclass
+class _Annotation:
+    """The lines of an .ann file so far."""
+
+    text: str
+    nodes: list[Node] = field(default_factory=list)
+    relations: list[Link] = field(default_factory=list)
+    triggers: dict[str, str] = field(default_factory=dict)
+    roles: list[tuple[str, str, str]] = field(default_factory=list)
+    """(event, role, target)."""
+    changes: list[str] = field(default_factory=list)
+
+    def add(self, line: str) -> None:
+        """Takes a line in.
+
+        Raises:
+            ValueError: it is malformed, or its words do not stand in the text.
+        """
+        identifier, *columns = line.split("\t")
+        if identifier[:1] in "TER" and not columns:
+            raise ValueError(f"{show(line)} has no tab")
         if identifier.startswith("T"):
-            nodes += _nodes(text, identifier, columns, changes)
-        elif not identifier.startswith(("R", "E")):
-            changes.append(f"{identifier[:1]} line left out")
-    events = {
-        identifier: [part.split(":") for part in columns[0].split()]
-        for identifier, *columns in lines
-        if identifier.startswith("E")
-    }
-    relations = [columns[0].split() for identifier, *columns in lines if identifier.startswith("R")]
-    triggers = {identifier: parts[0][1] for identifier, parts in events.items()}
-    links = [
-        Link(_with_blanks(label), source.partition(":")[2], target.partition(":")[2])
-        for label, source, target in relations
-    ]
-    links += [
-        Link(_with_blanks(_NUMBER.sub("", role)), triggers[identifier], triggers.get(target, target))
-        for identifier, (_, *arguments) in events.items()
-        for role, target in arguments
-    ]
+            self.nodes += _nodes(self.text, identifier, columns, self.changes)
+        elif identifier.startswith("R"):
+            parts = columns[0].split()
+            if len(parts) != 3:
+                raise ValueError(f"{show(columns[0])} is no relation with two arguments")
+            source, target = (part.partition(":")[2] for part in parts[1:])
+            self.relations.append(Link(_with_blanks(parts[0]), source, target))
+        elif identifier.startswith("E"):
+            (_, trigger), *arguments = (_role_of(part) for part in columns[0].split())
+            self.triggers[identifier] = trigger
+            self.roles += [(identifier, _NUMBER.sub("", role), target) for role, target in arguments]
+        else:
+            self.changes.append(f"{identifier[:1]} line left out")
+
+    @property
+    def links(self) -> list[Link]:
+        """Those of relations, then of events; an event as an argument stands for its trigger."""
+        return self.relations + [
+            Link(_with_blanks(role), self.triggers[event], self.triggers.get(target, target))
+            for event, role, target in self.roles
+        ]
+
+
+def _role_of(part: str) -> tuple[str, str]:
+    role, colon, target = part.partition(":")
+    if not (role and colon and target):
+        raise ValueError(f"{show(part)} is no role and target such as Agent:T1")
+    return role, target
+
+
+def _draft(text_path: Path, folder: Path, options: GraphOptions) -> Draft | Fault:
+    annotation_path = text_path.with_suffix(".ann")
+    place = annotation_path.relative_to(folder).as_posix()
+    text = read_text(text_path)
+    annotation = _Annotation(text)
+    if not annotation_path.exists():
+        annotation.changes.append("text without an .ann file")
+    else:
+        for number, line in read_lines(annotation_path):
+            try:
+                if line.strip():
+                    annotation.add(line)
+            except (LookupError, ValueError) as error:
+                return Fault(f"{place} line {number}", reason_of(error))
+    nodes, links = annotation.nodes, annotation.links
     if options.task == "EE":
-        wanted = {*triggers.values(), *(link.target for link in links)}
+        wanted = {*annotation.triggers.values(), *(link.target for link in links)}
         nodes = [node for node in nodes if node.id in wanted]
-    return Draft(text_path.name, text, records_of(text, nodes, links, options.task), changes=tuple(changes))
+    try:
+        records = records_of(text, nodes, links, options.task)
+    except (LookupError, ValueError) as error:
+        return Fault(place, reason_of(error))
+    return Draft(text_path.relative_to(folder).as_posix(), text, records, changes=tuple(annotation.changes))
 
 
 def _nodes(text: str, identifier: str, columns: Sequence[str], changes: list[str]) -> list[Node]:
     """The spans of a T line: `Label 0 5;10 12<TAB>words`."""
     label, _, ranges = columns[0].partition(" ")
-    spans = [(int(start), int(end)) for start, end in (piece.split() for piece in ranges.split(";"))]
+    try:
+        spans = [(int(start), int(end)) for start, end in (piece.split() for piece in ranges.split(";"))]
+    except ValueError:
+        raise ValueError(f"{show(columns[0])} is no label with start and end") from None
     if len(spans) > 1:
         changes.append("span of several pieces split into them")
     elif len(columns) > 1 and _one_line(text, spans[0]) != columns[1]:

@@ -5,55 +5,122 @@ id,text,record,frame,slot,filler,start,end
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TextIO
 
 from ucuie.data.draft import Draft, Fault, checked_span, filler_at
 from ucuie.data.readers.items import ReaderOptions, reason_of
+from ucuie.errors import show
 from ucuie.schema import Example, FilledSlot, Filler, Record
 
 COLUMNS = ("id", "text", "record", "frame", "slot", "filler", "start", "end")
+_MAX_CELL = 2**31 - 1
+"""Characters; Python's own limit of 131,072 is less than some documents have."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    place: str
+    cells: dict[str, str]
 
 
 def read_table(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
     """A draft for each run of rows with the same id; an empty slot means the frame's own filler."""
     for path in paths:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = csv.DictReader(file)
-            missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
-            if missing:
-                yield Fault(f"{path.name} line 1", f"the columns {', '.join(missing)} are missing")
-                continue
-            for identifier, group in groupby(rows, key=lambda row: row["id"]):
-                place = f"{path.name} id {identifier}"
-                try:
-                    yield _draft(place, list(group))
-                except (LookupError, TypeError, ValueError) as error:
-                    yield Fault(place, reason_of(error))
-
-
-def _draft(place: str, rows: Sequence[dict[str, str]]) -> Draft:
-    text = rows[0]["text"]
-    records = []
-    for number, group in groupby(rows, key=lambda row: row["record"]):
-        if not number:
-            continue
-        frame, own = "", None
-        slots = []
-        for row in group:
-            frame = row["frame"]
-            filler = (
-                filler_at(text, checked_span(text, int(row["start"]), row["filler"]))
-                if row["start"]
-                else None
-            )
-            if row["slot"]:
-                slots.append(FilledSlot(slot=row["slot"], filler=filler))
+        for key, group in groupby(
+            _rows(path), key=lambda row: row if isinstance(row, Fault) else row.cells["id"]
+        ):
+            if isinstance(key, Fault):
+                yield key
             else:
-                own = filler
-        records.append(Record(frame=frame, filler=own, slots=tuple(slots)))
-    return Draft(place, text, tuple(records))
+                yield _draft([row for row in group if isinstance(row, _Row)])
+
+
+def _rows(path: Path) -> Iterator[_Row | Fault]:
+    """The rows of a file; a quote that is never closed is one fault up to the end of the file."""
+    limit = csv.field_size_limit(_MAX_CELL)
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header: list[str] = []
+            while True:
+                line = reader.line_num + 1
+                try:
+                    cells = next(reader)
+                except StopIteration:
+                    break
+                except csv.Error as error:
+                    lines = (
+                        f"line {line}" if line == reader.line_num else f"lines {line} to {reader.line_num}"
+                    )
+                    yield Fault(f"{path.name} {lines}", f"not CSV: {error}")
+                    continue
+                place = f"{path.name} line {line}"
+                if not header:
+                    header = cells
+                    missing = [column for column in COLUMNS if column not in header]
+                    if missing:
+                        yield Fault(place, f"the columns {', '.join(missing)} are missing")
+                        return
+                elif cells and len(cells) != len(header):
+                    yield Fault(place, f"{len(cells)} cells under {len(header)} columns")
+                elif cells:
+                    yield _Row(place, dict(zip(header, cells, strict=True)))
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _draft(rows: Sequence[_Row]) -> Draft | Fault:
+    text = rows[0].cells["text"]
+    records: dict[str, tuple[str, Filler | None, list[FilledSlot]]] = {}
+    for row in rows:
+        try:
+            _add(row.cells, text, records)
+        except (LookupError, ValueError) as error:
+            return Fault(row.place, reason_of(error))
+    return Draft(
+        rows[0].place,
+        text,
+        tuple(Record(frame=frame, filler=own, slots=tuple(slots)) for frame, own, slots in records.values()),
+    )
+
+
+def _add(
+    cells: dict[str, str], text: str, records: dict[str, tuple[str, Filler | None, list[FilledSlot]]]
+) -> None:
+    """Adds what a row says to the record of its number.
+
+    Raises:
+        ValueError: the row contradicts the text or the rows before it.
+    """
+    if cells["text"] != text:
+        raise ValueError(f"the text {show(cells['text'])} is another one than in the first row of its id")
+    if not cells["record"]:
+        return
+    frame, own, slots = records.get(cells["record"], (cells["frame"], None, []))
+    if cells["frame"] != frame:
+        raise ValueError(f"record {cells['record']} is {show(frame)} and {show(cells['frame'])}")
+    filler = _filler(cells, text)
+    if cells["slot"]:
+        slots.append(FilledSlot(slot=cells["slot"], filler=filler))
+    elif own is not None:
+        raise ValueError(f"record {cells['record']} has a second filler of its own")
+    else:
+        own = filler
+    records[cells["record"]] = frame, own, slots
+
+
+def _filler(cells: dict[str, str], text: str) -> Filler | None:
+    if not cells["start"]:
+        if cells["filler"]:
+            raise ValueError(f"{show(cells['filler'])} has no start")
+        return None
+    span = checked_span(text, int(cells["start"]), cells["filler"])
+    if cells["end"] and int(cells["end"]) != span[1]:
+        raise ValueError(f"{show(cells['filler'])} ends at {span[1]}, not at {cells['end']}")
+    return filler_at(text, span)
 
 
 class TableWriter:

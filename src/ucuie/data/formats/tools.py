@@ -8,7 +8,8 @@ from typing import Any
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.formats.graph import GraphOptions, Link, Node, graph_of, records_of
 from ucuie.data.readers.items import read_items
-from ucuie.schema import Example
+from ucuie.errors import show
+from ucuie.schema import Example, Span
 
 Written = tuple[dict[str, Any], list[str]]
 """A JSON object for an example, and what it cannot hold."""
@@ -24,7 +25,7 @@ def _label_studio_draft(options: GraphOptions, place: str, item: dict[str, Any])
     annotations = [found for found in item.get("annotations", []) if not found.get("was_cancelled")]
     results = annotations[0]["result"] if annotations else []
     nodes = [
-        Node(result["id"], label, (result["value"]["start"], result["value"]["end"]))
+        Node(result["id"], label, _label_studio_span(text, result["value"]))
         for result in results
         if result["type"] == "labels"
         for label in result["value"]["labels"]
@@ -36,6 +37,19 @@ def _label_studio_draft(options: GraphOptions, place: str, item: dict[str, Any])
         for label in result.get("labels", [])
     ]
     return Draft(place, text, records_of(text, nodes, links, options.task))
+
+
+def _label_studio_span(text: str, value: dict[str, Any]) -> Span:
+    """The range of a span, whose own copy of the words may write line ends in another way.
+
+    Raises:
+        ValueError: other words stand there.
+    """
+    start, end = value["start"], value["end"]
+    copy, words = value.get("text"), text[start:end]
+    if copy is not None and copy.replace("\\n", " ").split() != words.split():
+        raise ValueError(f"{show(copy)} does not stand at {start}, but {show(words)}")
+    return start, end
 
 
 def write_label_studio(example: Example) -> Written:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ucuie.data.draft import Draft, Fault, filled_slots, filler_at
 from ucuie.data.readers.items import ReaderOptions, reason_of
 from ucuie.data.sources import archive_members, read_json
+from ucuie.errors import DataError
 from ucuie.schema import Record, Span, Split
 
 _LEFT_OUT = frozenset({"999", "10001", "10002"})
@@ -31,14 +32,26 @@ class CasieOptions(ReaderOptions):
 
 
 def read_casie(paths: Sequence[Path], options: CasieOptions) -> Iterator[Draft | Fault]:
-    """A draft for each sentence with an event."""
-    members = [member for path in paths for member in archive_members(path, ".json")]
-    articles = [(member, read_json(member)) for member in members if member.stem not in _LEFT_OUT]
-    articles.sort(key=lambda pair: (pair[1]["info"]["date"], int(pair[0].stem)), reverse=True)
-    for member, article in articles[_ARTICLES[options.split]]:
+    """A draft for each sentence with an event.
+
+    An article without a readable date belongs to no split: it is a fault of every one.
+    """
+    articles: list[tuple[tuple[str, int], Path, dict[str, Any]]] = []
+    for member in (member for path in paths for member in archive_members(path, ".json")):
+        if member.stem in _LEFT_OUT:
+            continue
+        try:
+            article = read_json(member)
+            articles.append(((str(article["info"]["date"]), int(member.stem)), member, article))
+        except DataError as error:
+            yield Fault(member.name, "; ".join(error.faults))
+        except (LookupError, TypeError, ValueError) as error:
+            yield Fault(member.name, reason_of(error))
+    articles.sort(key=lambda one: one[0], reverse=True)
+    for _, member, article in articles[_ARTICLES[options.split]]:
         try:
             yield from _drafts(member.name, article)
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             yield Fault(member.name, reason_of(error))
 
 

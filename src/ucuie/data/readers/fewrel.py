@@ -9,6 +9,7 @@ from ucuie.data.draft import Draft, Fault, contiguous_pieces, tuple_record
 from ucuie.data.readers.items import TokenOptions, read_items, reason_of
 from ucuie.data.sources import read_json
 from ucuie.data.tokens import JoinedTokens, join_tokens
+from ucuie.errors import DataError
 from ucuie.schema import Record
 
 
@@ -44,15 +45,25 @@ def _prompt_draft(place: str, item: dict[str, Any], options: TokenOptions) -> Dr
 
 
 def read_fewrel(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
-    """A draft for each instance of `{relation: [{"tokens", "h": [name, id, [[indices]]], "t"}, ...]}`."""
+    """A draft for each instance of `{relation: [{"tokens", "h": [name, id, [[indices]]], "t"}, ...]}`.
+
+    Raises:
+        DataError: a file holds something else.
+    """
     for path in paths:
-        for label, instances in read_json(path).items():
+        relations = read_json(path)
+        if not isinstance(relations, dict):
+            raise DataError(str(path), ["it holds no object of relations with their instances"])
+        for label, instances in relations.items():
+            if not isinstance(instances, list):
+                yield Fault(f"{path.name} {label}", "no list of instances")
+                continue
             for number, instance in enumerate(instances, start=1):
                 place = f"{path.name} {label} {number}"
                 try:
                     joined = join_tokens(instance["tokens"], options.spacing)
                     record = _record(joined, label, instance["h"][2][0], instance["t"][2][0])
-                except (LookupError, TypeError, ValueError) as error:
+                except (LookupError, TypeError, ValueError, AttributeError) as error:
                     yield Fault(place, reason_of(error))
                     continue
                 yield Draft(place, joined.text, (record,))

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ucuie.data.draft import Draft, Fault
+from ucuie.data.examples import validation_faults
 from ucuie.data.sources import read_json_items
 from ucuie.data.tokens import Spacing
 from ucuie.errors import show
@@ -42,7 +43,9 @@ def read_items(
 
 
 def reason_of(error: Exception) -> str:
-    """An error of a parser in words."""
+    """An error of a parser in words, in one line."""
+    if isinstance(error, ValidationError):
+        return validation_faults(error)
     if isinstance(error, KeyError):
         return f"the field {show(error.args[0])} is missing"
     return f"{error}" if isinstance(error, ValueError) else f"unexpected structure: {error}"

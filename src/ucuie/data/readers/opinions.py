@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ucuie.data.draft import Draft, Fault, contiguous_pieces, tuple_record
-from ucuie.data.readers.items import TokenOptions
+from ucuie.data.readers.items import TokenOptions, reason_of
 from ucuie.data.sources import read_lines
 from ucuie.data.tokens import JoinedTokens, join_tokens
 from ucuie.schema import Record
@@ -30,8 +30,8 @@ def read_aste(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | 
             joined = join_tokens(sentence.split(" "), options.spacing)
             try:
                 records = tuple(_triplet(joined, triplet) for triplet in ast.literal_eval(triplets))
-            except (ValueError, SyntaxError, TypeError) as error:
-                yield Fault(place, f"triplets cannot be read: {error}")
+            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+                yield Fault(place, f"triplets cannot be read: {reason_of(error)}")
                 continue
             yield Draft(place, joined.text, records)
 
@@ -59,7 +59,7 @@ def read_acos(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | 
             try:
                 records = tuple(_quadruple(joined, quadruple) for quadruple in quadruples)
             except ValueError as error:
-                yield Fault(place, f"quadruples cannot be read: {error}")
+                yield Fault(place, f"quadruples cannot be read: {reason_of(error)}")
                 continue
             yield Draft(place, joined.text, records)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from ucuie.data.draft import Draft, Fault, tuple_record
 from ucuie.data.readers.items import ReaderOptions
 from ucuie.data.sources import read_json, read_lines
+from ucuie.errors import DataError, show
 
 _MARKED = re.compile(r"^(.*?)<e1>(.*?)</e1>(.*?)<e2>(.*?)</e2>(.*)$", re.DOTALL)
 _LABEL = re.compile(r"^([^(]+)(?:\((e[12]),e[12]\))?$")
@@ -33,7 +34,8 @@ class SemevalOptions(ReaderOptions):
 def read_semeval(paths: Sequence[Path], options: SemevalOptions) -> Iterator[Draft | Fault]:
     """A draft for each sentence with its one relation."""
     path, *others = paths
-    wanted = None if options.ids is None else set(read_json(others[0])[options.ids])
+    wanted = None if options.ids is None else _wanted(others[0], options.ids)
+    missing = set(wanted or ())
     lines = ((number, line.strip()) for number, line in read_lines(path))
     for has_text, block in groupby(lines, key=lambda line: bool(line[1])):
         if not has_text:
@@ -44,7 +46,23 @@ def read_semeval(paths: Sequence[Path], options: SemevalOptions) -> Iterator[Dra
         if not tab or not sentence_id.isdigit() or not rest:
             yield Fault(place, "not a block of number TAB sentence, relation, comment")
         elif wanted is None or int(sentence_id) in wanted:
+            missing.discard(int(sentence_id))
             yield _draft(place, sentence.strip().removeprefix('"').removesuffix('"'), rest[0][1])
+    for identifier in sorted(missing):
+        yield Fault(path.name, f"there is no sentence {identifier}")
+
+
+def _wanted(path: Path, name: str) -> set[int]:
+    """The sentence numbers of a split.
+
+    Raises:
+        DataError: the file has no such list of numbers.
+    """
+    splits = read_json(path)
+    identifiers = splits.get(name) if isinstance(splits, dict) else None
+    if not isinstance(identifiers, list) or not all(isinstance(one, int) for one in identifiers):
+        raise DataError(str(path), [f"no list of sentence numbers {show(name)} is in it"])
+    return set(identifiers)
 
 
 def _draft(place: str, sentence: str, relation: str) -> Draft | Fault:
