@@ -91,6 +91,15 @@ class PromptEncoder:
             lines += f"Elements: {_linearize_elements(elements)}\n"
         return self._encode(lines, "the text")
 
+    def token_starts(self, text: str) -> list[int]:
+        """Where each token of a text that stands alone begins, in code points, ascending.
+
+        Raises:
+            TextError: the text holds a lone surrogate.
+        """
+        check_encodable(text, "the text")
+        return [start for start, _ in self._backend.encode(text, add_special_tokens=False).offsets]
+
     def encode_target(self, target: str) -> list[int]:
         """Y and the end-of-sequence token.
 
@@ -113,11 +122,7 @@ class PromptEncoder:
         )
 
     def _encode(self, text: str, what: str) -> list[int]:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            value = show(text[max(error.start - 10, 0) : error.end + 10])
-            raise TextError(f"{what} holds a lone surrogate, which no tokenizer reads: {value}") from None
+        check_encodable(text, what)
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
@@ -131,6 +136,19 @@ class PromptEncoder:
                     f"the tokenizer reads {show(token)} in a text as its special token, so any text could "
                     "end the prompt; use a tokenizer whose model does not contain its special tokens"
                 )
+
+
+def check_encodable(text: str, what: str) -> None:
+    """Raises where a tokenizer would.
+
+    Raises:
+        TextError: a text, called `what` in the message, holds a lone surrogate.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        value = show(text[max(error.start - 10, 0) : error.end + 10])
+        raise TextError(f"{what} holds a lone surrogate, which no tokenizer reads: {value}") from None
 
 
 def _linearize_elements(elements: Sequence[Record]) -> str:
