@@ -18,8 +18,9 @@ from typing import Any
 from ucuie.align import align
 from ucuie.capabilities import capability_labels
 from ucuie.decode.confidence import score_records
-from ucuie.decode.generate import Generator, Output, Request
+from ucuie.decode.generate import Generator
 from ucuie.decode.grammar import GrammarFactory, build_grammar
+from ucuie.decode.requests import Output, Request
 from ucuie.encode import PromptEncoder
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, did_you_mean, show
 from ucuie.extraction import Extraction

@@ -3,8 +3,10 @@
 import json
 import string
 from functools import cache
+from types import SimpleNamespace
 from typing import NamedTuple
 
+import torch
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -123,3 +125,38 @@ def gold(draw: st.DrawFn, *, chunking: str) -> tuple[Schema, str, list[Record]]:
         return Record(frame=frame.name, filler=filler() if has_filler else None, slots=tuple(slots))
 
     return schema, text, [record() for _ in range(draw(st.integers(0, 4)))]
+
+
+class StubModel(torch.nn.Module):
+    """A few lines instead of a transformer: its hidden states are the tokens; it notes its forwards.
+
+    Subclasses say what the logits (M, V) of tokens (M,) are.
+    """
+
+    _supports_attention_backend = True
+
+    def __init__(self, context=None):
+        super().__init__()
+        self.anchor = torch.nn.Parameter(torch.zeros(1))
+        self.config = SimpleNamespace(_attn_implementation="sdpa", max_position_embeddings=context)
+        self.steps = []
+        """(tokens, positions) of each forward but those for instructions."""
+        self.instructions = []
+
+    def get_decoder(self):
+        return self
+
+    def get_output_embeddings(self):
+        return lambda hidden: self.logits(hidden[:, 0].long())
+
+    def logits(self, tokens):
+        raise NotImplementedError
+
+    def forward(self, input_ids, position_ids=None, past_key_values=None, **_):
+        if past_key_values is None:
+            self.steps.append((input_ids[:, 0].tolist(), position_ids[:, 0].tolist()))
+        else:
+            states = torch.zeros(1, 1, input_ids.shape[1], 1)
+            past_key_values.update(states, states, 0)
+            self.instructions.append(input_ids[0].tolist())
+        return SimpleNamespace(last_hidden_state=input_ids[..., None].float())

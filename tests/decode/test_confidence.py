@@ -1,17 +1,18 @@
 """Scores, counted by hand on a tokenizer of single letters plus a few merged brackets."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
+from decode_cases import StubModel
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ucuie.align import align
 from ucuie.decode.confidence import score_records
-from ucuie.decode.generate import Generator, Request
+from ucuie.decode.generate import Generator
 from ucuie.decode.grammar import GrammarFactory, build_grammar
+from ucuie.decode.requests import Request
 from ucuie.linearize import parse
 from ucuie.schema import Schema
 
@@ -32,21 +33,18 @@ GRAMMARS = make_grammars()
 TOKENS = {GRAMMARS.token_bytes(token).decode("latin-1"): token for token in range(1, GRAMMARS.vocab_size)}
 
 
-class ScriptedModel(torch.nn.Module):
+class ScriptedModel(StubModel):
     """Gives the probabilities of a script, one entry per choice, whatever it reads."""
-
-    config = SimpleNamespace()
 
     def __init__(self, script):
         super().__init__()
-        self.anchor = torch.nn.Parameter(torch.zeros(1))
-        self.script = [None, *script]
+        self.script = script
 
-    def forward(self, input_ids, **_):
-        logits = torch.full((1, input_ids.shape[1], GRAMMARS.vocab_size), -1e9)
-        for token, probability in (self.script.pop(0) or {}).items():
-            logits[..., TOKENS[token]] = math.log(probability)
-        return SimpleNamespace(logits=logits)
+    def logits(self, tokens):
+        logits = torch.full((len(tokens), GRAMMARS.vocab_size), -1e9)
+        for token, probability in self.script.pop(0).items():
+            logits[:, TOKENS[token]] = math.log(probability)
+        return logits
 
 
 def scored(script, schema, text=TEXT, task="EE", **options):

@@ -4,22 +4,24 @@ import random
 import re
 from dataclasses import replace
 from itertools import groupby
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from decode_cases import PIECES, byte_level
+from decode_cases import PIECES, StubModel, byte_level
 from peft import get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.align import align
-from ucuie.decode import generate
+from ucuie.decode import repetition
 from ucuie.decode.confidence import score_records
-from ucuie.decode.generate import Generator, Request
+from ucuie.decode.generate import Generator
 from ucuie.decode.grammar import allowed_tokens, build_grammar
-from ucuie.errors import TextError
+from ucuie.decode.requests import Request
+from ucuie.decode.slots import ATTENTION
+from ucuie.decode.writer import Writer
+from ucuie.errors import ModelError, TextError
 from ucuie.linearize import parse
 from ucuie.schema import Frame, Schema, Slot
 
@@ -181,60 +183,171 @@ def test_every_output_is_well_formed_grounded_and_scored(model):
                 assert record.score <= filler.score + 1e-9 <= 1 + 1e-9
 
 
-class CountingModel(torch.nn.Module):
-    """Twenty lines instead of a transformer: token and position decide; it notes what it was fed."""
+class TableModel(StubModel):
+    """The last token decides."""
 
     def __init__(self, context=None):
-        super().__init__()
+        super().__init__(context)
         generator = torch.Generator().manual_seed(0)
         vocab_size = LANGUAGE.grammars.vocab_size
-        self.table = torch.nn.Parameter(torch.randn(vocab_size, vocab_size, generator=generator))
-        self.config = SimpleNamespace(max_position_embeddings=context)
-        self.fed = []
+        self.table = torch.randn(vocab_size, vocab_size, generator=generator)
 
-    def forward(self, input_ids, attention_mask, position_ids=None, **_):
-        self.fed.append((input_ids, attention_mask, position_ids))
-        return SimpleNamespace(logits=self.table[input_ids])
+    def logits(self, tokens):
+        return self.table[tokens]
 
 
 def test_each_forward_answers_a_choice_and_the_instruction_is_fed_once():
-    model = CountingModel().eval()
+    model = TableModel().eval()
     generator = Generator(model, LANGUAGE.grammars, max_new_tokens=50)
     requests = [make_request(text) for text in (TEXT, "Obama spoke.", "the")]
     outputs = generator.generate(requests)
     most_choices = max(len(output.choices) for output in outputs)
-    assert len(model.fed) == 1 + most_choices
+    assert len(model.steps) == most_choices
     generator.generate(requests)
-    assert len(model.fed) == 1 + 2 * most_choices
-    widths = {len(attention_mask[0]) for _, attention_mask, _ in model.fed[1:]}
-    assert min(widths) > len(requests[0].instruction_ids)
+    assert len(model.steps) == 2 * most_choices
+    assert model.instructions == [requests[0].instruction_ids]
+    assert generator.work.forwards == 1 + 2 * most_choices
+    assert generator.work.choices == 2 * sum(len(output.choices) for output in outputs)
+    assert generator.work.tokens_written == 2 * sum(len(output.tokens) for output in outputs)
+    assert generator.work.tokens_read == len(requests[0].instruction_ids) + sum(
+        len(tokens) for tokens, _ in model.steps
+    )
 
 
-def test_positions_count_only_what_the_row_holds():
-    model = CountingModel().eval()
-    requests = [make_request(text) for text in (TEXT, "Obama spoke.")]
-    Generator(model, LANGUAGE.grammars, max_new_tokens=50).generate(requests)
-    for input_ids, attention_mask, position_ids in model.fed[1:]:
-        rows = zip(attention_mask, position_ids, strict=True)
-        assert input_ids.shape == position_ids.shape
-        assert all(positions[-1] == mask.sum() - 1 for mask, positions in rows)
+def test_only_tokens_are_read_each_once_at_its_place():
+    model = TableModel().eval()
+    one = make_request()
+    [output] = Generator(model, LANGUAGE.grammars, max_new_tokens=50).generate([one])
+    read = [token for tokens, _ in model.steps for token in tokens]
+    assert read == [*one.text_ids, *output.tokens][: len(read)]
+    positions = [position for _, places in model.steps for position in places]
+    start = len(one.instruction_ids)
+    assert positions == list(range(start, start + len(read)))
 
 
-def test_a_finished_row_leaves_the_batch():
-    model = CountingModel().eval()
-    requests = [make_request(text) for text in (TEXT, "Obama spoke.", "the", "e")]
-    outputs = Generator(model, LANGUAGE.grammars, max_new_tokens=50).generate(requests)
-    sizes = [len(input_ids) for input_ids, _, _ in model.fed[1:]]
-    lengths = [len(output.choices) for output in outputs]
-    assert sizes == [sum(length > step for length in lengths) for step in range(max(lengths))]
+def test_a_finished_output_makes_room_for_the_next_text_at_once():
+    model = TableModel().eval()
+    requests = [make_request(text) for text in (TEXT, "Obama spoke.", "the", "e", "Monday.")]
+    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=50, batch_size=2)
+    lengths = [len(output.choices) for output in generator.generate(requests)]
+    left, running, num_steps = lengths[:], [], 0
+    while left or running:
+        while left and len(running) < 2:
+            running.append(left.pop(0))
+        running = [count - 1 for count in running if count > 1]
+        num_steps += 1
+    assert len(model.steps) == num_steps
+    assert num_steps < sum(lengths)
+
+
+def test_outputs_stream_while_requests_come_in():
+    taken = []
+
+    def requests():
+        for text in ("the", TEXT, "e", "Obama spoke."):
+            taken.append(text)
+            yield make_request(text)
+
+    generator = Generator(TableModel().eval(), LANGUAGE.grammars, max_new_tokens=50, batch_size=1)
+    stream = generator.stream(requests())
+    first, _ = next(stream)
+    assert first == 0
+    assert len(taken) < 4
+    assert [index for index, _ in stream] == [1, 2, 3]
+
+
+def test_an_interrupted_stream_leaves_the_generator_usable(model):
+    requests = [make_request(text) for text in (TEXT, "Obama spoke.", "the")]
+    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=50, batch_size=2)
+    expected = [output.tokens for output in generator.generate(requests)]
+
+    def interrupted():
+        yield from requests
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(generator.stream(interrupted()))
+    assert model.config._attn_implementation != ATTENTION
+    assert [output.tokens for output in generator.generate(requests)] == expected
+
+
+def test_a_model_whose_attention_is_its_own_is_refused():
+    model = TableModel().eval()
+    model._supports_attention_backend = False
+    with pytest.raises(ModelError, match="attention of TableModel"):
+        Generator(model, LANGUAGE.grammars)
+
+
+@pytest.mark.parametrize("kind", ["model", "adapted"])
+def test_drafts_change_nothing_but_the_number_of_forwards(kind, request: pytest.FixtureRequest):
+    model = request.getfixturevalue(kind)
+    requests = [make_request(text, schema) for schema, text in fuzzed_requests(4, 10)]
+    plain = Generator(model, LANGUAGE.grammars, max_new_tokens=60)
+    drafting = Generator(model, LANGUAGE.grammars, max_new_tokens=60, num_drafts=4, batch_size=7)
+    for one, other in zip(plain.generate(requests), drafting.generate(requests), strict=True):
+        assert_same(other, one.tokens, [choice.log_probabilities for choice in one.choices])
+    assert 0 < drafting.work.accepted < drafting.work.drafted
+
+
+def beams_slowly(model, request, width, max_new_tokens):
+    """Every way to go on from every beam, each computed from the beginning."""
+    start = Writer(LANGUAGE.grammars, request, max_new_tokens)
+    alive, finished = [start], []
+    while alive:
+        found = []
+        for writer in alive:
+            input_ids = torch.tensor([[*request.instruction_ids, *request.text_ids, *writer.tokens]])
+            with torch.no_grad():
+                logits = model(input_ids=input_ids).logits[0, -1].numpy()
+            found += [
+                (writer.log_probability + choice.log_probability, writer, choice)
+                for choice in writer.candidates(logits, width)
+            ]
+        found.sort(key=lambda entry: -entry[0])
+        alive = []
+        for _, writer, choice in found[:width]:
+            writer = writer.fork()
+            writer.write(choice)
+            (finished if writer.is_finished else alive).append(writer)
+        finished = sorted(finished, key=lambda writer: -writer.log_probability)[:width]
+        if len(finished) == width:
+            alive = [writer for writer in alive if writer.log_probability > finished[-1].log_probability]
+    return finished
+
+
+def test_beams_equal_the_slow_search(model):
+    requests = [make_request(text, schema) for schema, text in fuzzed_requests(3, 3)]
+    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=25, num_beams=3, batch_size=7)
+    for one, output in zip(requests, generator.generate(requests), strict=True):
+        expected = beams_slowly(model, one, 3, 25)
+        assert [found.tokens for found in (output, *output.alternatives)] == [
+            tuple(writer.tokens) for writer in expected
+        ]
+        likelihoods = [found.log_probability for found in (output, *output.alternatives)]
+        assert likelihoods == sorted(likelihoods, reverse=True)
+
+
+def test_more_beams_than_slots_are_refused(model):
+    with pytest.raises(ValueError, match="9 beams"):
+        Generator(model, LANGUAGE.grammars, num_beams=9, batch_size=8)
+
+
+def test_long_texts_are_fewer_at_the_same_time(model):
+    requests = [make_request("Obama spoke. " * 20)] * 6
+    roomy = Generator(model, LANGUAGE.grammars, max_new_tokens=5, batch_size=6)
+    tight = Generator(model, LANGUAGE.grammars, max_new_tokens=5, batch_size=6, cache_bytes=1)
+    assert [one.tokens for one in roomy.generate(requests)] == [
+        one.tokens for one in tight.generate(requests)
+    ]
+    assert tight.work.forwards > 3 * roomy.work.forwards
 
 
 def test_an_output_without_choices_needs_no_model():
-    model = CountingModel().eval()
+    model = TableModel().eval()
     [output] = Generator(model, LANGUAGE.grammars).generate([make_request(elements=[])])
     assert output.text == "{}"
     assert not output.choices
-    assert len(model.fed) <= 1
+    assert not model.steps
 
 
 @pytest.mark.parametrize("budget", range(1, 12))
@@ -247,7 +360,7 @@ def test_the_budget_cuts_and_says_so(model, budget):
 
 
 def test_a_budget_that_fits_exactly_cuts_nothing():
-    model = CountingModel().eval()
+    model = TableModel().eval()
     text = "e"
     [whole] = Generator(model, LANGUAGE.grammars, max_new_tokens=400).generate([make_request(text)])
     assert not whole.truncated
@@ -260,7 +373,7 @@ def test_a_budget_that_fits_exactly_cuts_nothing():
 def test_the_end_of_the_context_cuts_like_the_budget():
     long = make_request()
     prompt_length = len(long.instruction_ids) + len(long.text_ids)
-    [output] = Generator(CountingModel(prompt_length + 7).eval(), LANGUAGE.grammars).generate([long])
+    [output] = Generator(TableModel(prompt_length + 7).eval(), LANGUAGE.grammars).generate([long])
     assert len(output.tokens) == 7
     assert output.truncated
 
@@ -268,10 +381,11 @@ def test_the_end_of_the_context_cuts_like_the_budget():
 def test_a_text_without_room_for_an_output_is_refused_with_the_numbers():
     long = make_request()
     prompt_length = len(long.instruction_ids) + len(long.text_ids)
-    model = CountingModel(prompt_length + 1).eval()
+    model = TableModel(prompt_length + 1).eval()
     with pytest.raises(TextError, match=rf"{len(long.text_ids)} tokens .* context of {prompt_length + 1}"):
         Generator(model, LANGUAGE.grammars).generate([make_request("e"), long])
-    assert not model.fed
+    assert not model.steps
+    assert not model.instructions
 
 
 def test_no_requests_give_no_outputs(model):
@@ -280,20 +394,29 @@ def test_no_requests_give_no_outputs(model):
 
 def test_a_model_in_training_mode_is_refused():
     with pytest.raises(ValueError, match=r"model\.eval"):
-        Generator(CountingModel(), LANGUAGE.grammars)
+        Generator(TableModel(), LANGUAGE.grammars)
 
 
 def test_only_the_last_instructions_are_kept(model):
-    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=2)
-    generator.generate([make_request(schema=Schema.of([f"type {index}"])) for index in range(9)])
-    assert len(generator._prefixes) == 4
+    small = Generator(model, LANGUAGE.grammars, max_new_tokens=2, prefix_bytes=1)
+    small.generate([make_request(schema=Schema.of([f"type {index}"])) for index in range(9)])
+    assert len(small._prefixes) == 1
+    some = Generator(model, LANGUAGE.grammars, max_new_tokens=2, prefix_bytes=10 * small._prefixes.num_bytes)
+    schemas = [Schema.of([f"type {index}"]) for index in range(30)]
+    some.generate([make_request(schema=schema) for schema in schemas])
+    assert 5 < len(some._prefixes) <= 11
+    forwards = some.work.forwards
+    some.generate([make_request("the", schema=schemas[-1])])
+    reads = some.work.forwards - forwards
+    some.generate([make_request("the", schema=schemas[0])])
+    assert some.work.forwards - forwards == 2 * reads + 1
 
 
 def test_gates_are_those_of_the_whole_instruction(adapted):
     generator = Generator(adapted, LANGUAGE.grammars, max_new_tokens=2)
     one = make_request()
     generator.generate([one])
-    [prefix] = generator._prefixes.values()
+    [prefix] = generator._prefixes._prefixes.values()
     tokens = torch.tensor([one.instruction_ids + one.text_ids])
     is_instruction = torch.arange(tokens.shape[1])[None] < len(one.instruction_ids)
     expected = adapted.base_model.compute_gates(tokens, instruction_mask=is_instruction)
@@ -305,7 +428,7 @@ def test_a_hard_router_goes_by_the_labels_of_the_request():
     generator = Generator(model, LANGUAGE.grammars, max_new_tokens=20)
     labels = [(1.0, 1.0, 0.0), (1.0, 1.0, 1.0)]
     outputs = generator.generate([replace(make_request(), capability_labels=label) for label in labels])
-    prefixes = list(generator._prefixes.values())
+    prefixes = list(generator._prefixes._prefixes.values())
     assert [tuple(prefix.gates[0, 0].tolist()) for prefix in prefixes] == labels
     assert outputs[0].choices[0].log_mass != outputs[1].choices[0].log_mass
 
@@ -314,7 +437,7 @@ def most_equal_frames_in_a_row(max_new_tokens):
     requests = [
         make_request("Obama spoke. " * 30, Schema.of(source)) for source in (["a"], ["a", "b"], {"a": ["b"]})
     ]
-    model = CountingModel().eval()
+    model = TableModel().eval()
     outputs = Generator(model, LANGUAGE.grammars, max_new_tokens=max_new_tokens).generate(requests)
     runs = (groupby(map(str, parse(output.text).frames)) for output in outputs)
     return max(len(list(frames)) for run in runs for _, frames in run)
@@ -322,14 +445,14 @@ def most_equal_frames_in_a_row(max_new_tokens):
 
 def test_a_model_in_a_loop_is_led_out_of_it(monkeypatch):
     assert most_equal_frames_in_a_row(800) <= 4
-    monkeypatch.setattr(generate, "MAX_COPIES", 10**6)
+    monkeypatch.setattr(repetition, "MAX_COPIES", 10**6)
     assert most_equal_frames_in_a_row(800) > 20
 
 
 def test_a_slot_said_twice_is_the_last_of_its_frame():
     rng = random.Random(5)
     requests = [make_request(random_text(rng), Schema.of({"a": ["b", "c"]})) for _ in range(60)]
-    outputs = Generator(CountingModel().eval(), LANGUAGE.grammars, max_new_tokens=400).generate(requests)
+    outputs = Generator(TableModel().eval(), LANGUAGE.grammars, max_new_tokens=400).generate(requests)
     frames = [frame for output in outputs for frame in parse(output.text).frames]
     repeated = [frame for frame in frames if len(set(frame.slots)) < len(frame.slots)]
     assert repeated

@@ -41,10 +41,10 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
     @property
     def state(self) -> RoutingState:
         """What all adapted linears of the backbone share, whichever adapter or tuner put them there."""
-        return self._layers()[0].state
+        return next(self._layers()).state
 
-    def _layers(self) -> list[HierarchicalMoeLinear]:
-        return [module for module in self.model.modules() if isinstance(module, HierarchicalMoeLinear)]
+    def _layers(self) -> Iterator[HierarchicalMoeLinear]:
+        return (module for module in self.model.modules() if isinstance(module, HierarchicalMoeLinear))
 
     def _create_and_replace(
         self,
@@ -61,8 +61,9 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
             return
         if not (hasattr(target, "in_features") and hasattr(target, "out_features")):
             raise TypeError(f"{current_key} is a {type(target).__name__}; only linears can be adapted")
-        if self._layers():
-            state = self.state
+        first = next(self._layers(), None)
+        if first is not None:
+            state = first.state
         else:
             # Not earlier: a tuner that finds nothing to adapt has to leave the backbone without hooks.
             state = RoutingState()

@@ -4,7 +4,7 @@
 """
 
 from ucuie.decode.confidence import score_records
-from ucuie.decode.generate import Choice, Generator, Output, Request
+from ucuie.decode.generate import Generator
 from ucuie.decode.grammar import (
     Chunking,
     GrammarError,
@@ -19,6 +19,7 @@ from ucuie.decode.grammar import (
     chunk_text,
     is_allowed,
 )
+from ucuie.decode.requests import Choice, Output, Request
 
 __all__ = [
     "Choice",

@@ -1,14 +1,15 @@
-"""Lets a causal language model write outputs under their grammars: batched, greedy, with a KV cache.
+"""Lets a causal language model write outputs under their grammars: many at once, each at its own pace.
 
 In: token ids of instruction and text with the grammar of each. Out: the tokens written, and for every choice
-that the grammar left, how likely each allowed token was. The instruction is computed once and shared by all
-rows; forced tokens are fed in one piece without asking the model. Knows no schema and no record.
+that the grammar left, how likely each allowed token was. Instructions are computed once and kept; forced
+tokens are fed in one piece without asking the model; a finished output makes room for the next text at once.
+Knows no schema and no record.
 """
 
-import copy
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
-from ucuie.decode.grammar import GrammarFactory, allowed_tokens
-from ucuie.errors import TextError
-from ucuie.linearize import parse
+from ucuie.adapter.inference import FusedMlps
+from ucuie.decode.grammar import GrammarFactory
+from ucuie.decode.requests import Output, Request
+from ucuie.decode.slots import Prefix, SlotCache, Step, StepRow, ragged_attention
+from ucuie.decode.writer import Search, Writer
+from ucuie.errors import ModelError, TextError
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -27,142 +31,139 @@ if TYPE_CHECKING:
 
 SHORTEST_OUTPUT = len("{}")
 """Tokens: a prompt that leaves less room than this in the model's context is refused."""
-MAX_COPIES = 4
-"""An output may say the same so many times in a row; a small model would often go on for ever."""
-LONGEST_LOOP = 96
-"""Tokens of what is said again."""
-MAX_PREFIXES = 4
-"""How many instructions a generator keeps the cache of."""
+MAX_STEP_TOKENS = 4096
+"""No further text is taken into a forward that has so many tokens to read."""
+PREFIX_BYTES = 256 * 2**20
+"""What the kept instructions may hold in memory."""
+CACHE_BYTES = 256 * 2**20
+"""What the outputs being written may hold in memory."""
+
+Logits = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Request:
-    """One output to be written.
-
-    Args:
-        instruction_ids: the tokens of the instruction and schema, at least one.
-        text_ids: the tokens of the text, fed after the instruction.
-        grammar: what may be written, from `build_grammar`.
-        capability_labels: what the gates of a hard router are; no other router reads them.
-    """
-
-    instruction_ids: Sequence[int]
-    text_ids: Sequence[int]
-    grammar: str
-    capability_labels: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """What the model thought where the grammar left it a choice.
+@dataclass
+class Work:
+    """What a generator did, in counts.
 
     Args:
-        position: which token of the output was chosen here.
-        token: the token chosen.
-        allowed: the token ids that the grammar allowed, ascending; at least two.
-        log_probabilities: of each allowed token, among the allowed ones (float64).
-        log_mass: the logarithm of the probability that the model gave to all allowed tokens together; far
-            below 0 where the model is out of its depth.
+        forwards: of the model, those for instructions included.
+        tokens_read: by the model, drafts included.
+        tokens_written: into outputs.
+        choices: that the grammar left.
+        drafted: tokens that were guessed and read along.
+        accepted: of those, right ones.
     """
 
-    position: int
-    token: int
-    allowed: NDArray[np.intp]
-    log_probabilities: NDArray[np.float64]
-    log_mass: float
-
-    @property
-    def log_probability(self) -> float:
-        """Of the token chosen, among the allowed ones."""
-        return float(self.log_probabilities[np.searchsorted(self.allowed, self.token)])
+    forwards: int = 0
+    tokens_read: int = 0
+    tokens_written: int = 0
+    choices: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Output:
-    """What was written: a whole output, or its beginning where the budget ended it (`truncated`)."""
-
-    text: str
-    tokens: tuple[int, ...]
-    choices: tuple[Choice, ...]
-    truncated: bool
-
-
-@dataclass(frozen=True)
-class _Prefix:
-    """What all rows of an instruction share: its KV cache (one row) and its gates (linears, 1, C)."""
-
-    cache: DynamicCache
-    gates: Tensor | None
-    length: int
-
-
+@dataclass(eq=False)
 class _Row:
-    """An output being written.
+    """A beam in its slot.
 
     Args:
-        grammars: the factory of its grammar.
-        request: what to write.
-        budget: the most tokens the output may have.
+        index: of the request.
+        text_ids: of the request.
+        writer: writes the output.
+        search: that the beam is part of.
+        prefix: of the instruction.
+        length: tokens in the slot.
+        draft: guessed tokens that are read along with the pending ones.
+        is_lost: other beams of the search are likelier.
     """
 
-    def __init__(self, grammars: GrammarFactory, request: Request, budget: int) -> None:
-        self.pending = list(request.text_ids)
-        """Tokens that the model has not read yet."""
-        self.tokens: list[int] = []
-        self.choices: list[Choice] = []
-        self.truncated = False
-        self._grammars = grammars
-        self._state = grammars.start(request.grammar)
-        self._budget = budget
-        self._advance()
+    index: int
+    text_ids: Sequence[int]
+    writer: Writer
+    search: Search
+    prefix: Prefix
+    length: int = 0
+    draft: list[list[int]] = field(default_factory=list)
+    is_lost: bool = False
 
     @property
-    def is_finished(self) -> bool:
-        """Complete or cut: there is nothing left to choose."""
-        return self._mask is None
+    def reads(self) -> list[int]:
+        """The tokens of the next forward."""
+        return [*self.writer.pending, *(token for step in self.draft for token in step)]
 
-    def choose(self, logits: NDArray[np.float32], log_total: float) -> None:
-        """Write the likeliest allowed token that does not go on saying the same, and all that it forces.
+    @property
+    def ends(self) -> list[int]:
+        """After which of them the model is asked."""
+        ends = [len(self.writer.pending) - 1]
+        for step in self.draft:
+            ends.append(ends[-1] + len(step))
+        return ends
 
-        Args:
-            logits: (V,), after the pending tokens.
-            log_total: their logsumexp.
-        """
-        assert self._mask is not None
-        allowed = allowed_tokens(self._mask)
-        scores = logits[allowed].astype(np.float64)
-        log_allowed = float(np.logaddexp.reduce(scores))
-        repeats = repeating_tokens(self.tokens, allowed, self._grammars)
-        token = int(allowed[np.argmax(np.where(repeats, -np.inf, scores))])
-        self.choices.append(
-            Choice(len(self.tokens), token, allowed, scores - log_allowed, min(log_allowed - log_total, 0.0))
-        )
-        self._state.consume([token])
-        self.tokens.append(token)
-        self.pending = [token]
-        self._advance()
 
-    def _advance(self) -> None:
-        forced, self._mask = self._state.advance()
-        self.tokens += forced
-        self.pending += forced
-        num_wanted = len(self.tokens) + (self._mask is not None)
-        if num_wanted > self._budget:
-            del self.tokens[self._budget :]
-            self.truncated, self._mask = True, None
+class _Waiting:
+    """Requests with their indices; one may be looked at before it is taken."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._requests = enumerate(requests)
+        self.head = next(self._requests, None)
+
+    def take(self) -> None:
+        """The next request becomes the head."""
+        self.head = next(self._requests, None)
+
+
+class PrefixCache:
+    """The prefixes of the last instructions, the least recently used dropped first.
+
+    Args:
+        max_bytes: of keys and values; the last prefix is kept whatever its size.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._prefixes: OrderedDict[Any, Prefix] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._prefixes)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all prefixes."""
+        return sum(prefix.num_bytes for prefix in self._prefixes.values())
+
+    def get(self, key: Any) -> Prefix | None:
+        """The prefix of a key, if it is kept."""
+        if key in self._prefixes:
+            self._prefixes.move_to_end(key)
+        return self._prefixes.get(key)
+
+    def add(self, key: Any, prefix: Prefix) -> None:
+        """Keep a prefix."""
+        self._prefixes[key] = prefix
+        while len(self._prefixes) > 1 and self.num_bytes > self._max_bytes:
+            self._prefixes.popitem(last=False)
 
 
 class Generator:
     """Writes outputs with one model.
 
-    It keeps the caches of the last instructions: make a new one after the model's weights, adapter or
-    capabilities changed.
+    It keeps the caches of the last instructions: make a new one after the model's weights or adapter changed.
 
     Args:
         model: a causal language model of `transformers`, with or without a PEFT adapter, in evaluation mode.
         grammars: for the model's tokenizer and the width of its logits.
         max_new_tokens: where an output is cut; also cut where the model's context ends.
-        batch_size: rows per forward pass.
+        batch_size: outputs that are written at the same time.
+        num_beams: of each output; 1 is greedy. More also find the next likeliest outputs.
+        num_drafts: tokens guessed ahead, by n-grams of the text, and checked in the same forward. The outputs
+            are the same; it pays where a forward of a few more tokens costs no more time, as on a GPU.
+        prefix_bytes: what the kept instructions may hold in memory.
+        cache_bytes: about what the outputs being written may hold in memory; fewer are written at the same
+            time where texts are long.
+
+    Raises:
+        ModelError: the model's attention cannot be replaced.
+        ValueError: the model is in training mode, or the beams do not fit into the batch.
     """
 
     def __init__(
@@ -172,41 +173,62 @@ class Generator:
         *,
         max_new_tokens: int = 512,
         batch_size: int = 32,
+        num_beams: int = 1,
+        num_drafts: int = 0,
+        prefix_bytes: int = PREFIX_BYTES,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         if model.training:
             raise ValueError(
                 "the model is in training mode, where dropout makes outputs random; call model.eval()"
             )
+        if not 1 <= num_beams <= batch_size:
+            raise ValueError(f"{num_beams} beams do not fit into a batch of {batch_size}")
         self.model = model
         self.grammars = grammars
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
-        self._prefixes: dict[tuple[Any, ...], _Prefix] = {}
+        self.cache_bytes = cache_bytes
+        self.num_beams = num_beams
+        self.num_drafts = num_drafts if num_beams == 1 else 0
+        self.work = Work()
+        self._backbone: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._decoder: Any = self._backbone.get_decoder()
+        if not getattr(self._decoder, "_supports_attention_backend", False):
+            raise ModelError(
+                f"the attention of {type(self._backbone).__name__} cannot be replaced, which decoding needs; "
+                "take a model of the Llama, Qwen or Mistral kind"
+            )
+        self._prefixes = PrefixCache(prefix_bytes)
+        tuner = _tuner(model)
+        self._fused = None if tuner is None else FusedMlps(tuner)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """The output of each request, in their order. Greedy: equal requests give equal outputs.
+        """The output of each request, in their order. Equal requests give equal outputs.
 
         Raises:
             TextError: an instruction and text leave no room for an output in the model's context; nothing
                 is written then.
         """
-        budgets = [self.budget(request) for request in requests]
-        by_instruction: dict[tuple[Any, ...], list[int]] = {}
-        for index, request in enumerate(requests):
-            key = (tuple(request.instruction_ids), request.capability_labels)
-            by_instruction.setdefault(key, []).append(index)
-
-        outputs: dict[int, Output] = {}
-        for (instruction_ids, capability_labels), indices in by_instruction.items():
-            prefix = self._prefix(instruction_ids, capability_labels)
-            # Texts of like length together, for little padding.
-            indices.sort(key=lambda index: len(requests[index].text_ids))
-            for start in range(0, len(indices), self.batch_size):
-                batch = indices[start : start + self.batch_size]
-                rows = [self._start(requests[index], budgets[index]) for index in batch]
-                self._write(rows, prefix)
-                outputs.update(zip(batch, map(self._output, rows), strict=True))
+        for request in requests:
+            self.budget(request)
+        outputs = dict(self.stream(requests))
         return [outputs[index] for index in range(len(requests))]
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Output]]:
+        """The index and output of each request, as soon as it is finished; requests are taken when needed.
+
+        Raises:
+            TextError: an instruction and text leave no room for an output in the model's context.
+        """
+        waiting = _Waiting(requests)
+        cache = SlotCache(self.batch_size)
+        rows: list[_Row] = []
+        while True:
+            yield from self._admit(waiting, rows)
+            if not rows:
+                return
+            yield from self._step(rows, cache)
 
     def budget(self, request: Request) -> int:
         """How many tokens the output may have.
@@ -214,7 +236,7 @@ class Generator:
         Raises:
             TextError: the context is full before the output begins.
         """
-        context: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        context = self.context
         if context is None:
             return self.max_new_tokens
         num_instruction, num_text = len(request.instruction_ids), len(request.text_ids)
@@ -227,82 +249,161 @@ class Generator:
             )
         return min(self.max_new_tokens, room)
 
-    def _start(self, request: Request, budget: int) -> _Row:
-        return _Row(self.grammars, request, budget)
+    @property
+    def context(self) -> int | None:
+        """Tokens of the longest prompt with its output: the model's own limit, or its sliding window."""
+        config = self.model.config
+        limits = (getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window"))
+        return min((limit for limit in limits if limit is not None), default=None)
 
-    def _output(self, row: _Row) -> Output:
-        return Output(self.grammars.decode(row.tokens), tuple(row.tokens), tuple(row.choices), row.truncated)
+    def _admit(self, waiting: "_Waiting", rows: list[_Row]) -> Iterator[tuple[int, Output]]:
+        """Take requests while there is room for all of their beams; some outputs need no model at all."""
+        num_slots = sum({id(row.search): row.search.width for row in rows}.values())
+        num_tokens = sum(len(row.reads) for row in rows)
+        longest = max((len(row.text_ids) for row in rows), default=0)
+        while waiting.head is not None and num_tokens < MAX_STEP_TOKENS:
+            index, request = waiting.head
+            longest = max(longest, len(request.text_ids))
+            num_slots += self.num_beams
+            if num_slots > self.batch_size or (
+                rows and num_slots * longest > self._cache_tokens(rows[0].prefix)
+            ):
+                return
+            waiting.take()
+            writer = Writer(self.grammars, request, self.budget(request))
+            search = Search(writer, self.num_beams)
+            if writer.is_finished:
+                num_slots -= self.num_beams
+                yield self._finished(index, search)
+                continue
+            prefix = self._prefix(tuple(request.instruction_ids), request.capability_labels)
+            rows.append(_Row(index, request.text_ids, writer, search, prefix))
+            num_tokens += len(writer.pending)
+
+    def _step(self, rows: list[_Row], cache: SlotCache) -> Iterator[tuple[int, Output]]:
+        """One forward, and what all rows make of it; the outputs that it finished."""
+        logits = self._forward(rows, cache)
+        if self.num_beams == 1:
+            for row, scores in zip(rows, logits, strict=True):
+                self._write(row, scores)
+        else:
+            self._search(rows, logits, cache)
+        for slot in reversed(range(len(rows))):
+            row = rows[slot]
+            if row.writer.is_finished:
+                row.search.finish(row.writer)
+            elif not row.is_lost and not row.search.is_hopeless(row.writer):
+                continue
+            # The last slot moves into the gap.
+            last = rows.pop()
+            if last is not row:
+                rows[slot] = last
+                self._copy(cache, len(rows), slot, last.length)
+            if all(other.search is not row.search for other in rows):
+                yield self._finished(row.index, row.search)
+
+    def _finished(self, index: int, search: Search) -> tuple[int, Output]:
+        output = search.output()
+        self.work.tokens_written += len(output.tokens)
+        self.work.choices += len(output.choices)
+        return index, output
+
+    def _write(self, row: _Row, logits: Logits) -> None:
+        """Write the likeliest token, and go on as long as the draft said the same."""
+        row.length += len(row.writer.pending)
+        for place, scores in enumerate(logits):
+            row.writer.write(row.writer.candidates(scores, 1)[0])
+            if place == len(row.draft) or row.writer.is_finished or row.writer.pending != row.draft[place]:
+                break
+            row.length += len(row.draft[place])
+            self.work.accepted += len(row.draft[place])
+        row.draft = []
+        if self.num_drafts and not row.writer.is_finished:
+            row.draft = row.writer.draft(self.num_drafts)
+            self.work.drafted += sum(map(len, row.draft))
+
+    def _search(self, rows: list[_Row], logits: Sequence[Logits], cache: SlotCache) -> None:
+        """Go on with the likeliest candidates of each search: a beam with several forks, others are lost."""
+        by_search: dict[int, list[int]] = {}
+        for slot, row in enumerate(rows):
+            row.length += len(row.writer.pending)
+            by_search.setdefault(id(row.search), []).append(slot)
+        for slots in by_search.values():
+            beams = [rows[slot].writer for slot in slots]
+            candidates = rows[slots[0]].search.step(beams, [logits[slot][0] for slot in slots])
+            slot_of = {id(writer): slot for writer, slot in zip(beams, slots, strict=True)}
+            sources = [slot_of[id(candidate.writer)] for candidate in candidates]
+            spare = [slot for slot in slots if slot not in sources]
+            forks = [candidate.writer.fork() for candidate in candidates]
+            for place, (source, candidate, writer) in enumerate(zip(sources, candidates, forks, strict=True)):
+                writer.write(candidate.choice)
+                row = replace(rows[source], writer=writer)
+                if source not in sources[:place]:
+                    rows[source] = row
+                    continue
+                target = spare.pop() if spare else len(rows)
+                rows[target : target + 1] = [row]
+                self._copy(cache, source, target, row.length)
+            for slot in spare:
+                rows[slot].is_lost = True
+
+    @torch.inference_mode()
+    def _forward(self, rows: Sequence[_Row], cache: SlotCache) -> list[Logits]:
+        """Each row's logits (choices, V) float32: after its pending tokens and each step of its draft."""
+        reads = [row.reads for row in rows]
+        steps = [StepRow(row.prefix, row.length, len(read)) for row, read in zip(rows, reads, strict=True)]
+        step = Step(cache, steps, self._device)
+        tokens = torch.tensor([token for read in reads for token in read], device=self._device)
+        ends: list[int] = []
+        start = 0
+        for row, read in zip(rows, reads, strict=True):
+            ends += [start + end for end in row.ends]
+            start += len(read)
+        with ragged_attention(self._backbone), self._routed(step):
+            hidden = self._decoder(
+                input_ids=tokens[:, None],
+                position_ids=step.positions[:, None],
+                use_cache=False,
+                step=step,
+            ).last_hidden_state[:, 0]
+        logits: Tensor = self._backbone.get_output_embeddings()(hidden[ends])
+        self.work.forwards += 1
+        self.work.tokens_read += len(tokens)
+        ends_of_rows = np.cumsum([len(row.ends) for row in rows])
+        return np.split(logits.float().cpu().numpy(), ends_of_rows[:-1])
+
+    @torch.inference_mode()
+    def _copy(self, cache: SlotCache, source: int, target: int, length: int) -> None:
+        cache.copy(source, target, length)
 
     @torch.inference_mode()
     def _prefix(
         self, instruction_ids: tuple[int, ...], capability_labels: tuple[float, ...] | None
-    ) -> _Prefix:
-        key = (instruction_ids, capability_labels)
-        prefix = self._prefixes.pop(key, None)
+    ) -> Prefix:
+        key = (instruction_ids, capability_labels, _enabled_capabilities(self.model))
+        prefix = self._prefixes.get(key)
         if prefix is None:
             tokens = torch.tensor([instruction_ids], device=self._device)
             gates = _capability_gates(self.model, tokens, capability_labels)
             cache = DynamicCache()
             with _fixed_gates(self.model, gates):
-                self.model(
-                    input_ids=tokens,
-                    attention_mask=torch.ones_like(tokens),
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-            prefix = _Prefix(cache, gates, len(instruction_ids))
-        self._prefixes[key] = prefix
-        if len(self._prefixes) > MAX_PREFIXES:
-            self._prefixes.pop(next(iter(self._prefixes)))
+                self._decoder(input_ids=tokens, past_key_values=cache, use_cache=True)
+            self.work.forwards += 1
+            self.work.tokens_read += len(instruction_ids)
+            prefix = Prefix.of_cache(cache, gates)
+            self._prefixes.add(key, prefix)
         return prefix
 
-    @torch.inference_mode()
-    def _write(self, rows: Sequence[_Row], prefix: _Prefix) -> None:
-        """Write all rows to their end; a row that is finished leaves the batch."""
-        rows = [row for row in rows if not row.is_finished]
-        if not rows:
-            return
-        cache = copy.deepcopy(prefix.cache)
-        cache.batch_repeat_interleave(len(rows))
-        # One column per cached token, 0 where a row was padded: rows take steps of different length.
-        seen = torch.ones(len(rows), prefix.length, dtype=torch.long, device=self._device)
-        with _fixed_gates(self.model, prefix.gates):
-            while rows:
-                tokens, is_token = self._left_padded([row.pending for row in rows])
-                seen = torch.cat([seen, is_token], dim=1)
-                logits = self._next_logits(tokens, seen, cache)
-                log_totals = logits.logsumexp(dim=-1).tolist()
-                for row, scores, log_total in zip(rows, logits.cpu().numpy(), log_totals, strict=True):
-                    row.choose(scores, log_total)
-                unfinished = [index for index, row in enumerate(rows) if not row.is_finished]
-                if len(unfinished) < len(rows):
-                    rows = [rows[index] for index in unfinished]
-                    kept = torch.tensor(unfinished, dtype=torch.long, device=self._device)
-                    cache.batch_select_indices(kept)
-                    seen = seen[kept]
+    def _routed(self, step: Step) -> AbstractContextManager[None]:
+        """The forward of a step goes by the gates of its tokens."""
+        gates = step.gates()
+        if gates is not None and self._fused:
+            return self._fused.running(gates, step.alive())
+        return _fixed_gates(self.model, gates)
 
-    def _next_logits(self, tokens: Tensor, seen: Tensor, cache: DynamicCache) -> Tensor:
-        """Logits (B, V) float32 after the last column of tokens (B, T), the newest of the columns seen."""
-        output = self.model(
-            input_ids=tokens,
-            attention_mask=seen,
-            position_ids=(seen.cumsum(dim=1) - 1)[:, -tokens.shape[1] :],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1].float()
-        return logits
-
-    def _left_padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Tokens (B, T), each row's last one in the last column, and 1 where one stands."""
-        width = max(map(len, rows))
-        tokens = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=self._device)
-        is_token = torch.tensor(
-            [[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self._device
-        )
-        return tokens, is_token
+    def _cache_tokens(self, prefix: Prefix) -> int:
+        """How many tokens of texts may be in the slots; their outputs take about as much again."""
+        return self.cache_bytes * prefix.length // prefix.num_bytes // 2
 
     @property
     def _device(self) -> torch.device:
@@ -310,53 +411,18 @@ class Generator:
         return device
 
 
-def repeating_tokens(
-    tokens: Sequence[int], allowed: NDArray[np.intp], grammars: GrammarFactory
-) -> NDArray[np.bool_]:
-    """Which allowed tokens would go on saying the same; never all of them."""
-    repeats: NDArray[np.bool_] = allowed == looping_token(tokens, grammars)
-    output = grammars.decode(tokens)
-    for index, token in enumerate(allowed):
-        # A token can end a slot and begin the next, such as "),".
-        end_of_slot, comma, _ = grammars.token_bytes(int(token)).partition(b",")
-        if comma and end_of_slot in (b"", b")"):
-            repeats[index] |= is_said_twice(output + end_of_slot.decode())
-    return np.zeros_like(repeats) if repeats.all() else repeats
-
-
-def is_said_twice(output: str) -> bool:
-    """Whether the beginning of an output ends with a slot that the same frame has already, filler and all."""
-    if not output.endswith(")"):
-        return False
-    parsed = parse(output + "]}")
-    if parsed.dropped:
-        return False
-    *earlier, last = parsed.frames[-1].slots
-    return last in earlier
-
-
-def looping_token(tokens: Sequence[int], grammars: GrammarFactory) -> int:
-    """The token that would begin or continue the fifth copy of the same elements in a row; -1 if none would.
-
-    What is repeated has a whole `(name: filler)` in it: a text may well say "no no no no no".
-    """
-    for length in range(1, min(LONGEST_LOOP, len(tokens) // MAX_COPIES) + 1):
-        if tokens[-1] != tokens[-1 - length]:
-            continue
-        copies = tokens[-MAX_COPIES * length :]
-        if copies[length:] == copies[:-length]:
-            said = grammars.decode(copies[:length])
-            if "(" in said and ")" in said:
-                return tokens[-length]
-    return -1
+def _tuner(model: "PreTrainedModel | PeftModel") -> Any:
+    """Our adapter on the model, if it has one."""
+    tuner: Any = getattr(model, "base_model", None)
+    return tuner if hasattr(tuner, "compute_gates") else None
 
 
 def _capability_gates(
     model: "PreTrainedModel | PeftModel", instruction_ids: Tensor, capability_labels: tuple[float, ...] | None
 ) -> Tensor | None:
     """The gates (linears, 1, C) of an instruction (1, T); None for a model without our adapter."""
-    tuner: Any = getattr(model, "base_model", None)
-    if not hasattr(tuner, "compute_gates"):
+    tuner = _tuner(model)
+    if tuner is None:
         return None
     labels = None
     if capability_labels is not None:
@@ -364,6 +430,12 @@ def _capability_gates(
     mask = torch.ones_like(instruction_ids)
     gates: Tensor = tuner.compute_gates(instruction_ids, mask, mask.bool(), labels)
     return gates
+
+
+def _enabled_capabilities(model: "PreTrainedModel | PeftModel") -> tuple[bool, ...] | None:
+    tuner = _tuner(model)
+    enabled: tuple[bool, ...] | None = None if tuner is None else tuner.state.enabled
+    return enabled
 
 
 def _fixed_gates(model: "PreTrainedModel | PeftModel", gates: Tensor | None) -> AbstractContextManager[None]:

@@ -330,6 +330,10 @@ class GrammarState:
         self._check()
         return mask
 
+    def allows(self, token: int) -> bool:
+        """Whether the token may come next."""
+        return int(self._matcher.validate_tokens([token])) == 1
+
     def consume(self, tokens: Sequence[int]) -> None:
         """Feed tokens.
 

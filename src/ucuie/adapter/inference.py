@@ -1,0 +1,203 @@
+"""The adapter in the form that is fast when nothing is learned: exact, with fewer and larger products.
+
+In: a backbone whose MLPs (`gate_proj`, `up_proj`, `down_proj`, `act_fn`) are adapted. Out: forwards of these
+MLPs in which the shared expert is merged into the frozen weights, gate_proj and up_proj share their products,
+and the experts of capabilities whose gate is 0 are left out. Weights are copied: make a new `FusedMlps` after
+they changed. Gates come ready; nothing is recorded, nothing has a gradient.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ucuie.adapter.config import Layout
+from ucuie.adapter.layer import HierarchicalMoeLinear
+from ucuie.adapter.model import HierarchicalMoeModel
+
+PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+Alive = tuple[bool, ...]
+"""Which capabilities have a gate other than 0, C of them; empty where there are no gates."""
+
+
+class FusedLinears:
+    """G adapted linears of one input as one: (N, D) to (N, K_1 + ... + K_G).
+
+    Args:
+        linears: with adapters of one layout.
+        adapter_name: the one to fuse.
+    """
+
+    @torch.no_grad()
+    def __init__(self, linears: Sequence[HierarchicalMoeLinear], adapter_name: str) -> None:
+        self._linears = linears
+        self._adapter_name = adapter_name
+        self.layout: Layout = linears[0].layout[adapter_name]
+        self._weight = torch.cat([self._merged(linear) for linear in linears])
+        biases = [_base(linear).bias for linear in linears]
+        self._bias = None if biases[0] is None else torch.cat(biases)
+        self._routed = lru_cache(maxsize=None)(self._select)
+
+    def __call__(self, hidden: Tensor, gates: Tensor | None, alive: Alive) -> Tensor:
+        """Map (N, D) to (N, K_1 + ... + K_G).
+
+        Args:
+            hidden: of N tokens.
+            gates: (N or 1, G, C), None with one level.
+            alive: the experts of other capabilities are left out; their gates are 0.
+        """
+        output = F.linear(hidden, self._weight, self._bias)
+        if self.layout.num_routed_experts == 0 or (gates is not None and not any(alive)):
+            return output
+        down, bias, ups, places, num_ranks = self._routed(alive)
+        projected = F.linear(hidden, down, bias)
+        num_tokens, num_linears = len(hidden), len(ups)
+        ranks, logits = projected[:, :num_ranks], projected[:, num_ranks:]
+        scales = logits.reshape(num_tokens, num_linears, -1, self.layout.choices[1]).softmax(
+            -1, torch.float32
+        )
+        if gates is not None:
+            scales = scales * (gates if places is None else gates[..., places])[..., None]
+        scales = scales.flatten(2).unsqueeze(-1).to(ranks.dtype)
+        mixed = ranks.reshape(num_tokens, num_linears, -1, self.layout.rank) * scales
+        start = 0
+        for index, up in enumerate(ups):
+            width = up.shape[1]
+            output[:, start : start + width].addmm_(mixed[:, index].flatten(1), up)
+            start += width
+        return output
+
+    def _merged(self, linear: HierarchicalMoeLinear) -> Tensor:
+        """W0, with the shared expert on it."""
+        weight: Tensor = _base(linear).weight
+        if not self.layout.has_shared_expert:
+            return weight
+        down, up = (parameter.float() for parameter in self._parameters(linear))
+        rank = self.layout.rank
+        return (weight.float() + self.layout.scaling * up[:, :rank] @ down[:rank]).to(weight.dtype)
+
+    def _parameters(self, linear: HierarchicalMoeLinear) -> tuple[Tensor, Tensor]:
+        return (
+            linear.hierarchical_moe_down[self._adapter_name],
+            linear.hierarchical_moe_up[self._adapter_name],
+        )
+
+    @torch.no_grad()
+    def _select(self, alive: Alive) -> tuple[Tensor, Tensor, list[Tensor], Tensor | None, int]:
+        """The routed experts of the capabilities that are alive.
+
+        Returns:
+            The rows of all linears' down-projections, then of their routers; biases of these rows; each
+            linear's up-projection (R', K), scaled; the index of the capabilities, None for all; the number of
+            rows that are ranks.
+        """
+        layout, dtype = self.layout, self._weight.dtype
+        num_routers, choices = layout.choices
+        device = self._weight.device
+        routers = [index for index in range(num_routers) if not alive or alive[index]]
+        places = torch.tensor(routers, device=device)
+        experts = (places[:, None] * choices + torch.arange(choices, device=device)).flatten()
+        first = int(layout.has_shared_expert)
+        of_ranks = ((experts + first) * layout.rank)[:, None] + torch.arange(layout.rank, device=device)
+        of_ranks = of_ranks.flatten()
+        downs, logits, biases, ups = [], [], [], []
+        for linear in self._linears:
+            down, up = self._parameters(linear)
+            downs.append(down[of_ranks])
+            logits.append(down[layout.num_ranks + experts])
+            biases.append(linear.hierarchical_moe_bias[self._adapter_name][experts])
+            ups.append((up[:, of_ranks] * layout.scaling).t().contiguous().to(dtype))
+        num_ranks = len(of_ranks) * len(self._linears)
+        bias = torch.cat([biases[0].new_zeros(num_ranks), *biases])
+        rows = torch.cat([*downs, *logits])
+        return rows.to(dtype), bias.to(dtype), ups, None if all(alive) else places, num_ranks
+
+
+class _FusedMlp:
+    """One MLP; `gates` and `alive` are set for the forwards that follow."""
+
+    gates: Tensor | None = None
+    alive: Alive = ()
+
+    def __init__(self, mlp: Any, adapter_name: str) -> None:
+        self.mlp = mlp
+        self.names = tuple(getattr(mlp, name).name for name in PROJECTIONS)
+        self._activation = mlp.act_fn
+        self._inner = FusedLinears([mlp.gate_proj, mlp.up_proj], adapter_name)
+        self._outer = FusedLinears([mlp.down_proj], adapter_name)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Instead of the MLP's own."""
+        inner_gates, outer_gates = (
+            (None, None) if self.gates is None else (self.gates[:, :2], self.gates[:, 2:])
+        )
+        gate, up = self._inner(hidden.reshape(-1, hidden.shape[-1]), inner_gates, self.alive).chunk(2, dim=-1)
+        output = self._outer(self._activation(gate) * up, outer_gates, self.alive)
+        return output.view(*hidden.shape[:-1], -1)
+
+
+class FusedMlps:
+    """Every MLP of a backbone all of whose projections are adapted; others stay as they are.
+
+    Args:
+        tuner: of the adapted backbone, with one active adapter.
+    """
+
+    def __init__(self, tuner: HierarchicalMoeModel) -> None:
+        self._tuner = tuner
+        adapter_name = tuner.active_adapters[0]
+        self._mlps = [
+            _FusedMlp(module, adapter_name)
+            for module in tuner.model.modules()
+            if _is_fusible(module, adapter_name)
+        ]
+        places = {name: place for place, name in enumerate(tuner.adapted_linears)}
+        self._places = [[places[name] for name in mlp.names] for mlp in self._mlps]
+        self._covers_all = len(places) == sum(map(len, self._places))
+
+    def __len__(self) -> int:
+        return len(self._mlps)
+
+    @contextmanager
+    def running(self, gates: Tensor, alive: Alive) -> Iterator[None]:
+        """Forwards take the fused form, with these gates, while this is open.
+
+        Args:
+            gates: (linears, N or 1, C), from `compute_gates`; N tokens, one in each row of the batch.
+            alive: which capabilities have gates other than 0 in any of them.
+        """
+        enabled = self._tuner.state.enabled
+        if enabled is not None and gates.shape[-1]:
+            gates = gates * gates.new_tensor(enabled)
+            alive = tuple(both for both in map(all, zip(alive, enabled, strict=True)))
+        by_token = gates.transpose(0, 1) if gates.shape[-1] else None
+        with ExitStack() as stack:
+            if not self._covers_all:
+                stack.enter_context(self._tuner.fixed_gates(gates))
+            for mlp, places in zip(self._mlps, self._places, strict=True):
+                mlp.gates = None if by_token is None else by_token[:, places]
+                mlp.alive = alive
+                mlp.mlp.forward = mlp.forward
+                stack.callback(delattr, mlp.mlp, "forward")
+            yield
+
+
+def _is_fusible(module: nn.Module, adapter_name: str) -> bool:
+    projections = [getattr(module, name, None) for name in PROJECTIONS]
+    linears = [one for one in projections if isinstance(one, HierarchicalMoeLinear)]
+    return (
+        hasattr(module, "act_fn")
+        and len(linears) == len(PROJECTIONS)
+        and all(adapter_name in one.layout for one in linears)
+        and len({one.layout[adapter_name] for one in linears}) == 1
+        and all(type(_base(one)) is nn.Linear for one in linears)
+    )
+
+
+def _base(linear: HierarchicalMoeLinear) -> Any:
+    base: Any = linear.base_layer
+    return base

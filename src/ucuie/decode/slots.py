@@ -1,0 +1,332 @@
+"""The ragged KV cache: slots of different length, shared prefixes, and the attention that reads them.
+
+All tokens of a forward, of whichever row, lie in one packed axis, so that linear layers compute no padding:
+the model sees a batch of N rows of one token each. `attend`, registered with `transformers` as an attention
+implementation, knows which token belongs to which slot. A slot holds what follows the prefix; the prefix is
+kept once for all rows that share it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AttentionInterface, DynamicCache
+
+ATTENTION = "ucuie_ragged"
+"""The name under which `transformers` knows our attention."""
+LONGEST_PADDED = 16
+"""Rows with at most so many new tokens are padded and attended together, longer ones one by one."""
+_CAPACITY_STEP = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """What all rows of an instruction share.
+
+    Args:
+        keys: (H, P, D) of each layer.
+        values: (H, P, D) of each layer.
+        gates: (linears, 1, C); None for a model without our adapter.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    gates: Tensor | None
+
+    @classmethod
+    def of_cache(cls, cache: DynamicCache, gates: Tensor | None) -> "Prefix":
+        """The prefix that a cache of one row holds."""
+        keys, values = zip(*((layer.keys[0], layer.values[0]) for layer in cache.layers), strict=True)
+        return cls(keys, values, gates)
+
+    @cached_property
+    def alive(self) -> tuple[bool, ...]:
+        """Which capabilities have a gate other than 0 in any linear."""
+        if self.gates is None:
+            return ()
+        return tuple((self.gates != 0).flatten(0, 1).any(dim=0).tolist())
+
+    @property
+    def length(self) -> int:
+        """Its tokens."""
+        return self.keys[0].shape[1]
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its keys and values."""
+        return sum(part.nbytes for part in (*self.keys, *self.values))
+
+
+class SlotCache:
+    """Keys (S, H, D, L) and values (S, H, L, D) of each layer.
+
+    Keys lie as a product with few queries wants them: on a CPU it is three times as fast.
+    """
+
+    def __init__(self, num_slots: int) -> None:
+        self.num_slots = num_slots
+        self.capacity = 0
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def reserve(self, length: int, num_used: int) -> None:
+        """Make every slot hold `length` tokens; the first `num_used` keep what they hold."""
+        if length <= self.capacity:
+            return
+        capacity = -(-length * 3 // 2 // _CAPACITY_STEP) * _CAPACITY_STEP
+        for layer, (keys, values) in self._layers.items():
+            grown_keys, grown_values = self._empty(keys, capacity)
+            grown_keys[:num_used, ..., : self.capacity] = keys[:num_used]
+            grown_values[:num_used, :, : self.capacity] = values[:num_used]
+            self._layers[layer] = (grown_keys, grown_values)
+        self.capacity = capacity
+
+    def layer(self, index: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a layer, made when it first asks; `like` (N, H, D) says what of."""
+        if index not in self._layers:
+            self._layers[index] = self._empty(like, self.capacity)
+        return self._layers[index]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first tokens of one slot to another."""
+        for keys, values in self._layers.values():
+            keys[target, ..., :length] = keys[source, ..., :length]
+            values[target, :, :length] = values[source, :, :length]
+
+    def _empty(self, like: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
+        """Zeros, of which a CPU holds in memory only what was written."""
+        num_heads, width = like.shape[1], like.shape[2]
+        return (
+            like.new_zeros(self.num_slots, num_heads, width, capacity),
+            like.new_zeros(self.num_slots, num_heads, capacity, width),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class StepRow:
+    """What a forward computes for the slot of the same number.
+
+    Args:
+        prefix: of the slot.
+        length: how many tokens the slot holds already.
+        num_tokens: how many are read now, at least one.
+    """
+
+    prefix: Prefix
+    length: int
+    num_tokens: int
+
+
+class Step:
+    """Where the N tokens of one forward belong; row i of `rows` is slot i.
+
+    Args:
+        cache: written and read.
+        rows: at least one.
+        device: of the model.
+    """
+
+    def __init__(self, cache: SlotCache, rows: Sequence[StepRow], device: torch.device) -> None:
+        self.cache = cache
+        self.rows = rows
+        self._device = device
+        cache.reserve(max(row.length + row.num_tokens for row in rows), len(rows))
+        counts = torch.tensor([row.num_tokens for row in rows])
+        self._ends = counts.cumsum(0).tolist()
+        starts = torch.tensor([row.length for row in rows])
+        slots = torch.repeat_interleave(torch.arange(len(rows)), counts)
+        places = torch.arange(len(slots)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        places += starts[slots]
+        prefix_lengths = torch.tensor([row.prefix.length for row in rows])
+        self.positions = (places + prefix_lengths[slots]).to(device)
+        """(N,) of each token, counted from the start of its prefix."""
+        self._slots, self._places = slots.to(device), places.to(device)
+        self._padded = [index for index, row in enumerate(rows) if row.num_tokens <= LONGEST_PADDED]
+        self._single = [index for index, row in enumerate(rows) if row.num_tokens > LONGEST_PADDED]
+
+    def gates(self) -> Tensor | None:
+        """The gates (linears, N or 1, C) of the tokens."""
+        distinct = list({id(row.prefix): row.prefix.gates for row in self.rows}.values())
+        if any(gates is None for gates in distinct):
+            return None
+        if len(distinct) == 1:
+            return distinct[0]
+        of_rows = torch.cat([row.prefix.gates for row in self.rows if row.prefix.gates is not None], dim=1)
+        return of_rows[:, self._slots]
+
+    def alive(self) -> tuple[bool, ...]:
+        """Which capabilities have a gate other than 0 in any row."""
+        return tuple(map(any, zip(*{row.prefix.alive for row in self.rows}, strict=True)))
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Write keys and values (N, H', D), and attend from the queries (N, H, D) to prefix and slot."""
+        keys, values = self.cache.layer(layer, key)
+        keys[self._slots, :, :, self._places] = key
+        values[self._slots, :, self._places] = value
+        output = torch.empty_like(query)
+        if self._padded:
+            self._attend_padded(layer, query, keys, values, scaling, output)
+        for index in self._single:
+            self._attend_single(index, layer, query, keys, values, scaling, output)
+        return output
+
+    def _attend_padded(
+        self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float, output: Tensor
+    ) -> None:
+        """Rows with few tokens in one go; the rows between them come along and are thrown away."""
+        layout = self._padding
+        num_rows, width = layout.index.shape
+        num_heads = keys.shape[1]
+        # (R, H', T * G, D): G query heads share a key head.
+        queries = query[layout.index].view(num_rows, width, num_heads, -1, query.shape[-1])
+        queries = (queries.transpose(1, 2) * scaling).flatten(2, 3)
+        groups = queries.shape[2] // width
+        own = queries @ keys[:num_rows, ..., : layout.length]
+        hidden = layout.hidden.repeat_interleave(groups, dim=1) if groups > 1 else layout.hidden
+        longest = max(prefix.length for prefix, _ in self._prefixes)
+        scores = own.new_full((*own.shape[:3], longest + layout.length), -torch.inf)
+        torch.add(own, hidden[:, None].to(own.dtype), out=scores[..., longest:])
+        for prefix, rows in self._prefixes:
+            part = _by_head(queries[rows]) @ prefix.keys[layer].transpose(1, 2)
+            scores[rows, ..., : prefix.length] = _by_row(part, width * groups)
+        weights = scores.float().softmax(dim=-1).to(queries.dtype)
+        mixed = weights[..., longest:] @ values[:num_rows, :, : layout.length]
+        for prefix, rows in self._prefixes:
+            part = _by_head(weights[rows][..., : prefix.length]) @ prefix.values[layer]
+            mixed[rows] += _by_row(part, width * groups)
+        mixed = mixed.view(num_rows, num_heads, width, groups, -1).transpose(1, 2)
+        output[layout.tokens] = mixed.reshape(num_rows, width, *query.shape[1:])[layout.is_token]
+
+    def _attend_single(
+        self,
+        index: int,
+        layer: int,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scaling: float,
+        output: Tensor,
+    ) -> None:
+        row = self.rows[index]
+        tokens = slice(self._ends[index] - row.num_tokens, self._ends[index])
+        length = row.length + row.num_tokens
+        mixed = F.scaled_dot_product_attention(
+            query[tokens].transpose(0, 1)[None],
+            torch.cat([row.prefix.keys[layer], keys[index, ..., :length].transpose(1, 2)], dim=1)[None],
+            torch.cat([row.prefix.values[layer], values[index, :, :length]], dim=1)[None],
+            attn_mask=self._visible[index],
+            scale=scaling,
+            enable_gqa=query.shape[1] != keys.shape[1],
+        )
+        output[tokens] = mixed[0].transpose(0, 1)
+
+    @cached_property
+    def _prefixes(self) -> list[tuple[Prefix, Any]]:
+        """Each prefix with its rows, as an index into a dimension of rows."""
+        rows: dict[int, list[int]] = {}
+        for index, row in enumerate(self.rows):
+            rows.setdefault(id(row.prefix), []).append(index)
+        if len(rows) == 1:
+            return [(self.rows[0].prefix, slice(None))]
+        return [
+            (self.rows[indices[0]].prefix, torch.tensor(indices, device=self._device))
+            for indices in rows.values()
+        ]
+
+    @cached_property
+    def _padding(self) -> "_Padding":
+        width = max(self.rows[index].num_tokens for index in self._padded)
+        length = max(self.rows[index].length + self.rows[index].num_tokens for index in self._padded)
+        index = torch.zeros(len(self.rows), width, dtype=torch.long)
+        is_token = torch.zeros(len(self.rows), width, dtype=torch.bool)
+        # A padding token looks at the first place of its slot, so that its softmax is defined.
+        last_seen = torch.zeros(len(self.rows), width, dtype=torch.long)
+        for row in self._padded:
+            count, end = self.rows[row].num_tokens, self._ends[row]
+            index[row, :count] = torch.arange(end - count, end)
+            is_token[row, :count] = True
+            length_before = self.rows[row].length
+            last_seen[row, :count] = torch.arange(length_before, length_before + count)
+        hidden = torch.zeros(*last_seen.shape, length)
+        hidden.masked_fill_(torch.arange(length) > last_seen[..., None], -torch.inf)
+        return _Padding(
+            index.to(self._device),
+            is_token.to(self._device),
+            index[is_token].to(self._device),
+            hidden.to(self._device),
+            length,
+        )
+
+    @cached_property
+    def _visible(self) -> dict[int, Tensor]:
+        """Which places (T, P + L) each token of the long rows sees."""
+        masks = {}
+        for index in self._single:
+            row = self.rows[index]
+            places = torch.arange(row.prefix.length + row.length + row.num_tokens)
+            masks[index] = (places <= places[-row.num_tokens :, None]).to(self._device)
+        return masks
+
+
+@dataclass(frozen=True, eq=False)
+class _Padding:
+    """Rows of few tokens as a rectangle.
+
+    Args:
+        index: (R, T) of the tokens; 0 for padding.
+        is_token: (R, T).
+        tokens: (M,), the index of those that are tokens.
+        hidden: (R, T, L), minus infinity at the places of its slot that a token does not see, else 0.
+        length: L.
+    """
+
+    index: Tensor
+    is_token: Tensor
+    tokens: Tensor
+    hidden: Tensor
+    length: int
+
+
+def _by_head(rows: Tensor) -> Tensor:
+    """(R, H, M, W) as (H, R * M, W): one product for all rows."""
+    return rows.transpose(0, 1).flatten(1, 2)
+
+
+def _by_row(heads: Tensor, num_tokens: int) -> Tensor:
+    """(H, R * M, W) as (R, H, M, W)."""
+    num_heads, _, width = heads.shape
+    return heads.view(num_heads, -1, num_tokens, width).transpose(0, 1)
+
+
+@contextmanager
+def ragged_attention(model: Any) -> Iterator[None]:
+    """The model attends through `Step.attend` while this is open; its forwards need `step=`."""
+    previous = model.config._attn_implementation
+    model.config._attn_implementation = ATTENTION
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = previous
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: None,
+    *,
+    scaling: float,
+    step: Step,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """What `transformers` calls in each layer, with (N, H, 1, D)."""
+    mixed = step.attend(module.layer_idx, query[:, :, 0], key[:, :, 0], value[:, :, 0], scaling)
+    return mixed[:, None], None
+
+
+AttentionInterface.register(ATTENTION, _attention)
