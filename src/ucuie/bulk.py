@@ -4,12 +4,16 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from ucuie.atomic import StagedLines, write_text
+from ucuie.data.examples import validation_faults
 from ucuie.errors import DataError
 from ucuie.extraction import Extraction
 from ucuie.extractor import Extractor, Query
+from ucuie.options import AnswerOptions
 from ucuie.render import Format, render
-from ucuie.schema import Capability, Schema, Task
+from ucuie.schema import Capability, Record, Schema, Task
 from ucuie.texts import BadLine, Line, TextFile, write_rejected
 
 Progress = Callable[[Iterator[Extraction], int], Iterator[Extraction]]
@@ -22,6 +26,7 @@ def usable_queries(
     schema: Schema,
     *,
     task: Task | Capability | None = None,
+    options: AnswerOptions | None = None,
     rejected: Path | None = None,
 ) -> list[Query]:
     """A query for each line of a file.
@@ -30,23 +35,42 @@ def usable_queries(
         file: the texts.
         extractor: knows which texts its model can read.
         schema: what to look for in all of them.
-        task: whose wording asks for it; None takes the task that the schema has the shape of.
+        task: whose wording asks for it; None takes the task that the schema has the shape of. Only
+            "associating" reads the elements of the lines.
+        options: of all answers.
         rejected: where lines that cannot be used are listed; None refuses the whole file for one of them.
 
     Raises:
         DataError: lines cannot be used; all of them at once.
     """
+    task = task or schema.task
     lines = [line for line in file.lines if isinstance(line, Line)]
     bad_lines = [line for line in file.lines if isinstance(line, BadLine)]
-    queries = [Query(line.id, line.text, schema, task or schema.task) for line in lines]
+    queries: list[Query] = []
+    asked: list[Line] = []
+    for line in lines:
+        try:
+            elements = _elements(line) if task == "associating" else None
+        except ValidationError as error:
+            bad_lines.append(BadLine(line.number, line.raw, f"elements: {validation_faults(error)}"))
+            continue
+        queries.append(Query(line.id, line.text, schema, task, elements, options or AnswerOptions()))
+        asked.append(line)
     faults = extractor.faults(queries)
-    bad_lines += [BadLine(lines[index].number, lines[index].raw, str(faults[index])) for index in faults]
+    bad_lines += [BadLine(asked[index].number, asked[index].raw, str(faults[index])) for index in faults]
     bad_lines.sort(key=lambda bad: bad.number)
     if bad_lines and rejected is None:
         raise _refusal(file, bad_lines)
     if bad_lines and rejected is not None:
         write_rejected(rejected, bad_lines)
     return [query for index, query in enumerate(queries) if index not in faults]
+
+
+_ELEMENTS = TypeAdapter(tuple[Record, ...] | None)
+
+
+def _elements(line: Line) -> tuple[Record, ...] | None:
+    return _ELEMENTS.validate_python(line.elements)
 
 
 def answer_to_file(
@@ -86,7 +110,7 @@ def resume_key(extractor: Extractor, queries: Iterable[Query]) -> str:
     """Equal for the same model asked the same things, in hex."""
     digest = hashlib.sha256(extractor.identity.encode())
     for query in queries:
-        digest.update(repr((query.id, query.text, query.task, query.elements)).encode())
+        digest.update(repr((query.id, query.text, query.task, query.elements, query.options)).encode())
         digest.update(repr(query.schema).encode())
     return digest.hexdigest()
 

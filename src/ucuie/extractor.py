@@ -10,14 +10,15 @@ Everything goes one way, a `Query` at a time: prompt (`encode`), grammar and gen
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from ucuie.align import align
-from ucuie.capabilities import capability_labels
+from ucuie.align import Alignment, align
+from ucuie.capabilities import capability_labels, located_schema
 from ucuie.decode.confidence import score_records
+from ucuie.decode.explanation import explain_frames, has_experts
 from ucuie.decode.generate import Generator
 from ucuie.decode.grammar import GrammarFactory, build_grammar
 from ucuie.decode.requests import Output, Request
@@ -26,7 +27,18 @@ from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, did_you_mean
 from ucuie.extraction import Extraction
 from ucuie.linearize import order_records, parse
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
-from ucuie.schema import CAPABILITIES, TASKS, Capability, Dropped, Example, Record, Schema, Task
+from ucuie.options import AnswerOptions, OptionArguments
+from ucuie.schema import (
+    CAPABILITIES,
+    TASKS,
+    Capability,
+    Dropped,
+    Example,
+    Record,
+    Schema,
+    Task,
+    span_faults,
+)
 
 BATCH_SIZE = 32
 MAX_NEW_TOKENS = 512
@@ -44,6 +56,7 @@ class Query:
         schema: what to look for.
         task: whose wording asks for it.
         elements: the located spans, for the task "associating".
+        options: how it is to be answered.
     """
 
     id: str
@@ -51,11 +64,24 @@ class Query:
     schema: Schema
     task: Task | Capability
     elements: tuple[Record, ...] | None = None
+    options: AnswerOptions = field(default_factory=AnswerOptions)
+
+    @property
+    def asked(self) -> Schema:
+        """The schema as its task asks for it: locating knows no slots, only what can stand in a text."""
+        return located_schema(self.schema) if self.task == "locating" else self.schema
 
     @classmethod
-    def of_example(cls, example: Example) -> "Query":
+    def of_example(cls, example: Example, options: AnswerOptions | None = None) -> "Query":
         """The question that an example is the answer to."""
-        return cls(example.id, example.text, example.schema, example.task, example.elements)
+        return cls(
+            example.id,
+            example.text,
+            example.schema,
+            example.task,
+            example.elements,
+            options or AnswerOptions(),
+        )
 
 
 class Extractor:
@@ -84,6 +110,7 @@ class Extractor:
         """What the extractions call the model."""
         self._info = loaded.info
         self._model = loaded.model
+        self._calibration = loaded.calibration
         self._capabilities = None if capabilities is None else tuple(capabilities)
         self._check_capabilities()
         self._encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
@@ -122,6 +149,8 @@ class Extractor:
         *,
         id: str = "1",  # noqa: A002  the extraction's own word
         task: Task | Capability | None = None,
+        elements: Sequence[Record] | None = None,
+        **options: Unpack[OptionArguments],
     ) -> Extraction:
         """The records of one text.
 
@@ -131,39 +160,53 @@ class Extractor:
                 slots, a pydantic class, JSON, or the path of a YAML or JSON file.
             id: of the extraction.
             task: whose wording asks for it; None takes the task that the schema has the shape of.
+            elements: the spans that the task "associating" links, such as the records of "locating".
+            **options: see `AnswerOptions`.
 
         Raises:
             SchemaError: the schema cannot be read.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
             TextError: the text is blank, not encodable or too long; texts are never cut.
         """
-        (extraction,) = self._extract([id], [text], schema, task)
+        schema = Schema.of(schema)
+        given = None if elements is None else tuple(elements)
+        query = Query(id, text, schema, task_named(task, schema), given, AnswerOptions.of(**options))
+        (extraction,) = self._answer_all([query])
         return extraction
 
     def extract_batch(
-        self, texts: Sequence[str], schema: Any, *, task: Task | Capability | None = None
+        self,
+        texts: Sequence[str],
+        schema: Any,
+        *,
+        task: Task | Capability | None = None,
+        **options: Unpack[OptionArguments],
     ) -> list[Extraction]:
         """The records of several texts, in their order; ids are positions from 1.
 
         Raises:
             SchemaError: the schema cannot be read.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
             TextError: texts are blank, not encodable or too long; all of them at once, before any work.
         """
-        return self._extract([str(number) for number in range(1, len(texts) + 1)], texts, schema, task)
+        return self._answer_all(list(_queries(texts, schema, task, options)))
 
     def extract_iter(
-        self, texts: Iterable[str], schema: Any, *, task: Task | Capability | None = None
+        self,
+        texts: Iterable[str],
+        schema: Any,
+        *,
+        task: Task | Capability | None = None,
+        **options: Unpack[OptionArguments],
     ) -> Iterator[Extraction]:
         """The records of a stream of texts, in their order, while they come in; ids are positions from 1.
 
         Raises:
             SchemaError: the schema cannot be read.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
             TextError: a text is blank, not encodable or too long; raised where it stands in the stream.
         """
-        schema = Schema.of(schema)
-        task = task_named(task, schema)
-        return self.answer(
-            Query(str(number), text, schema, task) for number, text in enumerate(texts, start=1)
-        )
+        return self.answer(_queries(texts, schema, task, options))
 
     def answer(self, queries: Iterable[Query]) -> Iterator[Extraction]:
         """The extraction of each query, in their order, some batches at a time.
@@ -174,13 +217,13 @@ class Extractor:
         queries = iter(queries)
         while chunk := list(islice(queries, _BATCHES_IN_FLIGHT * self._generator.batch_size)):
             start = time.perf_counter()
-            requests = self._requests(chunk)
-            _raise_faults(requests)
+            requests = self._usable_requests(chunk)
             with self._switched():
-                outputs = self._generator.generate([item for item in requests if isinstance(item, Request)])
-            answers = [self._read(query, output) for query, output in zip(chunk, outputs, strict=True)]
+                outputs = self._generator.generate(requests)
+                answers = [self._read(*item) for item in zip(chunk, requests, outputs, strict=True)]
             seconds = (time.perf_counter() - start) / len(chunk)
-            for query, output, (records, dropped) in zip(chunk, outputs, answers, strict=True):
+            for query, output, answer in zip(chunk, outputs, answers, strict=True):
+                records, dropped = self._finished(query, *answer)
                 yield Extraction(
                     id=query.id,
                     text=query.text,
@@ -197,14 +240,19 @@ class Extractor:
             index: item for index, item in enumerate(self._requests(queries)) if isinstance(item, TextError)
         }
 
-    def _extract(
-        self, ids: Sequence[str], texts: Sequence[str], schema: Any, task: Task | Capability | None
-    ) -> list[Extraction]:
-        schema = Schema.of(schema)
-        task = task_named(task, schema)
-        queries = [Query(text_id, text, schema, task) for text_id, text in zip(ids, texts, strict=True)]
-        _raise_faults(self._requests(queries))
+    def _answer_all(self, queries: Sequence[Query]) -> list[Extraction]:
+        self._usable_requests(queries)
         return list(self.answer(queries))
+
+    def _usable_requests(self, queries: Sequence[Query]) -> list[Request]:
+        """What to generate for each query.
+
+        Raises:
+            TextError: texts cannot be used; all of them at once.
+        """
+        requests = self._requests(queries)
+        _raise_faults(requests)
+        return [request for request in requests if isinstance(request, Request)]
 
     def _requests(self, queries: Iterable[Query]) -> list[Request | TextError]:
         """What to generate for each query, or why its text cannot be used."""
@@ -222,19 +270,60 @@ class Extractor:
     def _request(self, query: Query) -> Request:
         if not query.text.strip():
             raise TextError(f"the text {show(query.text)} is empty; there is nothing to extract from")
+        query.options.threshold.check(query.schema)
+        _check_elements(query)
+        if query.options.explain and not has_experts(self._model):
+            raise ConfigError(
+                f"the model {show(self.model_name)} has no capability experts; only those explain a record"
+            )
         return Request(
-            instruction_ids=self._encoder.encode_instruction(query.task, query.schema),
+            instruction_ids=self._encoder.encode_instruction(query.task, query.asked),
             text_ids=self._encoder.encode_text(query.text, query.elements),
-            grammar=build_grammar(query.schema, query.text, query.task, elements=query.elements),
+            grammar=build_grammar(query.asked, query.text, query.task, elements=query.elements),
             capability_labels=capability_labels(query.task),
+            end_bias=query.options.end_bias,
         )
 
-    def _read(self, query: Query, output: Output) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+    def _read(
+        self, query: Query, request: Request, output: Output
+    ) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
         """The records that an output describes, and what of it is no record."""
         parsed = parse(output.text)
-        alignment = align(parsed.frames, query.text, query.schema)
+        alignment = align(parsed.frames, query.text, query.asked)
         records = score_records(output, parsed.frames, alignment, self._grammars)
-        return order_records(records, query.schema), (*parsed.dropped, *alignment.dropped)
+        if query.options.explain:
+            records = self._explained(query, request, output, alignment, records)
+        return order_records(records, query.asked), (*parsed.dropped, *alignment.dropped)
+
+    def _explained(
+        self,
+        query: Query,
+        request: Request,
+        output: Output,
+        alignment: Alignment,
+        records: Sequence[Record],
+    ) -> tuple[Record, ...]:
+        """The records, parallel to those of the alignment, with how the adapter routed their tokens."""
+        explanations = explain_frames(
+            self._model,
+            request,
+            output,
+            alignment.frames,
+            self._grammars,
+            has_linears=query.options.explain == "linears",
+        )
+        return tuple(
+            record.model_copy(update={"explanation": explanation})
+            for record, explanation in zip(records, explanations, strict=True)
+        )
+
+    def _finished(
+        self, query: Query, records: tuple[Record, ...], dropped: tuple[Dropped, ...]
+    ) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+        """All records of a text with the scores asked for, without those below their threshold."""
+        if self._calibration is not None and not query.options.raw_scores:
+            records = self._calibration.apply(records, query.task)
+        return query.options.threshold.keep(records, dropped)
 
     def _switched(self) -> AbstractContextManager[None]:
         """Only the chosen capabilities while it is open: the model may be shared."""
@@ -256,6 +345,18 @@ class Extractor:
             ) from error
 
 
+def _queries(
+    texts: Iterable[str], schema: Any, task: Task | Capability | None, options: OptionArguments
+) -> Iterator[Query]:
+    """A query for each text; what they share is checked at once, the texts come when they are taken."""
+    schema = Schema.of(schema)
+    task = task_named(task, schema)
+    shared = AnswerOptions.of(**options)
+    return (
+        Query(str(number), text, schema, task, None, shared) for number, text in enumerate(texts, start=1)
+    )
+
+
 def task_named(task: str | None, schema: Schema) -> Task | Capability:
     """The task of that name; without one the task that the schema has the shape of.
 
@@ -268,6 +369,26 @@ def task_named(task: str | None, schema: Schema) -> Task | Capability:
         if task == known:
             return known
     raise ConfigError(f"no task {show(task)}{did_you_mean(task, (*TASKS, *CAPABILITIES))}")
+
+
+def _check_elements(query: Query) -> None:
+    """Raise a TextError where the task needs spans that are not given, or those given cannot be right."""
+    if query.elements is None:
+        if query.task == "associating":
+            raise TextError(
+                'there are no "elements"; the task associating links spans that are given, such as the '
+                "records of the task locating"
+            )
+        return
+    names = [frame.name for frame in located_schema(query.schema, has_evoked_frames=True).frames]
+    faults = [fault for element in query.elements for fault in span_faults(element, query.text)]
+    faults += [
+        f"element {show(name)} is neither frame nor slot of the schema{did_you_mean(name, names)}"
+        for name in dict.fromkeys(element.frame for element in query.elements)
+        if name not in names
+    ]
+    if faults:
+        raise TextError("; ".join(faults))
 
 
 def _raise_faults(requests: Sequence[Request | TextError]) -> None:

@@ -7,14 +7,12 @@ which is also what a screen reader hears. The template escapes all that comes fr
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-
 from ucuie.schema import Filler, Record
+from ucuie.templates import load_template
 
 if TYPE_CHECKING:
     from ucuie.extraction import Extraction
@@ -136,7 +134,7 @@ def _mentions_by_frame(records: Sequence[Record]) -> list[tuple[str, list[tuple[
 
 def _render(extractions: Sequence["Extraction"], *, is_page: bool) -> str:
     counts = Counter(record.frame for extraction in extractions for record in extraction.records)
-    return _template().render(
+    return load_template(_TEMPLATE).render(
         extractions=extractions,
         is_page=is_page,
         counts=counts,
@@ -146,17 +144,3 @@ def _render(extractions: Sequence["Extraction"], *, is_page: bool) -> str:
         marked_pieces=marked_pieces,
         mentions_by_frame=_mentions_by_frame,
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda score: f"{100 * score:.0f} %"
-    environment.filters["counted"] = lambda count, noun: f"{count:,} {noun}{'' if count == 1 else 's'}"
-    return environment.get_template(_TEMPLATE.name)

@@ -5,6 +5,7 @@
       adapter_config.json         the adapter, as PEFT keeps it; absent where the whole backbone
       adapter_model.safetensors     was trained
       instructions.yaml           the instruction pool of the training
+      calibration.json            what its scores mean (`Calibration`); absent until it was calibrated
       backbone/                   the backbone and its tokenizer; absent where `ucuie.json` names another
       README.md                   the model card; the one file that may be edited
 
@@ -14,6 +15,7 @@ a model is asked, and what it answers, is not known here.
 
 import hashlib
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +38,8 @@ from ucuie.backbone import (
     save_backbone,
     tokenizer_sha256,
 )
-from ucuie.errors import DataError, ModelError, show
+from ucuie.calibration import Calibration
+from ucuie.errors import ConfigError, DataError, ModelError, show
 from ucuie.instructions import InstructionPool
 from ucuie.model_info import BACKBONE_FOLDER, CARD_FILE, INFO_FILE, REPAIR, ModelInfo, read_info, write_info
 
@@ -44,13 +47,15 @@ EMBEDDED = "embedded"
 EMBEDDED_NAME = "ucuie-mini"
 ADAPTER_FILE = "adapter_config.json"
 POOL_FILE = "instructions.yaml"
+CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model ready for inference, with what it was trained to be used with.
 
-    `info` is None for a plain Hugging Face model, which nobody trained for extraction.
+    `info` is None for a plain Hugging Face model, which nobody trained for extraction; `calibration` is None
+    for a model whose scores are raw.
     """
 
     model: PreTrainedModel | PeftModel
@@ -58,6 +63,7 @@ class LoadedModel:
     pool: InstructionPool
     info: ModelInfo | None
     name: str
+    calibration: Calibration | None = None
 
 
 def embedded_model() -> Path:
@@ -132,6 +138,8 @@ def save_model(
             files={name: _sha256(staging / name) for name in _files(staging)},
         )
         write_info(staging, info, name=folder.resolve().name)
+    # It was another model's; `ucuie.json` no longer lists it either.
+    (folder / CALIBRATION_FILE).unlink(missing_ok=True)
     return info
 
 
@@ -145,6 +153,62 @@ def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
     with staged_files(folder, last=INFO_FILE) as staging:
         write_info(staging, info, name=folder.resolve().name)
     return info
+
+
+def record_calibration(source: str | Path, calibration: Calibration, *, output: Path | None = None) -> Path:
+    """Writes into a model folder how the model's scores are to be read, in the place of what was there.
+
+    Args:
+        source: "embedded", a folder or a hub id.
+        calibration: fitted to the raw scores of just this model.
+        output: leave the source alone and make a copy of the model here, with the calibration.
+
+    Returns:
+        The folder that has it.
+
+    Raises:
+        ModelError: there is no model, or `calibration_target` refuses it.
+    """
+    target = calibration_target(source, output)
+    folder = embedded_model() if source == EMBEDDED else local_folder(source)
+    info = read_info(folder)
+    with staged_files(target, last=INFO_FILE) as staging:
+        if target != folder:
+            _check_files(folder, info)
+            for name in info.files:
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, staging / name)
+            write_info(staging, info, name=target.resolve().name)
+        (staging / CALIBRATION_FILE).write_text(calibration.to_json(), "utf-8")
+        files = {**info.files, CALIBRATION_FILE: _sha256(staging / CALIBRATION_FILE)}
+        info = info.model_copy(update={"files": dict(sorted(files.items()))})
+        (staging / INFO_FILE).write_text(info.to_json(), "utf-8")
+    return target
+
+
+def calibration_target(source: str | Path, output: Path | None = None) -> Path:
+    """The folder that `record_calibration` writes, checked before any work.
+
+    Raises:
+        ModelError: the source is a plain Hugging Face model; or it belongs to the package or a hub's cache
+            and `output` names no folder for a copy; or that folder holds a model already.
+    """
+    folder = embedded_model() if source == EMBEDDED else local_folder(source)
+    if not (folder / INFO_FILE).is_file():
+        raise ModelError(
+            f"{show(str(source))} is not a model folder of ucuie ({INFO_FILE} is missing), so a calibration "
+            "has no place in it"
+        )
+    if output is not None and output.resolve() != folder.resolve():
+        if (output / INFO_FILE).exists():
+            raise ModelError(f"{output} holds a model already; name a new folder for the calibrated copy")
+        return output
+    if source == EMBEDDED or not Path(source).expanduser().is_dir():
+        raise ModelError(
+            f"the model {show(str(source))} is not yours to change; name a folder for a calibrated copy with "
+            "--output"
+        )
+    return folder
 
 
 def load_model(source: str | Path = EMBEDDED, *, device: str | torch.device | None = None) -> LoadedModel:
@@ -175,7 +239,8 @@ def load_model(source: str | Path = EMBEDDED, *, device: str | torch.device | No
     backbone, tokenizer = read_backbone(_backbone_of(folder, info), device=device)
     _check_belongs(backbone, tokenizer, folder, info)
     model = _load_adapter(backbone, folder) if ADAPTER_FILE in info.files else backbone
-    return LoadedModel(model.eval().requires_grad_(False), tokenizer, pool, info, name)
+    calibration = _read_calibration(folder, info)
+    return LoadedModel(model.eval().requires_grad_(False), tokenizer, pool, info, name, calibration)
 
 
 def _reference(source: str) -> str:
@@ -231,6 +296,18 @@ def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
     if pool.hash != info.instruction_pool_hash:
         raise ModelError(f"{folder / POOL_FILE} is not the pool that {INFO_FILE} names; {REPAIR}")
     return pool
+
+
+def _read_calibration(folder: Path, info: ModelInfo) -> Calibration | None:
+    if CALIBRATION_FILE not in info.files:
+        return None
+    try:
+        return Calibration.from_json((folder / CALIBRATION_FILE).read_bytes())
+    except ConfigError as error:
+        raise ModelError(
+            f"{folder / CALIBRATION_FILE} is no calibration that this ucuie reads ({error}); make a new one: "
+            f"ucuie calibrate --model {folder} --data FILE"
+        ) from None
 
 
 def _backbone_of(folder: Path, info: ModelInfo) -> Path:

@@ -46,6 +46,10 @@ class ModelInfo(BaseModel):
     scores: dict[str, Any] = {}
     files: dict[str, str] = {}
 
+    def to_json(self) -> str:
+        """The content of the file."""
+        return self.model_dump_json(indent=1) + "\n"
+
 
 def read_info(folder: Path) -> ModelInfo:
     """The `ucuie.json` of a model folder.
@@ -75,7 +79,7 @@ def read_info(folder: Path) -> ModelInfo:
 
 def write_info(folder: Path, info: ModelInfo, *, name: str) -> None:
     """Writes `ucuie.json` and the card of a model of that name into a folder."""
-    (folder / INFO_FILE).write_text(info.model_dump_json(indent=1) + "\n", "utf-8")
+    (folder / INFO_FILE).write_text(info.to_json(), "utf-8")
     (folder / CARD_FILE).write_text(model_card(name, info), "utf-8")
 
 

@@ -26,11 +26,14 @@ from ucuie.schema_sources import read_schema_source
 Task = Literal["NER", "RE", "EE", "ABSA"]
 Capability = Literal["judging", "locating", "associating"]
 Split = Literal["train", "validation", "test"]
+ElementKind = Literal["record", "filler", "slot"]
+"""What has a score: a record as a whole, the text that evokes it, what fills one of its slots."""
 Span = tuple[int, int]
 """A half-open range of code points of a text: `text[start:end]`."""
 
 TASKS: tuple[Task, ...] = get_args(Task)
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
+ELEMENT_KINDS: tuple[ElementKind, ...] = get_args(ElementKind)
 
 _OPINION_SLOTS = {"aspect", "opinion"}
 
@@ -197,6 +200,30 @@ class FilledSlot(_Value):
     filler: Filler | None = None
 
 
+class ExpertUse(_Value):
+    """How an adapted linear of the model divided the work on some tokens; means over these.
+
+    Args:
+        gates: how far each capability was open, from 0 to 1; empty where the adapter has no such gates.
+        experts: the weights of each capability's sub-experts; they sum to 1.
+    """
+
+    gates: dict[str, float]
+    experts: dict[str, tuple[float, ...]]
+
+
+class Explanation(ExpertUse):
+    """Which experts wrote a record: means over its tokens in the output and over all adapted linears.
+
+    Args:
+        num_tokens: in the output, from the bracket before the frame's name to the one after its last filler.
+        linears: the same for each adapted linear, by its name; only where that was asked for.
+    """
+
+    num_tokens: int
+    linears: dict[str, ExpertUse] | None = _if_given()
+
+
 class Record(_Value):
     """One filled frame; `filler` is None where no text evokes the frame (relations, opinions)."""
 
@@ -204,6 +231,7 @@ class Record(_Value):
     filler: Filler | None = None
     slots: tuple[FilledSlot, ...] = ()
     score: float | None = _if_given(ge=0, le=1)
+    explanation: Explanation | None = _if_given()
 
     def fillers(self) -> Iterator[Filler]:
         """All fillers of the record: the frame's own, then those of its slots."""
@@ -247,7 +275,7 @@ class Example:
         faults = record_faults(self.records, self.text, self.schema)
         # The names of elements are those of frames and slots alike, so only their spans can be wrong.
         for element in self.elements or ():
-            faults += _span_faults(element, self.text)
+            faults += span_faults(element, self.text)
         if not _is_encodable(self.text):
             faults.insert(0, "the text holds a lone surrogate, which no tokenizer can read")
         if not self.text.strip():
@@ -276,11 +304,12 @@ _EXAMPLE = TypeAdapter(Example)
 def record_faults(records: Sequence[Record], text: str, schema: Schema) -> list[str]:
     """Every way in which records contradict their text or schema, one sentence each."""
     return [
-        fault for record in records for fault in (*_span_faults(record, text), *_name_faults(record, schema))
+        fault for record in records for fault in (*span_faults(record, text), *_name_faults(record, schema))
     ]
 
 
-def _span_faults(record: Record, text: str) -> list[str]:
+def span_faults(record: Record, text: str) -> list[str]:
+    """Every filler of a record that is not what stands at its place, one sentence each."""
     return [
         f"span {filler.start}:{filler.end} says {show(filler.text)}, the text there is {show(actual)}"
         for filler in record.fillers()

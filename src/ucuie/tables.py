@@ -11,8 +11,10 @@ from ucuie.data import ConversionReport, Dataset, ExportReport, Format, Statisti
 from ucuie.extraction import Extraction
 from ucuie.metrics import Counts, Report
 from ucuie.schema import Filler, Record, Split
+from ucuie.templates import counted
 
 if TYPE_CHECKING:
+    from ucuie.calibrate import CalibrationReport
     from ucuie.evaluate import EvaluationReport
 
 _MAX_FAULTS = 5
@@ -77,6 +79,30 @@ def comparison_table(reports: Sequence[Report]) -> Table:
         numbers = (f"{by_scorer[r.scorer]:.2f}" if r.scorer in by_scorer else "-" for r in reports)
         table.add_row(*map(Text, place), *numbers)
     return table
+
+
+def calibration_tables(report: "CalibrationReport") -> RenderableType:
+    """How far scores were off before and after, for each kind and task, and for data sets apart."""
+    table = Table(
+        title="expected calibration error, after: cross-validated",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for heading in ("element", "task", "data set", "method"):
+        table.add_column(heading)
+    for heading in ("elements", "right %", "before %", "after %", "by chance %"):
+        table.add_column(heading, justify="right")
+    for row in report.rows:
+        method = "" if row.method is None else row.method
+        names = (row.kind, row.task or "all", row.dataset or "all", method)
+        shares = (row.accuracy, row.ece_before, row.ece_after, row.ece_by_chance)
+        numbers = (f"{row.num_elements:,}", *(f"{100 * share:.1f}" for share in shares))
+        table.add_row(*map(Text, (*names, *numbers)))
+    notes = [f"{counted(report.num_texts, 'text')}"]
+    if report.num_unreadable:
+        notes.append(f"{report.num_unreadable:,} more were too long for the model")
+    return Group(table, Text("; ".join(notes), style="dim"))
 
 
 def evaluation_tables(report: "EvaluationReport") -> RenderableType:
@@ -197,11 +223,6 @@ def format_table(formats: Mapping[str, Format]) -> Table:
     for name, one in formats.items():
         table.add_row(name, f"*{one.suffix}" if one.suffix else "*.txt with *.ann")
     return table
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 text", "1,204 texts"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _cells(record: Record) -> list[Text]:

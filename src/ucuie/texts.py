@@ -1,4 +1,4 @@
-"""Files of texts to extract from: JSON Lines with "text" and perhaps "id", or plain text, one text a line.
+"""Files of texts to extract from: JSON Lines with "text", perhaps "id" and "elements", or a text a line.
 
 A file is read as a whole before any work, so all bad lines are told at once and nothing is half done.
 """
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ucuie.atomic import write_text
 from ucuie.errors import DataError, did_you_mean, show
@@ -19,12 +20,13 @@ HINT = 'one JSON object a line with "text" and perhaps "id"; of a .txt file ever
 
 @dataclass(frozen=True)
 class Line:
-    """A usable line of a file; `id` is the line's own or else its number."""
+    """A usable line of a file; `id` is the line's own or else its number, `elements` as they stand there."""
 
     number: int
     id: str
     text: str
     raw: str
+    elements: Any = None
 
 
 @dataclass(frozen=True)
@@ -102,4 +104,4 @@ def _read_object(number: int, raw: str) -> Line | BadLine:
         return BadLine(number, raw, f'"text" is not a string: {show(text)}')
     if not isinstance(text_id, str | int) or isinstance(text_id, bool):
         return BadLine(number, raw, f'"id" is neither a string nor a number: {show(text_id)}')
-    return Line(number, str(text_id), text, raw)
+    return Line(number, str(text_id), text, raw, value.get("elements"))

@@ -47,10 +47,10 @@ class ScriptedModel(StubModel):
         return logits
 
 
-def scored(script, schema, text=TEXT, task="EE", **options):
+def scored(script, schema, text=TEXT, task="EE", end_bias=0.0, **options):
     schema = Schema.of(schema)
     model = ScriptedModel(script).eval()
-    request = Request([1], [1], build_grammar(schema, text, task, **options))
+    request = Request([1], [1], build_grammar(schema, text, task, **options), end_bias=end_bias)
     [output] = Generator(model, GRAMMARS).generate([request])
     assert not model.script
     parsed = parse(output.text)
@@ -142,3 +142,28 @@ def test_a_dropped_slot_does_not_count():
     [slot] = record.slots
     assert slot.filler.score == pytest.approx(0.8)
     assert record.score == pytest.approx(0.8 * 0.5)
+
+
+# --- The bias on ending ----------------------------------------------------------------------------
+
+ENTITY = [{"A": 1.0}, {")": 1.0}]
+
+
+def test_a_bias_against_the_end_says_more_and_leaves_the_scores_alone():
+    goes_on = [{"(": 0.4, "}": 0.6}, *ENTITY, {"]}": 0.7, "],": 0.2, "]": 0.1}, *ENTITY, {"]}": 1.0}]
+    output, [first] = scored(goes_on[:1] + ENTITY + [{"]}": 1.0}], ["person"], end_bias=0.5)
+    assert output.text == "{(person: Ada): []}"
+    assert first.score == pytest.approx(0.4)
+    output, [first, second] = scored(goes_on, ["person"], text="Ada, Ada", end_bias=2.0)
+    assert output.text == "{(person: Ada): [], (person: Ada): []}"
+    assert (first.score, second.score) == (pytest.approx(0.4), pytest.approx(0.2))
+
+
+def test_a_bias_for_the_end_says_less():
+    assert scored([{"(": 0.6, "}": 0.4}], ["person"], end_bias=-0.5)[0].text == "{}"
+
+
+def test_a_brace_of_the_text_is_not_the_end():
+    script = [{"(": 1.0}, {"}": 0.6, "x": 0.4}, {")": 1.0}, {"]}": 1.0}]
+    output, _ = scored(script, ["person"], text="} x", end_bias=5.0)
+    assert output.text == "{(person: }): []}"

@@ -10,7 +10,7 @@ from peft.utils import register_peft_method
 from ucuie.adapter.config import CAPABILITIES, HierarchicalMoeConfig, register_peft_type
 from ucuie.adapter.layer import HierarchicalMoeLinear
 from ucuie.adapter.model import HierarchicalMoeModel
-from ucuie.adapter.routing import AuxiliaryLosses, MissingGatesError, RoutingStatistics
+from ucuie.adapter.routing import AuxiliaryLosses, MissingGatesError, RoutingStatistics, TokenRouting
 
 __all__ = [
     "CAPABILITIES",
@@ -20,6 +20,7 @@ __all__ = [
     "HierarchicalMoeModel",
     "MissingGatesError",
     "RoutingStatistics",
+    "TokenRouting",
     "register",
 ]
 

@@ -176,7 +176,8 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
             return
         # Elementwise, since autocast would round a matrix product to half precision.
         usage = (routing.token_weights.view(-1, 1, 1) * weights.flatten(0, 1)).sum(dim=0)
-        self.state.records[self.name] = Record(router_logits, gates, usage)
+        kept = weights.detach() if self.state.keeps_tokens else None
+        self.state.records[self.name] = Record(router_logits, gates, usage, kept)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Refuse.

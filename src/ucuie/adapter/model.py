@@ -20,6 +20,7 @@ from ucuie.adapter.routing import (
     Record,
     RoutingInputs,
     RoutingStatistics,
+    TokenRouting,
     auxiliary_losses,
 )
 from ucuie.adapter.state import INPUT_NAMES, RoutingState
@@ -84,6 +85,11 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
     def _config(self) -> HierarchicalMoeConfig:
         config: HierarchicalMoeConfig = self.peft_config[self.active_adapters[0]]
         return config
+
+    @property
+    def capability_names(self) -> tuple[str, ...]:
+        """Names in the order of the gates; empty for an adapter without capability experts."""
+        return self._config.capability_names if self._config.use_capability_experts else ()
 
     @property
     def adapted_linears(self) -> list[str]:
@@ -201,6 +207,47 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
             )
         router_gates = self.state.router_gates()
         return torch.stack([router_gates[name].to(input_ids.device) for name in names])
+
+    @torch.no_grad()
+    def route_tokens(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        instruction_mask: Tensor | None = None,
+        capability_labels: Tensor | None = None,
+    ) -> dict[str, TokenRouting]:
+        """How every token is routed in one forward of whole sequences, by linear.
+
+        Args:
+            input_ids: (B, T).
+            attention_mask: (B, T).
+            instruction_mask: (B, T) bool, True on the instruction's tokens.
+            capability_labels: (B, C), what a hard router's gates are.
+
+        Raises:
+            ValueError: the adapter has no capability experts, so nothing is routed.
+            MissingGatesError: a soft router came without instruction_mask, or a hard one without labels.
+        """
+        layout = self._config.layout()
+        if layout.num_routed_experts == 0:
+            raise ValueError("this adapter has no capability experts, so there is no routing to report")
+        with self.state.fixing(None), self.state.keeping_tokens():
+            self.model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                instruction_mask=instruction_mask,
+                capability_labels=capability_labels,
+                use_cache=False,
+                logits_to_keep=1,
+            )
+        shape = (*input_ids.shape, layout.num_capabilities, layout.num_sub_experts)
+        routing = {
+            name: TokenRouting(record.gates, record.weights.view(shape))
+            for name, record in self.state.records.items()
+            if record.weights is not None
+        }
+        self.state.records = {}
+        return routing
 
     @contextmanager
     def fixed_gates(self, gates: Tensor) -> Iterator[None]:

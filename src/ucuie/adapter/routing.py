@@ -117,11 +117,13 @@ class Record:
         gates: (B or 1, C), the gates that scaled the experts; None where there are none.
         usage: the mean distribution over sub-experts, a row per softmax: (C, Q), or (1, C * Q) with one
             level; None without capability experts.
+        weights: (B, T, C, Q) or (B, T, 1, C * Q), the distribution of every token; None unless asked for.
     """
 
     router_logits: Tensor | None
     gates: Tensor | None
     usage: Tensor | None
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,19 @@ class RoutingStatistics:
 
     capability_gates: Tensor | None
     sub_expert_weights: Tensor | None
+
+
+@dataclass(frozen=True)
+class TokenRouting:
+    """What one adapted linear did with every token of a forward; no gradients.
+
+    Args:
+        capability_gates: (B or 1, C), the gates that scaled the capability experts; None with one level.
+        sub_expert_weights: (B, T, C, Q); they sum to 1 over Q, with one level over C and Q.
+    """
+
+    capability_gates: Tensor | None
+    sub_expert_weights: Tensor
 
 
 def auxiliary_losses(records: list[Record], labels: Tensor | None, device: torch.device) -> AuxiliaryLosses:

@@ -49,6 +49,7 @@ class RoutingState:
     def __init__(self) -> None:
         self.enabled: tuple[bool, ...] | None = None
         self._handles: list[RemovableHandle] = []
+        self.keeps_tokens = False
         self._forget()
 
     def _forget(self) -> None:
@@ -64,6 +65,7 @@ class RoutingState:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.keeps_tokens = False
         self._forget()
 
     def attach(self, backbone: nn.Module) -> None:
@@ -102,6 +104,15 @@ class RoutingState:
             yield
         finally:
             self._fixed = previous
+
+    @contextmanager
+    def keeping_tokens(self) -> Iterator[None]:
+        """Records made inside hold the weights of every token, not only their mean."""
+        previous, self.keeps_tokens = self.keeps_tokens, True
+        try:
+            yield
+        finally:
+            self.keeps_tokens = previous
 
     @contextmanager
     def generating(self, inputs: RoutingInputs) -> Iterator[None]:

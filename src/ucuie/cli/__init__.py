@@ -10,6 +10,7 @@ import typer
 
 from ucuie import __version__
 from ucuie.cli.bench import bench_app
+from ucuie.cli.calibrate import calibrate
 from ucuie.cli.common import Commands
 from ucuie.cli.data import convert, data_app
 from ucuie.cli.doctor import doctor
@@ -18,7 +19,7 @@ from ucuie.cli.extract import extract
 from ucuie.cli.train import train
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (extract, convert, train, evaluate, score, doctor):
+for command in (extract, convert, train, evaluate, calibrate, score, doctor):
     app.command()(command)
 app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")

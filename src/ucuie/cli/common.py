@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, NoReturn, get_args
 
 import typer
@@ -21,9 +22,11 @@ from ucuie.errors import (
     did_you_mean,
 )
 from ucuie.extraction import Extraction
+from ucuie.options import AnswerOptions
 from ucuie.render import TABLE_WIDTH
 from ucuie.schema import Split
-from ucuie.tables import counted
+from ucuie.templates import counted
+from ucuie.thresholds import Thresholds
 
 INTERRUPTED = 130
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -66,7 +69,33 @@ Model = Annotated[
     str | None, typer.Option("--model", "-m", help="Model folder or hub id; left out, the embedded model.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; left out, a GPU if there is one.")]
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threshold",
+        metavar="[NAME=]NUMBER",
+        help="Least score: 0.5, or person=0.7 for one type; repeatable.",
+    ),
+]
+EndBias = Annotated[
+    float, typer.Option("--end-bias", help="Above 0 for more recall, below 0 for more precision.")
+]
+RawScores = Annotated[
+    bool, typer.Option("--raw-scores", help="Leave scores as the model gives them, without calibration.")
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
+
+
+def answer_options(
+    *, threshold: Sequence[str] | None, end_bias: float, raw_scores: bool, explain: bool = False
+) -> AnswerOptions:
+    """The options of a command line.
+
+    Raises:
+        ConfigError: one of them is impossible.
+    """
+    options = AnswerOptions.of(end_bias=end_bias, raw_scores=raw_scores, explain=explain)
+    return replace(options, threshold=Thresholds.parse(threshold or ()))
 
 
 class Track:

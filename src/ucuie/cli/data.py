@@ -14,12 +14,12 @@ from ucuie.schema import TASKS, Task
 from ucuie.tables import (
     catalogue_table,
     conversion_table,
-    counted,
     dataset_table,
     export_table,
     format_table,
     statistics_table,
 )
+from ucuie.templates import counted
 
 SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 data_app = typer.Typer(no_args_is_help=True, help="Look at converted data, and cut it into trials.")

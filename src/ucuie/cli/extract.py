@@ -10,9 +10,13 @@ import typer
 from ucuie.cli.common import (
     BatchSize,
     Device,
+    EndBias,
     Model,
     Quiet,
+    RawScores,
+    Threshold,
     Track,
+    answer_options,
     exit_interrupted,
     one_of,
     results,
@@ -20,8 +24,9 @@ from ucuie.cli.common import (
 )
 from ucuie.extraction import Extraction
 from ucuie.render import FORMATS, Format, render
-from ucuie.schema import TASKS, Schema, Task
-from ucuie.tables import counted, extraction_table
+from ucuie.schema import CAPABILITIES, TASKS, Schema
+from ucuie.tables import extraction_table
+from ucuie.templates import counted
 
 
 def extract(
@@ -33,7 +38,9 @@ def extract(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--input", "-i", help="JSONL with text and id, .txt with a text on each line, or - for stdin."
+            "--input",
+            "-i",
+            help="JSONL with text, id and elements, .txt with a text on each line, or - for stdin.",
         ),
     ] = None,
     output: Annotated[
@@ -44,11 +51,24 @@ def extract(
         typer.Option("--format", "-f", parser=one_of(FORMATS), metavar="NAME", help="jsonl, table or html."),
     ] = "jsonl",
     task: Annotated[
-        Task | None,
+        str | None,
         typer.Option(
-            parser=one_of(TASKS),
+            parser=one_of((*TASKS, *CAPABILITIES)),
             metavar="NAME",
-            help="NER, RE, EE or ABSA; left out, the schema's shape tells.",
+            help="NER, RE, EE or ABSA, left out the schema's shape tells; judging for the types that occur, "
+            "locating for candidate spans, associating to link the elements of the input.",
+        ),
+    ] = None,
+    threshold: Threshold = None,
+    end_bias: EndBias = 0.0,
+    raw_scores: RawScores = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which experts of the adapter wrote each record.")
+    ] = False,
+    capabilities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME", help="Capability experts that take part; left out, all three of them."
         ),
     ] = None,
     skip_bad: Annotated[
@@ -63,20 +83,31 @@ def extract(
     if (text is None) == (source is None):
         raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
     parsed = Schema.of(schema)
+    options = answer_options(threshold=threshold, end_bias=end_bias, raw_scores=raw_scores, explain=explain)
+    options.threshold.check(parsed)
+    if task == "associating" and source is None:
+        raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
     from ucuie.texts import read_texts
 
     file = None if source is None else read_texts(source)
     from ucuie import bulk
-    from ucuie.extractor import Extractor, Query
+    from ucuie.extractor import Extractor, Query, task_named
 
     talk = talk_console(quiet=quiet)
-    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size)
+    extractor = Extractor.from_pretrained(
+        model, device=device, batch_size=batch_size, capabilities=_names(capabilities)
+    )
     if file is None:
-        queries = [Query("1", text or "", parsed, task or parsed.task)]
+        queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
     else:
         rejected = bulk.rejected_path(file, output)
         queries = bulk.usable_queries(
-            file, extractor, parsed, task=task, rejected=rejected if skip_bad else None
+            file,
+            extractor,
+            parsed,
+            task=task_named(task, parsed),
+            options=options,
+            rejected=rejected if skip_bad else None,
         )
         if num_bad := len(file.lines) - len(queries):
             talk.print(f"left out {counted(num_bad, 'bad line')}, listed in {rejected}")
@@ -90,6 +121,11 @@ def extract(
             talk.print(f"{track.summary} -> {output}")
     except KeyboardInterrupt:
         exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
+
+
+def _names(listed: str | None) -> list[str] | None:
+    """The names between the commas."""
+    return None if listed is None else [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def _print_extractions(extractions: Iterable[Extraction], output_format: Format) -> None:

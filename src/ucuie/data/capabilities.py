@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from ucuie.capabilities import TASKS_WITH_EVOKED_FRAMES, located_schema
 from ucuie.linearize import order_records
-from ucuie.schema import CAPABILITIES, Capability, Example, FilledSlot, Frame, Record, Schema
-
-_TASKS_WITH_EVOKED_FRAMES = ("NER", "EE")
+from ucuie.schema import CAPABILITIES, Capability, Example, FilledSlot, Record, Schema
 
 
 @dataclass(frozen=True)
@@ -85,20 +84,14 @@ def _associating(example: Example) -> Example | None:
 
 
 def _element_schema(example: Example) -> Schema | None:
-    """Slotless frames for all that can be located: frames that text evokes, and slots; once for each name.
-
-    None if there is nothing of the kind.
-    """
-    has_evoked_frames = example.task in _TASKS_WITH_EVOKED_FRAMES or any(
+    """The schema of what can be located in the example; None if there is nothing of the kind."""
+    has_evoked_frames = example.task in TASKS_WITH_EVOKED_FRAMES or any(
         record.filler is not None for record in example.records
     )
-    elements: dict[str, Frame] = {}
-    for frame in example.schema.frames:
-        if has_evoked_frames:
-            elements.setdefault(frame.name, Frame(name=frame.name, description=frame.description))
-        for slot in frame.slots:
-            elements.setdefault(slot.name, Frame(name=slot.name, description=slot.description))
-    return Schema(frames=tuple(elements.values())) if elements else None
+    has_slots = any(frame.slots for frame in example.schema.frames)
+    if not has_evoked_frames and not has_slots:
+        return None
+    return located_schema(example.schema, has_evoked_frames=has_evoked_frames)
 
 
 def _located_elements(example: Example, schema: Schema) -> tuple[Record, ...]:

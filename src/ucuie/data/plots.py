@@ -1,9 +1,9 @@
 """Statistics as a picture: one SVG file that any browser shows, with a panel of labels and one of lengths."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from ucuie.data.statistics import FIRST_STEP, Statistics
+from ucuie.svg import picture, rectangle, text
 
 _COLOURS: Mapping[str, str] = {"train": "#4c78a8", "validation": "#e39c37", "test": "#54a24b"}
 _BAR, _GAP = 9, 8
@@ -26,30 +26,24 @@ def statistics_plot(statistics: Statistics, *, title: str) -> str:
     parts: list[str] = []
     y = 30.0
     for x, split in zip((0, 120, 260), statistics.splits, strict=False):
-        parts.append(_rectangle(_NAMES + x, y, 10, split))
+        parts.append(_bar(_NAMES + x, y, 10, split))
         examples = statistics.splits[split].examples
-        parts.append(_text(_NAMES + x + 16, y + 9, f"{split}: {examples:,}"))
+        parts.append(text(_NAMES + x + 16, y + 9, f"{split}: {examples:,}"))
     for heading, lines in panels:
         y += 40
-        parts.append(_text(0, y, heading, weight="bold"))
+        parts.append(text(0, y, heading, weight="bold"))
         y += 14
         highest = max((number for _, numbers in lines for number in numbers), default=0) or 1
         for name, numbers in lines:
             middle = y + _BAR * len(numbers) / 2 + 4
-            parts.append(_text(_NAMES - 8, middle, _shortened(name), anchor="end"))
+            parts.append(text(_NAMES - 8, middle, _shortened(name), anchor="end"))
             for split, number in zip(statistics.splits, numbers, strict=True):
                 width = _BARS * number / highest
-                parts.append(_rectangle(_NAMES, y, width, split))
-                parts.append(_text(_NAMES + width + 4, y + _BAR - 1, f"{number:,}", size=9))
+                parts.append(_bar(_NAMES, y, width, split))
+                parts.append(text(_NAMES + width + 4, y + _BAR - 1, f"{number:,}", size=9))
                 y += _BAR
             y += _GAP
-    width, height = _NAMES + _BARS + _NUMBERS, round(y) + 20
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="-10 0 {width + 20} {height}" font-family="system-ui, sans-serif">\n'
-        f'<rect x="-10" width="{width + 20}" height="{height}" fill="white"/>\n'
-        f"{_text(0, 20, title, size=15, weight='bold')}\n" + "\n".join(parts) + "\n</svg>\n"
-    )
+    return picture(parts, width=_NAMES + _BARS + _NUMBERS, height=round(y) + 20, title=title)
 
 
 def _label_lines(statistics: Statistics) -> list[tuple[str, list[int]]]:
@@ -79,14 +73,5 @@ def _shortened(name: str) -> str:
     return name if len(name) <= 38 else f"{name[:37]}…"
 
 
-def _rectangle(x: float, y: float, width: float, split: str) -> str:
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_BAR}" fill="{_COLOURS[split]}"/>'
-
-
-def _text(
-    x: float, y: float, text: str, *, size: int = 11, anchor: str = "start", weight: str = "normal"
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-        f'font-weight="{weight}">{escape(text)}</text>'
-    )
+def _bar(x: float, y: float, width: float, split: str) -> str:
+    return rectangle(x, y, width, _BAR, _COLOURS[split])

@@ -83,10 +83,10 @@ class _Likelihood:
         self._grammars = grammars
         self._choices = output.choices
         # Where each choice begins and ends in the output, and each character, in bytes.
-        token_bounds = _bounds(grammars.token_bytes(token) for token in output.tokens)
+        token_bounds = byte_bounds(grammars.token_bytes(token) for token in output.tokens)
         self._starts = [token_bounds[choice.position] for choice in output.choices]
         self._ends = [token_bounds[choice.position + 1] for choice in output.choices]
-        self._characters = _bounds(character.encode() for character in output.text)
+        self._characters = byte_bounds(character.encode() for character in output.text)
 
     def of_name(self, element: ParsedFrame | ParsedSlot) -> float:
         """That there is another frame or slot, and that it is of this type."""
@@ -127,5 +127,6 @@ class _Likelihood:
         return float(np.logaddexp.reduce(choice.log_probabilities[agrees]))
 
 
-def _bounds(parts: Iterable[bytes]) -> list[int]:
+def byte_bounds(parts: Iterable[bytes]) -> list[int]:
+    """Where each part begins when all are joined, and where the last one ends."""
     return list(accumulate(map(len, parts), initial=0))

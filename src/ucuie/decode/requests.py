@@ -16,12 +16,15 @@ class Request:
         text_ids: the tokens of the text, fed after the instruction.
         grammar: what may be written, from `build_grammar`.
         capability_labels: what the gates of a hard router are; no other router reads them.
+        end_bias: taken off the logit of every token that ends the output: above 0 it goes on for longer and
+            says more, below 0 it ends sooner. The probabilities of the choices are those without it.
     """
 
     instruction_ids: Sequence[int]
     text_ids: Sequence[int]
     grammar: str
     capability_labels: tuple[float, ...] | None = None
+    end_bias: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,6 +39,7 @@ class Writer:
         self._text_ids = request.text_ids
         self._state = grammars.start(request.grammar)
         self._budget = budget
+        self._end_bias = request.end_bias
         self._advance()
 
     @property
@@ -68,7 +69,10 @@ class Writer:
         highest = float(logits.max())
         log_total = highest + float(np.log(np.exp(logits - highest).sum(dtype=np.float64)))
         log_mass = min(log_allowed - log_total, 0.0)
-        fresh = np.where(repeating_tokens(self.tokens, allowed, self._grammars), -np.inf, scores)
+        wanted = scores
+        if self._end_bias:
+            wanted = scores - self._end_bias * self._ends(allowed)
+        fresh = np.where(repeating_tokens(self.tokens, allowed, self._grammars), -np.inf, wanted)
         best = np.argsort(-fresh, kind="stable")[:count] if count > 1 else [np.argmax(fresh)]
         return [
             Choice(len(self.tokens), int(allowed[place]), allowed, scores - log_allowed, log_mass)
@@ -118,6 +122,16 @@ class Writer:
             self.truncated,
             tuple(other.output() for other in alternatives),
         )
+
+    def _ends(self, allowed: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which allowed tokens would complete the output; a brace can also be a piece of the text."""
+        ends = np.zeros(len(allowed), dtype=np.bool_)
+        for index, token in enumerate(allowed):
+            if self._grammars.token_bytes(int(token)).endswith(b"}"):
+                self._state.consume([int(token)])
+                ends[index] = self._state.is_stopped
+                self._state.rollback(1)
+        return ends
 
     def _advance(self) -> None:
         forced, self._mask = self._state.advance()

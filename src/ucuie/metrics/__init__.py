@@ -11,6 +11,7 @@ Loads no torch.
 
 from ucuie.metrics.breakdown import Breakdown, break_down, render_page, render_text
 from ucuie.metrics.counts import Counts
+from ucuie.metrics.marks import Mark, mark_elements
 from ucuie.metrics.mistakes import Finding, Mistake, Mistakes, find_mistakes
 from ucuie.metrics.report import Report, RowScore, placing_ceiling, score
 from ucuie.metrics.scorers import SCORERS, Scorer
@@ -23,6 +24,7 @@ __all__ = [
     "Counts",
     "Finding",
     "Interval",
+    "Mark",
     "Mistake",
     "Mistakes",
     "Report",
@@ -36,6 +38,7 @@ __all__ = [
     "coarse_types",
     "find_mistakes",
     "gold_trigger",
+    "mark_elements",
     "over_trials",
     "placing_ceiling",
     "positives_only",

@@ -5,18 +5,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ucuie.metrics.counts import Counts
 from ucuie.metrics.mistakes import KINDS, Mistake, Mistakes, find_mistakes
 from ucuie.metrics.report import Report, RowScore, score
 from ucuie.metrics.uncertainty import Interval, bootstrap
 from ucuie.schema import Example, Record, Span
+from ucuie.templates import load_template
 
 _TEMPLATE = Path(__file__).with_name("breakdown.html.jinja")
 _MAX_CONFUSIONS = 20
@@ -115,7 +113,7 @@ def render_page(found: Breakdown, *, title: str = "Evaluation") -> str:
     """One HTML page with everything in it; of each kind of mistake the first 200."""
     mistakes = found.mistakes.mistakes
     by_kind = {kind: [one for one in mistakes if one.kind == kind] for kind in KINDS}
-    return _template().render(
+    return load_template(_TEMPLATE).render(
         title=title,
         found=found,
         labels=_labels,
@@ -179,16 +177,3 @@ def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in (headings, *rows)
     )
     return "\n".join(line.rstrip() for line in lines)
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    return environment.get_template(_TEMPLATE.name)

@@ -1,0 +1,283 @@
+"""Calibration of a model: its raw scores on validation data against what was right.
+
+In: an extractor and gold. Out: a `Calibration` for the model folder and a report of the calibration error
+before and after. What it says about "after" comes from cross-validation: every element is scored by
+calibrators that were fitted without its text.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ucuie import svg
+from ucuie.bulk import Progress
+from ucuie.calibration import (
+    MIN_ELEMENTS_OF_TASK,
+    Bin,
+    Calibration,
+    Calibrator,
+    Elements,
+    chance_error,
+    cross_validated,
+    expected_calibration_error,
+    fit,
+    log_loss,
+    reliability,
+)
+from ucuie.errors import DataError
+from ucuie.extractor import Extractor, Query
+from ucuie.metrics import mark_elements
+from ucuie.options import AnswerOptions
+from ucuie.schema import CAPABILITIES, ELEMENT_KINDS, Capability, ElementKind, Example, Record, Task
+
+
+@dataclass(frozen=True)
+class Score:
+    """A raw score with the verdict on its element; `text` is the index of its example."""
+
+    kind: ElementKind
+    task: Task | Capability
+    dataset: str
+    text: int
+    score: float
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """How far scores of one kind, task and data set are from what was right; None stands for all of them.
+
+    Args:
+        method: of the task's calibrator, or of the one that it shares; None in rows of anything else.
+        num_elements: that were predicted.
+        accuracy: the share of them that is right.
+        ece_before: expected calibration error of the raw scores.
+        ece_after: of calibrated ones, cross-validated.
+        ece_by_chance: what perfect scores would show with so few elements.
+        log_loss_before: of the raw scores, in nats.
+        log_loss_after: of calibrated ones, cross-validated.
+        bins_before: the reliability of the raw scores.
+        bins_after: that of calibrated ones, cross-validated.
+    """
+
+    kind: ElementKind
+    task: Task | Capability | None
+    dataset: str | None
+    method: str | None
+    num_elements: int
+    accuracy: float
+    ece_before: float
+    ece_after: float
+    ece_by_chance: float
+    log_loss_before: float
+    log_loss_after: float
+    bins_before: tuple[Bin, ...]
+    bins_after: tuple[Bin, ...]
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What a calibration found, with the calibration itself."""
+
+    model: str
+    num_texts: int
+    num_unreadable: int
+    calibration: Calibration
+    rows: tuple[ErrorRow, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return {
+            "model": self.model,
+            "texts": self.num_texts,
+            "unreadable": self.num_unreadable,
+            "ece_after_is_cross_validated": True,
+            "errors": [asdict(row) for row in self.rows],
+            "calibration": self.calibration.model_dump(mode="json"),
+        }
+
+
+def calibrate(
+    extractor: Extractor, examples: Sequence[Example], *, progress: Progress | None = None
+) -> CalibrationReport:
+    """Extracts from every example with its own schema, and fits calibrators to the scores.
+
+    Args:
+        extractor: the model; an earlier calibration of it is left aside.
+        examples: gold that the model was not trained on, of one or several data sets.
+        progress: is shown every extraction on its way.
+
+    Raises:
+        DataError: nothing was predicted, so there is nothing to learn from.
+    """
+    queries = [Query.of_example(example, AnswerOptions(raw_scores=True)) for example in examples]
+    faults = extractor.faults(queries)
+    readable = [index for index in range(len(queries)) if index not in faults]
+    answers = extractor.answer(queries[index] for index in readable)
+    if progress is not None:
+        answers = progress(answers, len(readable))
+    predictions = [answer.records for answer in answers]
+    scores = list(_scores([examples[index] for index in readable], predictions))
+    if not scores:
+        raise DataError("the data", ["the model found nothing in its texts"], "give it more of them")
+    texts = Counter(examples[index].dataset for index in readable)
+    calibrators = tuple(_calibrators(scores))
+    return CalibrationReport(
+        model=extractor.model_name,
+        num_texts=len(readable),
+        num_unreadable=len(faults),
+        calibration=Calibration(texts=dict(texts), calibrators=calibrators),
+        rows=tuple(_rows(scores, calibrators)),
+    )
+
+
+def _scores(examples: Sequence[Example], predictions: Sequence[Sequence[Record]]) -> Iterator[Score]:
+    for index, (example, records) in enumerate(zip(examples, predictions, strict=True)):
+        for mark in mark_elements(example, records):
+            if mark.score is not None:
+                yield Score(mark.kind, example.task, example.dataset, index, mark.score, mark.is_right)
+
+
+def _calibrators(scores: Sequence[Score]) -> Iterator[Calibrator]:
+    """One for each kind and task with elements enough, and for each kind one of all tasks together."""
+    for kind in ELEMENT_KINDS:
+        of_kind = [score for score in scores if score.kind == kind]
+        for task in dict.fromkeys(score.task for score in of_kind):
+            of_task = [score for score in of_kind if score.task == task]
+            if len(of_task) >= MIN_ELEMENTS_OF_TASK:
+                yield _calibrator(kind, task, of_task)
+        shared = [score for score in of_kind if score.task not in CAPABILITIES]
+        if shared:
+            yield _calibrator(kind, None, shared)
+
+
+def _calibrator(kind: ElementKind, task: Task | Capability | None, scores: Sequence[Score]) -> Calibrator:
+    elements = _elements(scores)
+    return Calibrator(
+        kind=kind,
+        task=task,
+        curve=fit(elements),
+        num_elements=len(elements),
+        num_right=int(elements.is_right.sum()),
+    )
+
+
+def _rows(scores: Sequence[Score], calibrators: Iterable[Calibrator]) -> Iterator[ErrorRow]:
+    """For each kind the error of all scores, then of each task, then of its data sets if it has several."""
+    methods = {(one.kind, one.task): one.curve.method for one in calibrators}
+    for kind in ELEMENT_KINDS:
+        of_kind = [score for score in scores if score.kind == kind]
+        if not of_kind:
+            continue
+        elements = _elements(of_kind)
+        tasks = np.array([score.task for score in of_kind])
+        datasets = np.array([score.dataset for score in of_kind])
+        calibrated = _held_out_scores(elements, tasks, {task for one, task in methods if one == kind})
+        yield _row(kind, None, None, None, elements, calibrated)
+        for task in dict.fromkeys(score.task for score in of_kind):
+            is_task = tasks == task
+            method = methods.get((kind, task)) or f"of all: {methods.get((kind, None), 'none')}"
+            yield _row(kind, task, None, method, elements.where(is_task), calibrated[is_task])
+            names = dict.fromkeys(datasets[is_task].tolist())
+            for name in names if len(names) > 1 else ():
+                is_taken = is_task & (datasets == name)
+                yield _row(kind, task, name, None, elements.where(is_taken), calibrated[is_taken])
+
+
+def _held_out_scores(
+    elements: Elements, tasks: NDArray[np.str_], own: Collection[str | None]
+) -> NDArray[np.float64]:
+    """Calibrated scores (N,), each by a calibrator as it will be used, but fitted without its text.
+
+    Args:
+        elements: of one kind.
+        tasks: of the elements.
+        own: tasks that have a calibrator of their own.
+    """
+    calibrated = elements.scores.copy()
+    is_shared = ~np.isin(tasks, CAPABILITIES)
+    calibrated[is_shared] = cross_validated(elements.where(is_shared))
+    for task in own:
+        if task is not None:
+            calibrated[tasks == task] = cross_validated(elements.where(tasks == task))
+    return calibrated
+
+
+def _row(
+    kind: ElementKind,
+    task: Task | Capability | None,
+    dataset: str | None,
+    method: str | None,
+    elements: Elements,
+    calibrated: NDArray[np.float64],
+) -> ErrorRow:
+    return ErrorRow(
+        kind=kind,
+        task=task,
+        dataset=dataset,
+        method=method,
+        num_elements=len(elements),
+        accuracy=float(elements.is_right.mean()),
+        ece_before=expected_calibration_error(elements.scores, elements.is_right),
+        ece_after=expected_calibration_error(calibrated, elements.is_right),
+        ece_by_chance=chance_error(calibrated),
+        log_loss_before=log_loss(elements.scores, elements.is_right),
+        log_loss_after=log_loss(calibrated, elements.is_right),
+        bins_before=reliability(elements.scores, elements.is_right),
+        bins_after=reliability(calibrated, elements.is_right),
+    )
+
+
+def _elements(scores: Sequence[Score]) -> Elements:
+    return Elements(
+        np.array([score.score for score in scores]),
+        np.array([score.is_right for score in scores]),
+        np.array([score.text for score in scores]),
+    )
+
+
+_PANEL, _BETWEEN = 150, 40
+_RAW, _CALIBRATED, _PERFECT = "#b0b0b0", "#4c78a8", "#d8d8d8"
+
+
+def reliability_plot(report: CalibrationReport) -> str:
+    """An SVG picture: for each kind and task how often scores of a height are right, before and after.
+
+    On the diagonal scores are what they say.
+    """
+    rows = [row for row in report.rows if row.dataset is None and row.task is not None]
+    by_kind = {kind: [row for row in rows if row.kind == kind] for kind in ELEMENT_KINDS}
+    parts = [
+        svg.dot(6, 36, _RAW), svg.text(14, 40, "raw"),
+        svg.dot(66, 36, _CALIBRATED), svg.text(74, 40, "calibrated, cross-validated"),
+    ]  # fmt: skip
+    top = 75
+    for kind, panels in by_kind.items():
+        for index, row in enumerate(panels):
+            parts += _panel(row, 30 + index * (_PANEL + _BETWEEN), top, f"{kind}, {row.task}")
+        top += (_PANEL + 2 * _BETWEEN) if panels else 0
+    width = 30 + max(map(len, by_kind.values()), default=1) * (_PANEL + _BETWEEN)
+    return svg.picture(
+        parts, width=max(width, 400), height=top, title="share of right ones (up) by score (right)"
+    )
+
+
+def _panel(row: ErrorRow, left: float, top: float, heading: str) -> Iterator[str]:
+    def place(score: float, accuracy: float) -> tuple[float, float]:
+        return left + _PANEL * score, top + _PANEL * (1 - accuracy)
+
+    yield svg.text(left, top - 8, heading, weight="bold")
+    yield svg.line([place(0, 0), place(0, 1), place(1, 1), place(1, 0), place(0, 0)], _PERFECT)
+    yield svg.line([place(0, 0), place(1, 1)], _PERFECT, is_dashed=True)
+    for bins, colour in ((row.bins_before, _RAW), (row.bins_after, _CALIBRATED)):
+        points = [place(one.mean_score, one.accuracy) for one in bins]
+        yield svg.line(points, colour)
+        yield from (svg.dot(x, y, colour) for x, y in points)
+    yield svg.text(left, top + _PANEL + 13, "0", size=9)
+    yield svg.text(left + _PANEL, top + _PANEL + 13, "1", size=9, anchor="end")
+    error = f"{100 * row.ece_before:.1f} -> {100 * row.ece_after:.1f} %"
+    yield svg.text(left + _PANEL / 2, top + _PANEL + 13, error, size=9, anchor="middle")

@@ -1,0 +1,70 @@
+"""`ucuie calibrate`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ucuie.cli.common import (
+    SPLITS,
+    BatchSize,
+    Device,
+    Json,
+    Model,
+    Quiet,
+    Track,
+    exit_interrupted,
+    one_of,
+    results,
+    talk_console,
+)
+from ucuie.schema import Split
+from ucuie.tables import calibration_tables
+
+
+def calibrate(
+    gold: Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")],
+    split: Annotated[
+        Split, typer.Option(parser=one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
+    ] = "validation",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many examples of each data set.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A new folder for a calibrated copy of the model."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="SVG file for the reliability diagram.")] = None,
+    model: Model = None,
+    device: Device = None,
+    batch_size: BatchSize = 32,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a model's scores mean how often it is right, on data that it was not trained on."""
+    from ucuie.evaluate import read_gold
+
+    examples = read_gold(gold, split=split, limit=limit)
+    from ucuie import calibrate as calibration
+    from ucuie.atomic import write_text
+    from ucuie.extractor import Extractor
+    from ucuie.model_folder import EMBEDDED, calibration_target, record_calibration
+
+    source = EMBEDDED if model is None else model
+    calibration_target(source, output)
+    talk = talk_console(quiet=quiet)
+    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size)
+    track = Track(talk, is_shown=True)
+    try:
+        report = calibration.calibrate(extractor, examples, progress=track)
+    except KeyboardInterrupt:
+        exit_interrupted(f"after {track.summary}; the model is as it was", None)
+    folder = record_calibration(source, report.calibration, output=output)
+    if plot is not None:
+        write_text(plot, calibration.reliability_plot(report))
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+    else:
+        results().print(calibration_tables(report))
+    talk.print(f"{track.summary} -> {folder}")
