@@ -1,4 +1,4 @@
-"""Makes the figures of docs/confidence.md anew: calibration errors, the reliability diagram, the bias on ending.
+"""Makes the figures of docs/confidence.md anew: calibration errors, reliability, the bias on ending.
 
     python pretraining/confidence.py --model runs/ucuie-mini --data runs/data --knob runs/data/bc5cdr
 
@@ -25,7 +25,10 @@ BIASES = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 
 def error_table(report: CalibrationReport) -> Iterator[str]:
     """Errors of every kind, task and data set, as Markdown."""
-    yield "| element | task | data set | calibrator | elements | right % | ECE before | ECE after | by chance |"
+    headings = (
+        "element | task | data set | calibrator | elements | right % | ECE before | ECE after | by chance"
+    )
+    yield f"| {headings} |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in report.rows:
         names = (row.kind, row.task or "all", row.dataset or "all", row.method or "")
