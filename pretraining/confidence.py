@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ucuie.atomic import write_text
 from ucuie.calibrate import CalibrationReport, calibrate, reliability_plot
-from ucuie.evaluate import read_gold
+from ucuie.data import read_gold
 from ucuie.extractor import Extractor, Query
 from ucuie.metrics import score
 from ucuie.model_folder import EMBEDDED

@@ -248,7 +248,13 @@ def test_evaluate_writes_both_files_and_prints_the_scores(model: str) -> None:
     result = ucuie("evaluate", "--data", "gold.jsonl", "--output", "out", "-m", model)
     assert result.exit_code == 0, result.output
     assert "scorer: offset" in result.stdout
-    assert sorted(path.name for path in Path("out").iterdir()) == ["predictions.jsonl", "report.json"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "breakdown.html",
+        "breakdown.json",
+        "breakdown.txt",
+        "predictions.jsonl",
+        "report.json",
+    ]
     result = ucuie("evaluate", "--data", "gold.jsonl", "-o", "out", "-m", model, "--scorer", "all", "--json")
     assert len(json.loads(result.stdout)["scores"]) > 1
 

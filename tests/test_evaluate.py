@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console, RenderableType
 
 from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, tokenizer
 from ucuie import Extractor
+from ucuie.data import read_gold
 from ucuie.errors import ConfigError, DataError
-from ucuie.evaluate import evaluate, read_gold
+from ucuie.evaluate import evaluate
 from ucuie.extraction import Extraction
 from ucuie.instructions import InstructionPool
 from ucuie.metrics import SCORERS
@@ -36,6 +40,13 @@ def line(number: int, **changes: Any) -> dict[str, Any]:
             {"frame": "city", "filler": {"text": "London", "start": 19, "end": 25}},
         ],
     } | changes  # fmt: skip
+
+
+def console_text(table: RenderableType) -> str:
+    console = Console(width=300, file=StringIO(), highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
 
 
 def write(path: Path, *lines: dict[str, Any]) -> Path:
@@ -87,15 +98,37 @@ def test_both_files_hold_what_was_found(extractor: Extractor, tmp_path: Path) ->
     assert written["scores"] == [report.to_dict()["scores"][0]]
     assert written["examples"] == 5
     assert written["placing_ceiling"]["rows"]
+    assert [interval["row"] for interval in written["intervals"]] == ["NER", "frame"]
     assert {"threads", "torch", "cores"} <= set(written["environment"])
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["predictions.jsonl", "report.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "breakdown.html",
+        "breakdown.json",
+        "breakdown.txt",
+        "predictions.jsonl",
+        "report.json",
+    ]
 
 
 def test_all_scorers_stand_side_by_side(extractor: Extractor, tmp_path: Path) -> None:
     gold = read_gold(write(tmp_path / "test.jsonl", line(1)))
     report = evaluate(extractor, gold, tmp_path / "out", scorer="all")
     assert [score.scorer for score in report.scores] == list(SCORERS)
-    evaluation_tables(report)
+    shown = console_text(evaluation_tables(report))
+    assert "instructuie-fixed" in shown
+    assert "95 % interval" in shown
+    assert " missed, " in shown
+
+
+def test_what_went_wrong_is_written_as_data_text_and_page(tmp_path: Path) -> None:
+    gold = read_gold(write(tmp_path / "test.jsonl", line(0), line(1)))
+    wrong = [replace(gold[0], records=gold[0].records[:1]), gold[1]]
+    evaluate(Perfect(wrong), gold, tmp_path / "out")  # type: ignore[arg-type]
+    mistakes = json.loads((tmp_path / "out" / "breakdown.json").read_text())["mistakes"]
+    assert (mistakes["right"], mistakes["kinds"]["missed"]) == (3, 1)
+    assert "Ada met Charles in [London] 0." in (tmp_path / "out" / "breakdown.txt").read_text()
+    page = (tmp_path / "out" / "breakdown.html").read_text()
+    assert "<title>perfect on set</title>" in page
+    assert '<mark class="gold">London</mark>' in page
 
 
 def test_a_text_too_long_for_the_model_counts_as_missed(extractor: Extractor, tmp_path: Path) -> None:

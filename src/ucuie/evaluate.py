@@ -1,7 +1,8 @@
 """Evaluation: a model on gold data, its predictions and their scores.
 
-In: an extractor and unified JSONL. Out: `predictions.jsonl`, one extraction a line, and `report.json`, both
-whole or not at all. An interrupted evaluation goes on where it was when it is started again.
+In: an extractor and unified JSONL. Out: `predictions.jsonl`, one extraction a line, `report.json`, and the
+score taken apart in `breakdown.json`, `.txt` and `.html`; each file whole or not at all. An interrupted
+evaluation goes on where it was when it is started again.
 """
 
 import json
@@ -10,25 +11,21 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ucuie.atomic import StagedLines, write_text
 from ucuie.bulk import Progress, answer_all, resume_key
-from ucuie.data import generator_for, read_examples, sample_examples
-from ucuie.errors import ConfigError, DataError, did_you_mean, show
 from ucuie.extraction import Extraction
 from ucuie.extractor import Extractor, Query
-from ucuie.metrics import SCORERS, Report, placing_ceiling, score
-from ucuie.schema import Dropped, Example, Record, Split
+from ucuie.metrics import Breakdown, Report, break_down, scorer_names, write_breakdown
+from ucuie.schema import Dropped, Example, Record
 
-ALL = "all"
 DEFAULT_SCORER = "offset"
 PREDICTIONS_FILE = "predictions.jsonl"
 REPORT_FILE = "report.json"
-_SAMPLING_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,7 @@ class EvaluationReport:
         num_truncated: outputs that were cut.
         dropped: what the model wrote that was no record, counted by reason.
         seconds: wall-clock time of all extractions.
-        scores: one report for each scorer.
-        ceiling: what perfect predictions without offsets would score, under `offset`.
+        breakdown: one report for each scorer, and the first of them taken apart.
     """
 
     model: str
@@ -52,8 +48,17 @@ class EvaluationReport:
     num_truncated: int
     dropped: Mapping[str, int]
     seconds: float
-    scores: tuple[Report, ...]
-    ceiling: Report
+    breakdown: Breakdown
+
+    @property
+    def scores(self) -> tuple[Report, ...]:
+        """One report for each scorer."""
+        return self.breakdown.reports
+
+    @property
+    def ceiling(self) -> Report:
+        """What perfect predictions without offsets would score, under `offset`."""
+        return self.breakdown.ceiling
 
     @property
     def texts_per_second(self) -> float:
@@ -71,6 +76,7 @@ class EvaluationReport:
             "seconds": self.seconds,
             "texts_per_second": self.texts_per_second,
             "scores": [report.to_dict() for report in self.scores],
+            "intervals": [asdict(interval) for interval in self.breakdown.intervals],
             "placing_ceiling": self.ceiling.to_dict(),
         }
 
@@ -83,13 +89,13 @@ def evaluate(
     scorer: str = DEFAULT_SCORER,
     progress: Progress | None = None,
 ) -> EvaluationReport:
-    """Extracts from every example with its own schema, scores, and writes both files.
+    """Extracts from every example with its own schema, scores, and writes all files.
 
     Args:
         extractor: the model.
-        examples: gold, of one or several data sets; see `read_gold`.
+        examples: gold, of one or several data sets; see `ucuie.data.read_gold`.
         output: folder to write into; files of earlier evaluations are replaced.
-        scorer: a name in `SCORERS`, or "all".
+        scorer: a name in `SCORERS`, or "all", whose first is taken apart.
         progress: is shown every extraction on its way.
 
     Raises:
@@ -113,49 +119,14 @@ def evaluate(
         num_truncated=sum(extraction.truncated for extraction in extractions),
         dropped=Counter(dropped.reason for extraction in extractions for dropped in extraction.dropped),
         seconds=sum(extraction.seconds for extraction in extractions),
-        scores=tuple(score(examples, predictions, scorer=name) for name in scorers),
-        ceiling=placing_ceiling(examples),
+        breakdown=break_down(examples, predictions, scorers=scorers),
     )
     write_text(output / PREDICTIONS_FILE, "".join(f"{extraction.to_json()}\n" for extraction in by_example))
     staged.discard()
+    write_breakdown(report.breakdown, output, title=f"{report.model} on {_names_of(examples)}")
     content = report.to_dict() | {"environment": _environment()}
     write_text(output / REPORT_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return report
-
-
-def read_gold(path: Path, *, split: Split = "test", limit: int | None = None) -> list[Example]:
-    """The examples to evaluate on.
-
-    Args:
-        path: a file, all of it; a folder that `ucuie convert` wrote, of which the split is taken; or a folder
-            of such folders.
-        split: of folders.
-        limit: at most so many examples of each file, drawn evenly by a fixed seed; None takes all.
-
-    Raises:
-        DataError: there are no examples, or lines that are not examples; all of those at once.
-    """
-    folders = [path] if not path.is_dir() or any(path.glob("*.jsonl")) else sorted(path.glob("*/"))
-    examples: list[Example] = []
-    for folder in folders:
-        found = read_examples(folder, split=split if folder.is_dir() else None)
-        examples += sample_examples(found, limit, generator_for(_SAMPLING_SEED, folder.name))
-    if not examples:
-        raise DataError(str(path), [f"there are no examples of the split {split}"], "name another split")
-    return examples
-
-
-def scorer_names(scorer: str) -> tuple[str, ...]:
-    """The scorer of that name, or every one for "all".
-
-    Raises:
-        ConfigError: there is none; the message names the nearest.
-    """
-    if scorer == ALL:
-        return tuple(SCORERS)
-    if scorer not in SCORERS:
-        raise ConfigError(f"no scorer {show(scorer)}{did_you_mean(scorer, (*SCORERS, ALL))}")
-    return (scorer,)
 
 
 def _with_unreadable(
@@ -178,6 +149,10 @@ def _with_unreadable(
         else next(answered)
         for index, query in enumerate(queries)
     ]
+
+
+def _names_of(examples: Sequence[Example]) -> str:
+    return ", ".join(dict.fromkeys(example.dataset or "data without a name" for example in examples))
 
 
 def _environment() -> dict[str, Any]:

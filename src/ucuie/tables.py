@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ucuie.data import ConversionReport, Dataset, ExportReport, Format, Statistics
 from ucuie.extraction import Extraction
-from ucuie.metrics import Counts, Report
+from ucuie.metrics import Breakdown, Counts, Interval, TrialScore
 from ucuie.schema import Filler, Record, Split
 from ucuie.templates import counted
 
@@ -44,40 +44,62 @@ def extraction_table(extraction: Extraction) -> RenderableType:
     return Group(title, table, *notes, "")
 
 
-def score_table(report: Report, *, ceiling: Report | None = None) -> Table:
+def score_table(found: Breakdown) -> Table:
     """The rows of one scorer: each data set, then the mean over data sets where there are several."""
+    report = found.report
     table = Table(title=f"scorer: {report.scorer}", title_justify="left", box=None, pad_edge=False)
     for heading in ("task", "row", "data set"):
         table.add_column(heading)
-    for heading in ("precision %", "recall %", "F1 %", "gold", *(["F1 % of placed gold"] if ceiling else [])):
+    for heading in ("precision %", "recall %", "F1 %", "95 % interval", "gold", "ceiling"):
         table.add_column(heading, justify="right")
+    intervals = {(one.task, one.row, one.dataset): one for one in found.intervals}
     for task, row in report.rows:
         scores = report.of(row, task=task)
-        ceilings = {score.dataset: score.counts for score in ceiling.of(row, task=task)} if ceiling else {}
         for score in scores:
-            placed = [f"{ceilings[score.dataset].f1:.2f}"] if ceiling else []
-            table.add_row(*map(Text, (task, row, score.dataset or "-")), *_numbers(score.counts), *placed)
+            interval = intervals[task, row, score.dataset]
+            precision, recall, f1, gold = _numbers(score.counts)
+            numbers = (precision, recall, f1, _range(interval), gold, _ceiling(found, interval))
+            table.add_row(*map(Text, (task, row, score.dataset or "-")), *numbers)
         if len(scores) > 1:
-            mean = f"{report.mean_f1(row, task=task):.2f}"
-            table.add_row(Text(task), Text(row), "mean", "", "", mean, style="bold")
+            interval = intervals[task, row, None]
+            numbers = ("", "", f"{interval.f1:.2f}", _range(interval), "", _ceiling(found, interval))
+            table.add_row(Text(task), Text(row), "mean", *numbers, style="bold")
     return table
 
 
-def comparison_table(reports: Sequence[Report]) -> Table:
+def _range(interval: Interval) -> str:
+    return f"{interval.low:.2f}-{interval.high:.2f}"
+
+
+def _ceiling(found: Breakdown, interval: Interval) -> str:
+    ceiling = found.ceiling_of(interval)
+    return "-" if ceiling is None else f"{ceiling:.2f}"
+
+
+def trials_table(scorer: str, trials: Sequence[TrialScore]) -> Table:
+    """Every row over several trials."""
+    table = Table(title=f"scorer: {scorer}, F1 %", title_justify="left", box=None, pad_edge=False)
+    for heading in ("task", "row", "data set"):
+        table.add_column(heading)
+    for heading in ("mean", "standard deviation", "trials"):
+        table.add_column(heading, justify="right")
+    for one in trials:
+        name = "mean" if one.dataset is None else one.dataset or "-"
+        numbers = (f"{one.mean:.2f}", f"{one.deviation:.2f}", str(len(one.f1s)))
+        table.add_row(*map(Text, (one.task, one.row, name)), *numbers)
+    return table
+
+
+def comparison_table(found: Breakdown) -> Table:
     """F1 under several scorers side by side; a dash where a scorer knows no such row."""
     table = Table(title="F1 % by scorer", title_justify="left", box=None, pad_edge=False)
     for heading in ("task", "row", "data set"):
         table.add_column(heading)
-    f1: dict[tuple[str, str, str], dict[str, float]] = {}
-    place: tuple[str, str, str]
-    for report in reports:
-        table.add_column(report.scorer, justify="right")
-        for score in report.scores:
-            place = (score.task, score.row, score.dataset)
-            f1.setdefault(place, {})[report.scorer] = score.counts.f1
-    for place, by_scorer in f1.items():
-        numbers = (f"{by_scorer[r.scorer]:.2f}" if r.scorer in by_scorer else "-" for r in reports)
-        table.add_row(*map(Text, place), *numbers)
+    for report in found.reports:
+        table.add_column(report.scorer, justify="right", overflow="fold")
+    for task, row, dataset, f1 in found.comparison:
+        numbers = ("-" if number is None else f"{number:.2f}" for number in f1)
+        table.add_row(*map(Text, (task, row, dataset or "-")), *numbers)
     return table
 
 
@@ -106,7 +128,7 @@ def calibration_tables(report: "CalibrationReport") -> RenderableType:
 
 
 def evaluation_tables(report: "EvaluationReport") -> RenderableType:
-    """All that an evaluation found: one scorer with its ceiling in full, several side by side."""
+    """All that an evaluation found: several scorers side by side, the first in full, kinds of mistakes."""
     notes = [f"{counted(report.num_examples, 'text')}, {report.texts_per_second:.1f} texts/s"]
     if report.num_unreadable:
         notes.append(f"{report.num_unreadable:,} too long for the model, their records count as missed")
@@ -114,12 +136,12 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
         notes.append(f"{counted(report.num_truncated, 'answer')} cut")
     if report.dropped:
         notes.append(f"{counted(sum(report.dropped.values()), 'piece')} of answers left out")
+    kinds = [("right", report.breakdown.mistakes.right), *report.breakdown.mistakes.kinds.items()]
+    found = "fillers: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+    tables: list[RenderableType] = []
     if len(report.scores) > 1:
-        table = comparison_table(report.scores)
-    else:
-        (score,) = report.scores
-        table = score_table(score, ceiling=report.ceiling if score.scorer == "offset" else None)
-    return Group(table, Text("; ".join(notes), style="dim"))
+        tables = [comparison_table(report.breakdown), ""]
+    return Group(*tables, score_table(report.breakdown), "", found, Text("; ".join(notes), style="dim"))
 
 
 def conversion_table(report: ConversionReport) -> RenderableType:
@@ -154,7 +176,7 @@ def export_table(exports: Mapping[Split, ExportReport]) -> RenderableType:
 
 
 def statistics_table(statistics: Statistics) -> RenderableType:
-    """A column for each split: sizes, lengths, and the records of each label; then texts in two splits."""
+    """A column for each split: sizes, lengths, and the records of each label; then texts that stand twice."""
     splits = statistics.splits
     table = Table(box=None, pad_edge=False)
     table.add_column("")
@@ -167,8 +189,9 @@ def statistics_table(statistics: Statistics) -> RenderableType:
     for label in labels:
         row = (f"{split.records.get(label, 0):,}" for split in splits.values())
         table.add_row(Text(label, style="cyan"), *row)
-    overlaps = (f"{counted(count, 'text')} of {name}" for name, count in statistics.overlaps.items())
-    return Group(table, *(Text(line, style="yellow") for line in overlaps))
+    lines = [f"{counted(count, 'text')} of {name}" for name, count in statistics.overlaps.items()]
+    lines += [f"{counted(count, 'text')} of train in {name}" for name, count in statistics.leaks.items()]
+    return Group(table, *(Text(line, style="yellow") for line in lines))
 
 
 def catalogue_table(datasets: Iterable[Dataset]) -> Table:

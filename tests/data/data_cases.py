@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ucuie.data import dataset_named
+from ucuie.data import dataset_named, write_examples
 from ucuie.data.draft import Draft, Fault
 from ucuie.schema import Example, FilledSlot, Filler, Frame, Record, Schema, Slot, Split, Task
 
@@ -80,3 +80,17 @@ def example(
             for frame, filler, filled in records
         ),
     )
+
+
+def write_sets(folder: Path, contents: Mapping[str, Mapping[Split, Sequence[str]]]) -> None:
+    """A folder of unified data for each set, an example for each text."""
+    for dataset, splits in contents.items():
+        (folder / dataset).mkdir(parents=True)
+        for split, texts in splits.items():
+            write_examples(
+                folder / dataset / f"{split}.jsonl",
+                [
+                    example(text, id=f"{dataset}/{split}/{text}", dataset=dataset, split=split)
+                    for text in texts
+                ],
+            )

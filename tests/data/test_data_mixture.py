@@ -1,9 +1,9 @@
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from data_cases import example
+from data_cases import write_sets
 
 from ucuie.data import (
     DatasetShare,
@@ -11,7 +11,6 @@ from ucuie.data import (
     build_mixture,
     dataset_folders,
     normalised_text,
-    write_examples,
 )
 from ucuie.errors import DataError
 from ucuie.schema import Split
@@ -27,19 +26,6 @@ CONTENTS: dict[str, dict[Split, Sequence[str]]] = {
 def folder(tmp_path: Path) -> Path:
     write_sets(tmp_path / "sets", CONTENTS)
     return tmp_path / "sets"
-
-
-def write_sets(folder: Path, contents: Mapping[str, Mapping[Split, Sequence[str]]]) -> None:
-    for dataset, splits in contents.items():
-        (folder / dataset).mkdir(parents=True)
-        for split, texts in splits.items():
-            write_examples(
-                folder / dataset / f"{split}.jsonl",
-                [
-                    example(text, id=f"{dataset}/{split}/{text}", dataset=dataset, split=split)
-                    for text in texts
-                ],
-            )
 
 
 def test_two_copies_of_a_text_are_the_same_whatever_the_tokenizer_did() -> None:

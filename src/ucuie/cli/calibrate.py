@@ -43,7 +43,7 @@ def calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Make a model's scores mean how often it is right, on data that it was not trained on."""
-    from ucuie.evaluate import read_gold
+    from ucuie.data import read_gold
 
     examples = read_gold(gold, split=split, limit=limit)
     from ucuie import calibrate as calibration

@@ -119,13 +119,17 @@ def _show_catalogue(name: str | None, *, as_json: bool) -> None:
 def data_stats(
     folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
     plot: Annotated[Path | None, typer.Option(help="Draw labels and lengths into this SVG file.")] = None,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Converted data, or a folder of it, whose held-out texts are looked for in train."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Count examples, labels, lengths, and texts that stand in two splits."""
     from ucuie import data
     from ucuie.atomic import write_text
 
-    found = data.stats(folder)
+    found = data.stats(folder, held_out=held_out or ())
     if plot is not None:
         write_text(plot, data.statistics_plot(found, title=folder.name))
     if as_json:

@@ -1,6 +1,7 @@
-"""`ucuie evaluate` and `ucuie score`."""
+"""`ucuie evaluate`, `ucuie score` and `ucuie trials`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,33 +20,39 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
+from ucuie.errors import ConfigError
 from ucuie.schema import Split
-from ucuie.tables import evaluation_tables
+from ucuie.tables import evaluation_tables, trials_table
+
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many examples of each data set.")]
+Scorer = Annotated[str, typer.Option(help="The name of a scorer, or all.")]
 
 
 def evaluate(
     gold: Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for report.json and predictions.jsonl.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for report.json, predictions.jsonl and breakdown.{json,txt,html}."
+        ),
     ],
-    scorer: Annotated[str, typer.Option(help="The name of a scorer, or all.")] = "offset",
+    scorer: Scorer = "offset",
     split: Annotated[
         Split, typer.Option(parser=one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
     ] = "test",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many examples of each data set.")
-    ] = None,
+    limit: Limit = None,
     model: Model = None,
     device: Device = None,
     batch_size: BatchSize = 32,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on gold data."""
+    """Score a model on gold data; `ucuie score` looks at its predictions in other ways."""
+    from ucuie import data, metrics
     from ucuie import evaluate as evaluation
 
-    evaluation.scorer_names(scorer)
-    examples = evaluation.read_gold(gold, split=split, limit=limit)
+    metrics.scorer_names(scorer)
+    examples = data.read_gold(gold, split=split, limit=limit)
     from ucuie.extractor import Extractor
 
     talk = talk_console(quiet=quiet)
@@ -59,18 +66,19 @@ def evaluate(
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:
         results().print(evaluation_tables(report))
-    talk.print(f"{track.summary} -> {output}")
+    talk.print(f"{track.summary} -> {output}; every mistake is in {output / 'breakdown.html'}")
 
 
 def score(
     gold: Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")],
     predictions: Annotated[Path, typer.Option(help="JSON lines with id and records.")],
-    scorer: Annotated[str, typer.Option(help="The name of a scorer.")] = "offset",
+    scorer: Scorer = "offset",
     split: Annotated[
         Split, typer.Option(parser=one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
     ] = "test",
+    limit: Limit = None,
     gold_trigger: Annotated[
-        bool, typer.Option("--gold-trigger", help="Count events under gold triggers only.")
+        bool, typer.Option("--gold-trigger", help="Leave predicted events without a gold trigger out.")
     ] = False,
     positives_only: Annotated[
         bool, typer.Option("--positives-only", help="Leave texts without gold records out.")
@@ -79,23 +87,54 @@ def score(
         Path | None, typer.Option(help="JSON file that gives frames their coarser names.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for breakdown.json and breakdown.html.")
+        Path | None, typer.Option("--output", "-o", help="Folder for breakdown.{json,txt,html}.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Score predictions that are there already: labels, confidence intervals, every mistake."""
     from ucuie import data, metrics
-    from ucuie.atomic import write_text
 
-    examples = list(data.read_examples(gold, split=split if gold.is_dir() else None))
+    scorers = metrics.scorer_names(scorer)
+    examples = data.read_gold(gold, split=split, limit=limit)
     predicted = data.read_predictions(predictions, examples)
     views: list[metrics.View] = []
     if coarse_types is not None:
         views.append(metrics.coarse_types(data.read_types(coarse_types)))
     views += [metrics.gold_trigger] * gold_trigger + [metrics.positives_only] * positives_only
-    found = metrics.break_down(*metrics.apply_views(examples, predicted, views), scorer=scorer)
-    content = json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    found = metrics.break_down(*metrics.apply_views(examples, predicted, views), scorers=scorers)
     if output is not None:
-        write_text(output / "breakdown.json", content)
-        write_text(output / "breakdown.html", metrics.render_page(found, title=gold.name))
-    typer.echo(content if as_json else metrics.render_text(found), nl=False)
+        metrics.write_breakdown(found, output, title=gold.name)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+    else:
+        typer.echo(metrics.render_text(found), nl=False)
+
+
+def trials(
+    reports: Annotated[
+        list[Path], typer.Argument(help="report.json or breakdown.json of each trial, or their folders.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Average the scores of several trials: mean and standard deviation."""
+    from ucuie import data, metrics
+
+    by_scorer: dict[str, list[metrics.Report]] = {}
+    for path in reports:
+        for report in data.read_reports(path):
+            by_scorer.setdefault(report.scorer, []).append(report)
+    incomplete = [scorer for scorer, found in by_scorer.items() if len(found) < len(reports)]
+    if incomplete:
+        raise ConfigError(f"not every trial was scored by {', '.join(incomplete)}")
+    try:
+        averages = {scorer: metrics.over_trials(found) for scorer, found in by_scorer.items()}
+    except ValueError as error:
+        raise ConfigError(f"the trials cannot be averaged: {error}") from None
+    if as_json:
+        plain = {
+            scorer: [asdict(one) | {"mean": one.mean, "deviation": one.deviation} for one in found]
+            for scorer, found in averages.items()
+        }
+        typer.echo(json.dumps(plain, ensure_ascii=False))
+    else:
+        results().print(*(trials_table(scorer, found) for scorer, found in averages.items()), sep="\n\n")

@@ -23,7 +23,14 @@ from ucuie.data.sampling import (
     zero_shot_folds,
 )
 from ucuie.data.statistics import SplitStatistics, Statistics, stats
-from ucuie.data.trials import read_predictions, read_types, write_low_resource, write_zero_shot_folds
+from ucuie.data.trials import (
+    read_gold,
+    read_predictions,
+    read_reports,
+    read_types,
+    write_low_resource,
+    write_zero_shot_folds,
+)
 
 __all__ = [
     "FORMATS",
@@ -60,7 +67,9 @@ __all__ = [
     "narrow_schema",
     "normalised_text",
     "read_examples",
+    "read_gold",
     "read_predictions",
+    "read_reports",
     "read_types",
     "sample_examples",
     "scan_examples",

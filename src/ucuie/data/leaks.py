@@ -19,7 +19,12 @@ def normalised_text(text: str) -> str:
 
 def fingerprint(text: str) -> int:
     """64 bits of a normalised text; two of a million texts share theirs with a chance of 1 in 37 million."""
-    return int.from_bytes(blake2b(normalised_text(text).encode(), digest_size=8).digest(), "little")
+    return fingerprint_normalised(normalised_text(text))
+
+
+def fingerprint_normalised(text: str) -> int:
+    """The fingerprint of a text that is normalised already."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def build_mixture(
     """
     options = options or MixtureOptions()
     names = _names(folders)
-    guard = _held_out([*folders, *(one for folder in held_out for one in dataset_folders(folder))])
+    guard = held_out_texts([*folders, *(one for folder in held_out for one in dataset_folders(folder))])
     files: list[IndexedFile] = []
     candidates: dict[str, list[_Place]] = {}
     shares = {}
@@ -168,7 +168,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def _held_out(folders: Sequence[Path]) -> HeldOut:
+def held_out_texts(folders: Sequence[Path]) -> HeldOut:
+    """The validation and test texts of converted data sets.
+
+    Raises:
+        DataError: a folder has bad lines.
+    """
     folders = list(dict.fromkeys(folders))
     splits = {}
     for name, folder in zip(_names(folders), folders, strict=True):

@@ -1,12 +1,15 @@
-"""What a folder of unified data holds: counts, lengths, labels, and texts that stand in two splits."""
+"""What a folder of unified data holds: counts, lengths, labels, overlaps of splits, leaks to other sets."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ucuie.data.examples import read_examples
-from ucuie.data.leaks import normalised_text
+from ucuie.data.leaks import fingerprint_normalised, normalised_text
+from ucuie.data.mixture import dataset_folders, held_out_texts
 from ucuie.schema import Split
 
 FIRST_STEP = 32
@@ -44,14 +47,26 @@ class SplitStatistics(_Statistics):
 
 
 class Statistics(_Statistics):
-    """A data set in numbers; `overlaps` counts texts that two splits share ("test in train")."""
+    """A data set in numbers.
+
+    Args:
+        splits: each of them.
+        overlaps: how many texts two splits share ("test in train").
+        leaks: how many training texts stand in held-out splits of other data sets ("16res/test").
+    """
 
     splits: dict[Split, SplitStatistics]
     overlaps: dict[str, int]
+    leaks: dict[str, int]
 
 
-def stats(directory: Path) -> Statistics:
+def stats(directory: Path, *, held_out: Sequence[Path] = ()) -> Statistics:
     """The numbers of a folder of unified data.
+
+    Args:
+        directory: the folder.
+        held_out: further converted data sets, or folders of them, whose validation and test texts are looked
+            for among the training texts.
 
     Raises:
         DataError: there is no unified data, or it has bad lines.
@@ -74,6 +89,9 @@ def stats(directory: Path) -> Statistics:
         tally.lengths.append(len(example.text))
         tally.texts[normalised_text(example.text)] += 1
     names = list(tallies)
+    others = [one for folder in held_out for one in dataset_folders(folder)]
+    others = [folder for folder in others if folder.resolve() != directory.resolve()]
+    training = tallies["train"].texts if "train" in tallies else ()
     return Statistics(
         splits={split: tally.summary() for split, tally in tallies.items()},
         overlaps={
@@ -81,6 +99,7 @@ def stats(directory: Path) -> Statistics:
             for index, later in enumerate(names)
             for earlier in names[:index]
         },
+        leaks=held_out_texts(others).counts(np.array([*map(fingerprint_normalised, training)], np.uint64)),
     )
 
 

@@ -8,13 +8,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from ucuie.data.draft import Fault
 from ucuie.data.examples import example_files, read_examples, validation_faults, write_examples
-from ucuie.data.sampling import low_resource, zero_shot_folds
+from ucuie.data.sampling import generator_for, low_resource, sample_examples, zero_shot_folds
 from ucuie.data.sources import read_json, read_json_lines
 from ucuie.errors import ConfigError, DataError, show
-from ucuie.schema import Example, Record
+from ucuie.metrics import Report
+from ucuie.schema import Example, Record, Split
 
 _RECORDS = TypeAdapter(tuple[Record, ...])
+_SAMPLING_SEED = 0
 _TYPES = TypeAdapter(dict[str, str])
+_REPORT_HINT = "`ucuie evaluate --output` writes report.json, `ucuie score --output` breakdown.json"
 
 
 def write_low_resource(source: Path, output: Path, *, percent: float, seed: int) -> int:
@@ -55,6 +58,28 @@ def write_zero_shot_folds(source: Path, output: Path) -> list[int]:
     return sizes
 
 
+def read_gold(path: Path, *, split: Split = "test", limit: int | None = None) -> list[Example]:
+    """The examples to evaluate on.
+
+    Args:
+        path: a file, all of it; a folder that `ucuie convert` wrote, of which the split is taken; or a folder
+            of such folders.
+        split: of folders.
+        limit: at most so many examples of each file, drawn evenly by a fixed seed; None takes all.
+
+    Raises:
+        DataError: there are no examples, or lines that are not examples; all of those at once.
+    """
+    folders = [path] if not path.is_dir() or any(path.glob("*.jsonl")) else sorted(path.glob("*/"))
+    examples: list[Example] = []
+    for folder in folders:
+        found = read_examples(folder, split=split if folder.is_dir() else None)
+        examples += sample_examples(found, limit, generator_for(_SAMPLING_SEED, folder.name))
+    if not examples:
+        raise DataError(str(path), [f"there are no examples of the split {split}"], "name another split")
+    return examples
+
+
 def read_predictions(path: Path, examples: Sequence[Example]) -> list[tuple[Record, ...]]:
     """The records predicted for each example, from JSON lines with `id` and `records` in any order.
 
@@ -82,6 +107,25 @@ def read_predictions(path: Path, examples: Sequence[Example]) -> list[tuple[Reco
     if faults:
         raise DataError(str(path), faults, "`ucuie evaluate` writes such a file as predictions.jsonl")
     return [found[example.id] for example in examples]
+
+
+def read_reports(path: Path) -> list[Report]:
+    """The reports, one for each scorer, of an evaluation.
+
+    Args:
+        path: `report.json` or `breakdown.json`, or the folder of one.
+
+    Raises:
+        DataError: there is no such file, or it holds something else.
+    """
+    files = [path / name for name in ("report.json", "breakdown.json")] if path.is_dir() else [path]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise DataError(str(path), ["there is no report in it"], _REPORT_HINT)
+    try:
+        return [Report.from_dict(plain) for plain in read_json(file)["scores"]]
+    except (LookupError, TypeError, AttributeError):
+        raise DataError(str(file), ["it holds no scores"], _REPORT_HINT) from None
 
 
 def read_types(path: Path) -> dict[str, str]:

@@ -9,16 +9,17 @@
 Loads no torch.
 """
 
-from ucuie.metrics.breakdown import Breakdown, break_down, render_page, render_text
+from ucuie.metrics.breakdown import Breakdown, break_down, render_page, render_text, write_breakdown
 from ucuie.metrics.counts import Counts
 from ucuie.metrics.marks import Mark, mark_elements
 from ucuie.metrics.mistakes import Finding, Mistake, Mistakes, find_mistakes
-from ucuie.metrics.report import Report, RowScore, placing_ceiling, score
+from ucuie.metrics.report import ALL, Report, RowScore, placing_ceiling, score, scorer_names
 from ucuie.metrics.scorers import SCORERS, Scorer
 from ucuie.metrics.uncertainty import Interval, TrialScore, bootstrap, over_trials
 from ucuie.metrics.views import View, apply_views, coarse_types, gold_trigger, positives_only
 
 __all__ = [
+    "ALL",
     "SCORERS",
     "Breakdown",
     "Counts",
@@ -45,4 +46,6 @@ __all__ = [
     "render_page",
     "render_text",
     "score",
+    "scorer_names",
+    "write_breakdown",
 ]

@@ -1,26 +1,32 @@
 """A score taken apart: labels, confidence intervals, confusions and every mistake, as data, text or a page.
 
-`break_down` counts, `render_text` is for terminals and logs, `render_page` one HTML file that needs no other.
+`break_down` counts, `render_text` is for terminals and logs, `render_page` one HTML file that needs no other;
+`write_breakdown` writes all three.
 """
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ucuie.atomic import write_text
 from ucuie.metrics.counts import Counts
 from ucuie.metrics.mistakes import KINDS, Mistake, Mistakes, find_mistakes
-from ucuie.metrics.report import Report, RowScore, score
+from ucuie.metrics.report import Report, RowScore, placing_ceiling, score
 from ucuie.metrics.uncertainty import Interval, bootstrap
 from ucuie.schema import Example, Record, Span
 from ucuie.templates import load_template
 
 _TEMPLATE = Path(__file__).with_name("breakdown.html.jinja")
 _MAX_CONFUSIONS = 20
+_MAX_LISTED_OF_A_KIND = 5
 _MAX_MISTAKES_OF_A_KIND = 200
 _CONTEXT = 60
 """Characters of the text shown before and after a mistake."""
+_NUMBER = re.compile(r"[\d,]+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -28,19 +34,48 @@ class Breakdown:
     """What there is to know about some predictions.
 
     Args:
-        report: the scores, with those of every label.
-        intervals: of the F1 of every row.
+        reports: the scores under each scorer, with those of every label.
+        intervals: of the F1 of every row, under the first scorer.
         mistakes: by spans, whatever the scorer.
+        ceiling: what perfect predictions without offsets would score, under `offset`.
     """
 
-    report: Report
+    reports: tuple[Report, ...]
     intervals: tuple[Interval, ...]
     mistakes: Mistakes
+    ceiling: Report
+
+    @property
+    def report(self) -> Report:
+        """The scores under the first scorer."""
+        return self.reports[0]
+
+    def ceiling_of(self, interval: Interval) -> float | None:
+        """What placing alone lets the row of an interval reach, in per cent; None under another scorer."""
+        if self.report.scorer != "offset":
+            return None
+        scores = self.ceiling.of(interval.row, task=interval.task)
+        by_dataset = {score.dataset: score.counts.f1 for score in scores}
+        if interval.dataset is None:
+            return self.ceiling.mean_f1(interval.row, task=interval.task)
+        return by_dataset[interval.dataset]
+
+    @property
+    def comparison(self) -> list[tuple[str, str, str, list[float | None]]]:
+        """(task, row, data set, F1 under each scorer); None where a scorer knows no such row."""
+        f1 = {
+            (one.task, one.row, one.dataset, report.scorer): one.counts.f1
+            for report in self.reports
+            for one in report.scores
+        }
+        places = dict.fromkeys(place[:3] for place in f1)
+        return [(*place, [f1.get((*place, report.scorer)) for report in self.reports]) for place in places]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
         return {
-            "report": self.report.to_dict(),
+            "scores": [report.to_dict() for report in self.reports],
+            "placing_ceiling": self.ceiling.to_dict(),
             "intervals": [asdict(interval) for interval in self.intervals],
             "mistakes": self.mistakes.to_dict(),
         }
@@ -50,16 +85,16 @@ def break_down(
     examples: Iterable[Example],
     predictions: Iterable[Sequence[Record]],
     *,
-    scorer: str = "offset",
+    scorers: Sequence[str] = ("offset",),
     resamples: int = 1000,
     seed: int = 0,
 ) -> Breakdown:
-    """Scores, their 95 % confidence intervals and all mistakes of some predictions.
+    """Scores, the 95 % confidence intervals of the first scorer, and all mistakes of some predictions.
 
     Args:
         examples: gold.
         predictions: one sequence of records for each example.
-        scorer: a name in `SCORERS`.
+        scorers: names in `SCORERS`, at least one.
         resamples: of the intervals.
         seed: of the intervals.
 
@@ -69,20 +104,50 @@ def break_down(
     """
     examples, predictions = list(examples), list(predictions)
     return Breakdown(
-        report=score(examples, predictions, scorer=scorer),
-        intervals=bootstrap(examples, predictions, scorer=scorer, resamples=resamples, seed=seed),
+        reports=tuple(score(examples, predictions, scorer=scorer) for scorer in scorers),
+        intervals=bootstrap(examples, predictions, scorer=scorers[0], resamples=resamples, seed=seed),
         mistakes=find_mistakes(examples, predictions),
+        ceiling=placing_ceiling(examples),
     )
 
 
+def write_breakdown(found: Breakdown, folder: Path, *, title: str) -> None:
+    """Writes `breakdown.json`, `breakdown.txt` and `breakdown.html` into a folder."""
+    content = json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    write_text(folder / "breakdown.json", content)
+    write_text(folder / "breakdown.txt", render_text(found))
+    write_text(folder / "breakdown.html", render_page(found, title=title))
+
+
 def render_text(found: Breakdown) -> str:
-    """Tables of plain text."""
-    parts = [f"scorer: {found.report.scorer}, F1 with 95 % confidence intervals"]
+    """Tables of plain text, and of each kind of mistake the first five."""
+    parts = []
+    if len(found.reports) > 1:
+        parts += [
+            "F1 % by scorer",
+            _aligned(
+                ["task", "row", "data set", *(report.scorer for report in found.reports)],
+                [
+                    [task, row, dataset or "-", *map(_or_dash, f1)]
+                    for task, row, dataset, f1 in found.comparison
+                ],
+            ),
+        ]
+    parts.append(
+        f"scorer: {found.report.scorer}, F1 with 95 % confidence intervals; "
+        "ceiling: F1 of the gold placed again by its strings"
+    )
     parts.append(
         _aligned(
-            ["task", "row", "data set", "F1 %", "low", "high"],
+            ["task", "row", "data set", "F1 %", "low", "high", "ceiling"],
             [
-                [one.task, one.row, one.dataset or "mean", *_rounded(one.f1, one.low, one.high)]
+                [
+                    one.task,
+                    one.row,
+                    _name_of(one),
+                    *_rounded(one.f1, one.low, one.high),
+                    _or_dash(found.ceiling_of(one)),
+                ]
                 for one in found.intervals
             ],
         )
@@ -106,7 +171,28 @@ def render_text(found: Breakdown) -> str:
             ],
         )
     )
+    parts += _listed_mistakes(found.mistakes)
     return "\n\n".join(parts) + "\n"
+
+
+def _listed_mistakes(mistakes: Mistakes) -> list[str]:
+    """The first mistakes of each kind, a line each."""
+    parts = []
+    for kind in KINDS:
+        of_kind = [one for one in mistakes.mistakes if one.kind == kind]
+        if of_kind:
+            rows = [[one.example.id, *one.labels, _marked(one)] for one in of_kind[:_MAX_LISTED_OF_A_KIND]]
+            table = _aligned(["id", "gold", "predicted", "[gold] {predicted}"], rows)
+            more = len(of_kind) - len(rows)
+            parts.append(f"{kind}\n{table}" + (f"\nand {more:,} more" if more else ""))
+    return parts
+
+
+def _marked(mistake: Mistake) -> str:
+    """The text around a mistake in one line, gold in square brackets, predictions in braces."""
+    marks = {"": "{}", "gold": "[{}]", "predicted": "{{{}}}", "both": "[{{{}}}]"}
+    pieces = (marks[name].format(piece) for name, piece in mistake_pieces(mistake))
+    return " ".join("".join(pieces).split())
 
 
 def render_page(found: Breakdown, *, title: str = "Evaluation") -> str:
@@ -119,6 +205,8 @@ def render_page(found: Breakdown, *, title: str = "Evaluation") -> str:
         labels=_labels,
         numbers=_numbers,
         rounded=_rounded,
+        or_dash=_or_dash,
+        name_of=_name_of,
         by_kind=by_kind,
         maximum=_MAX_MISTAKES_OF_A_KIND,
         pieces=mistake_pieces,
@@ -164,11 +252,22 @@ def _rounded(*numbers: float) -> list[str]:
     return [f"{number:.2f}" for number in numbers]
 
 
+def _or_dash(number: float | None) -> str:
+    return "-" if number is None else f"{number:.2f}"
+
+
+def _name_of(interval: Interval) -> str:
+    return "mean" if interval.dataset is None else interval.dataset or "-"
+
+
 def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table: numbers to the right, words to the left."""
     columns = list(zip(headings, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
-    is_number = [bool(rows) and all(cell[:1].isdigit() for cell in column[1:]) for column in columns]
+    is_number = [
+        bool(rows) and all(cell == "-" or _NUMBER.fullmatch(cell) for cell in column[1:])
+        for column in columns
+    ]
     lines = (
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)

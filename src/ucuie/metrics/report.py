@@ -4,7 +4,7 @@ What is scored is chosen before: texts with gold records only, predictions made 
 types made coarser are examples and predictions like any others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +14,9 @@ from ucuie.linearize import order_records, without_offsets
 from ucuie.metrics.counts import Counts, LabelCounts
 from ucuie.metrics.scorers import SCORERS
 from ucuie.schema import Capability, Example, Record, Task
+
+ALL = "all"
+"""Instead of a scorer's name: every one."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,30 @@ class Report:
             ],
         }
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Report":
+        """The report that `to_dict` made plain.
+
+        Raises:
+            LookupError, TypeError, AttributeError: it is another value.
+        """
+        return cls(
+            plain["scorer"],
+            tuple(
+                RowScore(
+                    found["dataset"],
+                    row["task"],
+                    row["row"],
+                    {
+                        label: Counts(counts["gold"], counts["predicted"], counts["matched"])
+                        for label, counts in found["labels"].items()
+                    },
+                )
+                for row in plain["rows"]
+                for found in row["datasets"]
+            ),
+        )
+
 
 def score(
     examples: Iterable[Example], predictions: Iterable[Sequence[Record]], *, scorer: str = "offset"
@@ -97,6 +124,19 @@ def score(
             for label, counts in labels.items():
                 total[label] = total.get(label, Counts()) + counts
     return Report(scorer, tuple(RowScore(*place, labels) for place, labels in sums.items()))
+
+
+def scorer_names(scorer: str) -> tuple[str, ...]:
+    """The scorer of that name, or every one for "all".
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    if scorer == ALL:
+        return tuple(SCORERS)
+    if scorer not in SCORERS:
+        raise ConfigError(f"no scorer {show(scorer)}{did_you_mean(scorer, (*SCORERS, ALL))}")
+    return (scorer,)
 
 
 def check_scorer(name: str) -> None:
