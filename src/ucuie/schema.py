@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import PydanticCustomError
 
 from ucuie.errors import SchemaError, did_you_mean, show
-from ucuie.schema_sources import read_schema_source
+from ucuie.schema_sources import SchemaSource, read_schema_source, read_schema_yaml
 
 Task = Literal["NER", "RE", "EE", "ABSA"]
 Capability = Literal["judging", "locating", "associating"]
@@ -55,7 +55,14 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
+def _description(value: str) -> str:
+    if not _is_encodable(value):
+        raise ValueError(f"the description {show(value)} holds a lone surrogate, which no tokenizer can read")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Description = Annotated[str, AfterValidator(_description)]
 
 
 def _if_given(**constraints: Any) -> Any:
@@ -79,7 +86,7 @@ class Slot(_Value):
     """
 
     name: Name
-    description: str | None = _if_given()
+    description: Description | None = _if_given()
     required: bool = Field(default=False, exclude_if=lambda required: not required)
 
 
@@ -87,7 +94,7 @@ class Frame(_Value):
     """A type of information unit: an entity type, relation, event or sentiment, with its slots."""
 
     name: Name
-    description: str | None = _if_given()
+    description: Description | None = _if_given()
     slots: tuple[Slot, ...] = ()
 
     @property
@@ -119,7 +126,19 @@ class Schema(_Value):
         """
         if isinstance(source, Schema):
             return source
-        read = read_schema_source(source)
+        return cls._of_read(read_schema_source(source))
+
+    @classmethod
+    def from_yaml(cls, text: str) -> "Schema":
+        """The schema that the content of a YAML file describes.
+
+        Raises:
+            SchemaError: as `of`.
+        """
+        return cls._of_read(read_schema_yaml(text))
+
+    @classmethod
+    def _of_read(cls, read: SchemaSource) -> "Schema":
         try:
             return cls.model_validate(read.plain)
         except ValidationError as error:

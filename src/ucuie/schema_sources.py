@@ -78,6 +78,16 @@ def read_schema_source(source: Any) -> SchemaSource:
     return SchemaSource(_canonical(source), "the schema")
 
 
+def read_schema_yaml(text: str) -> SchemaSource:
+    """The content of a YAML file in its plain form.
+
+    Raises:
+        SchemaError: the YAML is malformed (with its line), or none of the accepted forms.
+    """
+    origin = "the YAML"
+    return SchemaSource(_canonical(_parse_yaml(text, origin)), origin)
+
+
 def _canonical(source: Any) -> dict[str, Any]:
     if isinstance(source, type) and issubclass(source, BaseModel):
         return {"frames": _frames_of_class(source)}
@@ -174,7 +184,7 @@ def _read_file(path: Path) -> Any:
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no possible name of a file
         reason = error.strerror if isinstance(error, OSError) else error
         raise SchemaError(f"schema error: {show(str(path))} cannot be read: {reason}; {HINT}") from None
-    return _parse_json(text, str(path)) if path.suffix == ".json" else _parse_yaml(text, path)
+    return (_parse_json if path.suffix == ".json" else _parse_yaml)(text, str(path))
 
 
 def _parse_json(text: str, origin: str) -> Any:
@@ -203,12 +213,22 @@ class _LocatedString(str):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which every scalar is a string or null (`no` is a name, not false), keys are unique."""
+    """Safe YAML in which every scalar is a string or null (`no` is a name, not false), keys are unique.
+
+    Nothing may refer to another place: a few lines of references to references would fill any memory.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - declared by the base class
         first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            problem = "a schema is written out, without references to other places"
+            raise yaml.composer.ComposerError(None, None, problem, mark)
+        return super().compose_node(parent, index)
 
     def construct_located_string(self, node: yaml.ScalarNode) -> _LocatedString:
         string = _LocatedString(self.construct_scalar(node))
@@ -234,14 +254,14 @@ _Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_located_strin
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_unique_mapping)
 
 
-def _parse_yaml(text: str, path: Path) -> Any:
+def _parse_yaml(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise SchemaError(f"schema error: {error.problem} ({path}, line {line})") from None
+        raise SchemaError(f"schema error: {error.problem} ({origin}, line {line})") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise SchemaError(f"schema error: {error} ({path})") from None
+        raise SchemaError(f"schema error: {error} ({origin})") from None
 
 
 def _line_at(node: Any, location: Sequence[int | str]) -> int | None:

@@ -1,0 +1,82 @@
+"""`ucuie serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ucuie.cli.common import BatchSize, Device, Model, Quiet
+from ucuie.errors import MissingExtraError
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    model: Model = None,
+    device: Device = None,
+    batch_size: BatchSize = 32,
+    schemas: Annotated[
+        Path | None,
+        typer.Option(help="Folder of YAML and JSON schemas that requests may name by their files' names."),
+    ] = None,
+    api_keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of keys, one a line; requests need one of these or of UCUIE_API_KEYS (commas between)."
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Web page origin that may read answers, such as https://example.org."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that the server goes by; left out on 127.0.0.1, only localhost."),
+    ] = None,
+    queue_size: Annotated[int, typer.Option(min=1, help="Texts that may wait; beyond that, 429.")] = 256,
+    max_texts: Annotated[int, typer.Option(min=1, help="Texts of one request.")] = 128,
+    max_text_characters: Annotated[int, typer.Option(min=1, help="Characters of one text.")] = 20_000,
+    max_body_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 4_194_304,
+    request_seconds: Annotated[float, typer.Option(min=0.1, help="Until a request has its answer.")] = 60.0,
+    receive_seconds: Annotated[float, typer.Option(min=0.1, help="Until a request is received.")] = 10.0,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write the texts into the log too.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Serve an HTTP API, and a web page to try it on.
+
+    The address is printed once the model is loaded; the log, JSON lines, goes to stderr.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "fastapi", "serve") from None
+    from ucuie.server.serve import serve as run
+    from ucuie.server.settings import make_settings, read_api_keys
+
+    settings = make_settings(
+        host=host,
+        batch_size=batch_size,
+        queue_size=queue_size,
+        max_texts=max_texts,
+        max_text_characters=max_text_characters,
+        max_body_bytes=max_body_bytes,
+        request_seconds=request_seconds,
+        receive_seconds=receive_seconds,
+        api_keys=read_api_keys(api_keys),
+        cors_origins=tuple(cors_origin or ()),
+        allowed_hosts=tuple(allow_host or ()),
+        log_texts=log_texts,
+    )
+    run(
+        settings,
+        port=port,
+        model=model,
+        device=device,
+        schemas_folder=schemas,
+        on_ready=typer.echo,
+        is_quiet=quiet,
+    )

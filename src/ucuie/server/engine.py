@@ -1,0 +1,367 @@
+"""The one thread that extracts, and the queue of texts before it.
+
+Requests wait side by side in one event loop; whatever waits when the thread is free goes to the extractor
+together, up to a batch, whichever requests and schemas it belongs to. All bookkeeping happens in the event
+loop, so nothing here needs a lock. Knows nothing of HTTP.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ucuie.errors import TextError, UcuieError
+from ucuie.schema import CAPABILITIES, Capability
+
+if TYPE_CHECKING:
+    from ucuie.extraction import Extraction
+    from ucuie.extractor import Extractor, Query
+    from ucuie.model_folder import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+_COMPANY_SECONDS = 0.01
+"""How long a small batch waits for company, when the last one was larger: clients that were answered
+together ask again together."""
+_POLL_SECONDS = 0.05
+_MAX_EXTRACTORS = 3
+"""Each keeps caches of its own."""
+_LONGEST_WAIT_SECONDS = 60
+_OLD_RATE_WEIGHT = 0.8
+
+
+class QueueFullError(UcuieError):
+    """More texts wait than the queue holds; `retry_seconds` is when there may be room."""
+
+    def __init__(self, num_waiting: int, queue_size: int, retry_seconds: int) -> None:
+        super().__init__(num_waiting, queue_size, retry_seconds)
+        self.retry_seconds = retry_seconds
+
+    def __str__(self) -> str:
+        num_waiting, queue_size, seconds = self.args
+        return (
+            f"{num_waiting:,} texts wait already, and {queue_size:,} may; try again in {seconds} s, "
+            "or with fewer texts"
+        )
+
+
+class NotReadyError(UcuieError):
+    """The model is not loaded yet, or the engine is closed."""
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What of the model takes part; queries with equal switches may share a batch.
+
+    Args:
+        capabilities: the capability experts; None means all.
+    """
+
+    capabilities: tuple[Capability, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What can be said about the model without asking it.
+
+    Args:
+        name: as extractions call it.
+        num_parameters: backbone and adapter together.
+        device: where it runs, such as "cpu".
+        capabilities: those that can be switched; empty for a model without capability experts.
+        context_tokens: of prompt and output together; None if it has no limit.
+    """
+
+    name: str
+    num_parameters: int
+    device: str
+    capabilities: tuple[Capability, ...]
+    context_tokens: int | None
+
+
+class Watcher(Protocol):
+    """Is told what the engine does."""
+
+    def batch_done(self, num_texts: int, num_records: int, seconds: float) -> None:
+        """A batch is answered."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    query: "Query"
+    switches: Switches
+    answer: "asyncio.Future[Extraction | Exception]"
+
+
+class Engine:
+    """Answers queries of many requests with one model.
+
+    Args:
+        load: gives the model; called in the engine's thread.
+        batch_size: texts that the extractor gets together.
+        queue_size: texts that may wait.
+        watcher: is told of every batch.
+        options: of the extractors, such as `max_new_tokens`.
+    """
+
+    def __init__(
+        self,
+        load: "Callable[[], LoadedModel]",
+        *,
+        batch_size: int,
+        queue_size: int,
+        watcher: Watcher | None = None,
+        **options: Any,
+    ) -> None:
+        self.queue_size = queue_size
+        self.facts: ModelFacts | None = None
+        """None until the model is loaded."""
+        self._load = load
+        self._batch_size = batch_size
+        self._watcher = watcher
+        self._options = options
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ucuie-engine")
+        self._waiting: deque[_Job] = deque()
+        self._num_running = 0
+        self._has_work = asyncio.Event()
+        self._is_closed = False
+        self._dispatcher: asyncio.Task[None] | None = None
+        self._texts_per_second = 1.0
+        self._loaded: LoadedModel | None = None
+        self._extractors: dict[Switches, Extractor] = {}
+
+    async def start(self) -> None:
+        """Loads the model and begins to answer.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        self.facts = await asyncio.get_running_loop().run_in_executor(self._thread, self._prepare)
+        self._dispatcher = asyncio.create_task(self._dispatch(), name="ucuie-dispatcher")
+
+    async def close(self) -> None:
+        """Answers what waits, then ends the thread."""
+        self._is_closed = True
+        self._has_work.set()
+        if self._dispatcher is not None:
+            await self._dispatcher
+        await asyncio.to_thread(self._thread.shutdown)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether queries are taken."""
+        return self.is_alive and self._dispatcher is not None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the engine can still become or stay ready."""
+        return not self._is_closed and (self._dispatcher is None or not self._dispatcher.done())
+
+    @property
+    def num_waiting(self) -> int:
+        """Texts in the queue."""
+        return len(self._waiting)
+
+    @property
+    def num_running(self) -> int:
+        """Texts that the extractor is at."""
+        return self._num_running
+
+    def check_room(self, num_texts: int = 1) -> None:
+        """Whether so many texts may be submitted now.
+
+        Raises:
+            QueueFullError: they do not fit.
+            NotReadyError: the model is not loaded, or the engine is closed.
+        """
+        if not self.is_ready:
+            raise NotReadyError("the model is not loaded yet" if self.is_alive else "the server is stopping")
+        if self.num_waiting + num_texts > self.queue_size:
+            self._waiting = deque(job for job in self._waiting if not job.answer.cancelled())
+        if self.num_waiting + num_texts > self.queue_size:
+            raise QueueFullError(self.num_waiting, self.queue_size, self._retry_seconds())
+
+    def submit(
+        self, queries: "Sequence[Query]", switches: Switches
+    ) -> "list[asyncio.Future[Extraction | Exception]]":
+        """Queues queries, all or none; a future that is cancelled gives its place up.
+
+        Each future gives the extraction or, as a value, why there is none.
+
+        Raises:
+            QueueFullError: they do not fit.
+            NotReadyError: the model is not loaded, or the engine is closed.
+        """
+        self.check_room(len(queries))
+        loop = asyncio.get_running_loop()
+        jobs = [_Job(query, switches, loop.create_future()) for query in queries]
+        self._waiting.extend(jobs)
+        if jobs:
+            self._has_work.set()
+        return [job.answer for job in jobs]
+
+    async def answer(self, queries: "Sequence[Query]", switches: Switches) -> "list[Extraction | TextError]":
+        """The extraction of each query, or why its text cannot be used.
+
+        Raises:
+            QueueFullError: they do not fit.
+            NotReadyError: the model is not loaded, or the engine is closed.
+        """
+        futures = self.submit(queries, switches)
+        try:
+            return [_usable(await future) for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    async def stream(
+        self, queries: "Iterable[Query]", switches: Switches, *, seconds: float
+    ) -> "AsyncIterator[Extraction | TextError | TimeoutError]":
+        """The same in order, each as soon as it is there; a stream keeps one batch in the queue, no more.
+
+        Args:
+            queries: any number of them.
+            switches: of all of them.
+            seconds: that each may take; what takes longer gives a TimeoutError.
+        """
+        ahead: deque[asyncio.Future[Extraction | Exception]] = deque()
+        remaining = iter(queries)
+        pending = next(remaining, None)
+        try:
+            while pending is not None or ahead:
+                while pending is not None and len(ahead) < self._batch_size:
+                    try:
+                        ahead.extend(self.submit([pending], switches))
+                    except QueueFullError:
+                        break
+                    pending = next(remaining, None)
+                if not ahead:
+                    await asyncio.sleep(_POLL_SECONDS)
+                    continue
+                answer: Extraction | TextError | TimeoutError
+                try:
+                    async with asyncio.timeout(seconds):
+                        answer = _usable(await ahead.popleft())
+                except TimeoutError as error:
+                    answer = error
+                yield answer
+        finally:
+            for future in ahead:
+                future.cancel()
+
+    async def _dispatch(self) -> None:
+        loop = asyncio.get_running_loop()
+        last_size = 1
+        while await self._wait_for_work():
+            if len(self._waiting) < min(last_size, self._batch_size):
+                await asyncio.sleep(_COMPANY_SECONDS)
+            jobs = self._take()
+            if not jobs:
+                continue
+            last_size = self._num_running = len(jobs)
+            start = time.perf_counter()
+            answers = await loop.run_in_executor(self._thread, self._answer, jobs)
+            self._num_running = 0
+            self._note(answers, time.perf_counter() - start)
+            for job, answer in zip(jobs, answers, strict=True):
+                if not job.answer.done():
+                    job.answer.set_result(answer)
+
+    async def _wait_for_work(self) -> bool:
+        """Whether there is any; False once the engine is closed and everything is answered."""
+        if not self._waiting:
+            self._has_work.clear()
+            if self._is_closed:
+                return False
+            await self._has_work.wait()
+        return bool(self._waiting) or not self._is_closed
+
+    def _take(self) -> list[_Job]:
+        """The longest waiting job, and others with the same switches, as many as make a batch."""
+        jobs: list[_Job] = []
+        others: list[_Job] = []
+        while self._waiting and len(jobs) < self._batch_size:
+            job = self._waiting.popleft()
+            if job.answer.cancelled():
+                continue
+            (jobs if not jobs or job.switches == jobs[0].switches else others).append(job)
+        self._waiting.extendleft(reversed(others))
+        return jobs
+
+    def _note(self, answers: "Sequence[Extraction | Exception]", seconds: float) -> None:
+        rate = len(answers) / max(seconds, 1e-6)
+        self._texts_per_second = _OLD_RATE_WEIGHT * self._texts_per_second + (1 - _OLD_RATE_WEIGHT) * rate
+        if self._watcher is not None:
+            num_records = sum(len(answer.records) for answer in answers if not isinstance(answer, Exception))
+            self._watcher.batch_done(len(answers), num_records, seconds)
+
+    def _retry_seconds(self) -> int:
+        seconds = math.ceil((self.num_waiting + self.num_running) / self._texts_per_second)
+        return min(max(seconds, 1), _LONGEST_WAIT_SECONDS)
+
+    # What follows runs in the engine's thread, the only one that touches the model.
+
+    def _prepare(self) -> ModelFacts:
+        self._loaded = self._load()
+        self._extractor(Switches())
+        model = self._loaded.model
+        return ModelFacts(
+            name=self._loaded.name,
+            num_parameters=model.num_parameters(),
+            device=str(next(model.parameters()).device),
+            capabilities=_switchable(model),
+            context_tokens=getattr(model.config, "max_position_embeddings", None),
+        )
+
+    def _extractor(self, switches: Switches) -> "Extractor":
+        """One for each set of switches, the last few; they share the model."""
+        extractor = self._extractors.pop(switches, None)
+        if extractor is None:
+            from ucuie.extractor import Extractor
+
+            assert self._loaded is not None
+            extractor = Extractor(
+                self._loaded,
+                capabilities=switches.capabilities,
+                batch_size=self._batch_size,
+                **self._options,
+            )
+        self._extractors[switches] = extractor
+        if len(self._extractors) > _MAX_EXTRACTORS:
+            del self._extractors[next(iter(self._extractors))]
+        return extractor
+
+    def _answer(self, jobs: Sequence[_Job]) -> "list[Extraction | Exception]":
+        """The extraction of each job, or why there is none."""
+        try:
+            extractor = self._extractor(jobs[0].switches)
+            queries = [job.query for job in jobs]
+            faults = extractor.faults(queries)
+            answers = extractor.answer(query for index, query in enumerate(queries) if index not in faults)
+            return [faults[index] if index in faults else next(answers) for index in range(len(queries))]
+        except Exception as error:
+            if len(jobs) == 1:
+                return [error]
+        # One of them makes the extractor fail; alone, the others are answered.
+        return [self._answer([job])[0] for job in jobs]
+
+
+def _usable(answer: "Extraction | Exception") -> "Extraction | TextError":
+    """The answer itself; an exception that is no fault of the text is raised."""
+    if isinstance(answer, Exception) and not isinstance(answer, TextError):
+        raise answer
+    return answer
+
+
+def _switchable(model: Any) -> tuple[Capability, ...]:
+    """The capabilities that can be switched; none where the adapter has no experts for them."""
+    try:
+        with model.base_model.capabilities(*CAPABILITIES):
+            return CAPABILITIES
+    except (AttributeError, ValueError):
+        return ()

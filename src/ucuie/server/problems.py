@@ -1,0 +1,239 @@
+"""What goes wrong, as problem documents (RFC 9457): the field, what is wrong with it, what to do.
+
+Every answer with a status of 400 or more has one, those of the framework too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from ucuie.errors import MAX_LISTED_FAULTS, UserError, show
+
+MEDIA_TYPE = "application/problem+json"
+_NAMESPACE = "urn:ucuie:problem:"
+_UNION_MEMBERS = ("str", "list[any]", "dict[str,any]", "TextToRead")
+"""How pydantic names the members of the unions in `messages`, within the place of a fault."""
+
+Location = tuple[int | str, ...]
+
+
+class Fault(BaseModel):
+    """One thing that is wrong in a request.
+
+    Args:
+        field: where, such as `texts[3].text`; empty for the request as a whole.
+        detail: what is wrong there, and what to do.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    field: str
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """The body of every answer that is not the one asked for.
+
+    Args:
+        type: names the kind of problem, for programs.
+        title: the kind in words.
+        status: of the answer.
+        detail: what is wrong and what to do, for people.
+        errors: each fault of the request by its field, at most 20.
+        request_id: what the server's log calls the request.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:ucuie:problem:invalid-request",
+                    "title": "The request cannot be used",
+                    "status": 422,
+                    "detail": "texts[1]: the text ' ' is empty; there is nothing to extract from",
+                    "errors": [
+                        {
+                            "field": "texts[1]",
+                            "detail": "the text ' ' is empty; there is nothing to extract from",
+                        }
+                    ],
+                    "request_id": "6f1c2a0e9b7d4c58",
+                }
+            ]
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[Fault, ...] = ()
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class _Kind:
+    name: str
+    title: str
+    status: int
+
+
+INVALID_REQUEST = _Kind("invalid-request", "The request cannot be used", 422)
+MALFORMED = _Kind("malformed", "The request cannot be read", 400)
+UNAUTHORIZED = _Kind("unauthorized", "An API key is needed", 401)
+NOT_FOUND = _Kind("not-found", "There is nothing here", 404)
+NOT_ALLOWED = _Kind("method-not-allowed", "That method is not for this address", 405)
+TOO_SLOW = _Kind("too-slow", "The request came in too slowly", 408)
+TOO_LARGE = _Kind("too-large", "The request is too large", 413)
+MEDIA = _Kind("media-type", "The request is not JSON", 415)
+WRONG_HOST = _Kind("wrong-host", "This server does not go by that name", 421)
+QUEUE_FULL = _Kind("queue-full", "Too many texts are waiting", 429)
+CLIENT_GONE = _Kind("client-gone", "The client has gone", 499)
+INTERNAL = _Kind("internal", "The server failed", 500)
+UNAVAILABLE = _Kind("unavailable", "The server is not ready", 503)
+TIME_LIMIT = _Kind("time-limit", "The time limit is over", 504)
+
+
+@dataclass(eq=False)
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
+    """Ends a request with a problem document.
+
+    Args:
+        kind: one of the kinds of this module.
+        detail: what is wrong and what to do; left out, it is made from the faults.
+        faults: by field.
+        headers: of the answer.
+    """
+
+    kind: _Kind
+    detail: str = ""
+    faults: Sequence[Fault] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self, request_id: str | None = None) -> ProblemDocument:
+        """The document for the request of that id."""
+        detail = self.detail or "\n".join(
+            f"{fault.field}: {fault.detail}" if fault.field else fault.detail
+            for fault in self.faults[:MAX_LISTED_FAULTS]
+        )
+        return ProblemDocument(
+            type=_NAMESPACE + self.kind.name,
+            title=self.kind.title,
+            status=self.kind.status,
+            detail=detail,
+            errors=tuple(self.faults[:MAX_LISTED_FAULTS]),
+            request_id=request_id,
+        )
+
+    def response(self, request_id: str | None = None) -> JSONResponse:
+        """The answer for the request of that id."""
+        return JSONResponse(
+            self.document(request_id).model_dump(mode="json", exclude_none=True),
+            status_code=self.kind.status,
+            headers=dict(self.headers),
+            media_type=MEDIA_TYPE,
+        )
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an exception stands for; a server's own failure says nothing of its inside."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, UserError):
+        return Problem(INVALID_REQUEST, faults=[Fault(field="", detail=str(error))])
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return _of_framework(error)
+    return Problem(
+        INTERNAL,
+        "the server failed at this request; others go on. The log says more under the request's id, please "
+        "report it",
+    )
+
+
+def field_name(location: Sequence[int | str]) -> str:
+    """`texts[3].text` for ("texts", 3, "text")."""
+    name = ""
+    for step in location:
+        name += f"[{step}]" if isinstance(step, int) else f".{step}" if name else step
+    return name
+
+
+def _invalid(error: RequestValidationError) -> Problem:
+    faults = []
+    for fault in error.errors():
+        if fault["type"] == "json_invalid":
+            reason = fault.get("ctx", {}).get("error", fault["msg"])
+            return Problem(
+                MALFORMED,
+                f"the body is not JSON: {reason} (character {fault['loc'][-1]})",
+            )
+        place, *location = fault["loc"]
+        faults.append((tuple(location), place, fault))
+    return Problem(INVALID_REQUEST, faults=_without_unions(faults))
+
+
+def _without_unions(faults: Sequence[tuple[Location, str, Mapping[str, Any]]]) -> list[Fault]:
+    """The faults, those of the members of a union as one, unless a member fits but for something in it."""
+    deepest: dict[Location, list[Fault]] = {}
+    for location, place, fault in faults:
+        is_member = bool(location) and location[-1] in _UNION_MEMBERS
+        plain = tuple(step for step in location if step not in _UNION_MEMBERS)
+        detail = _detail(fault)
+        listed = deepest.setdefault(plain, [])
+        if is_member and listed:
+            earlier = listed.pop().detail.partition(", got ")[0]
+            detail = f"{earlier}, or {detail.removeprefix('should be ')}"
+        listed.append(Fault(field=field_name(plain) or f"the {place}", detail=detail))
+    return [
+        fault
+        for location, listed in deepest.items()
+        if not any(other != location and other[: len(location)] == location for other in deepest)
+        for fault in listed
+    ]
+
+
+def _detail(fault: Mapping[str, Any]) -> str:
+    match fault["type"]:
+        case "missing":
+            return "is missing; add it"
+        case "value_error":
+            return str(fault["msg"]).removeprefix("Value error, ")
+        case "string_unicode":
+            return "holds a lone surrogate, which is no character; send whole characters"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"should be an object, got {show(fault.get('input'))}"
+        case _:
+            wanted = str(fault["msg"]).removeprefix("Input ")
+            return f"{wanted[:1].lower()}{wanted[1:]}, got {show(fault.get('input'))}"
+
+
+def _of_framework(error: HTTPException) -> Problem:
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    match error.status_code:
+        case 404:
+            return Problem(
+                NOT_FOUND,
+                "no such address; the playground is at /, the API is described at /openapi.json",
+                headers=headers,
+            )
+        case 405:
+            return Problem(NOT_ALLOWED, f"use {headers.get('allow', 'another method')} here", headers=headers)
+        case 400:
+            return Problem(
+                MALFORMED,
+                "the body is not JSON: it is not UTF-8, or nested too deeply, or has a number with too many "
+                "digits",
+            )
+        case status:
+            kind = _Kind("http", HTTPStatus(status).phrase, status)
+            return Problem(kind, str(error.detail), headers=headers)

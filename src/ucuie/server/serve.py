@@ -1,0 +1,128 @@
+"""Runs the server in this process: socket, model, uvicorn, signals."""
+
+import asyncio
+import math
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from ucuie.errors import ConfigError, show
+from ucuie.server.app import create_app
+from ucuie.server.engine import Engine
+from ucuie.server.logs import log_to_stderr
+from ucuie.server.metrics import Metrics
+from ucuie.server.protocol import PatientProtocol
+from ucuie.server.schemas import NamedSchemas
+from ucuie.server.settings import ServerSettings
+
+_MARGIN_SECONDS = 5
+_BACKLOG = 512
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def serve(
+    settings: ServerSettings,
+    *,
+    port: int,
+    model: str | None = None,
+    device: str | None = None,
+    schemas_folder: Path | None = None,
+    on_ready: Callable[[str], None],
+    is_quiet: bool = False,
+) -> None:
+    """Serves until SIGINT or SIGTERM; what was accepted by then is answered first.
+
+    Args:
+        settings: address and limits.
+        port: 0 takes a free one.
+        model: as for `Extractor.from_pretrained`.
+        device: the same.
+        schemas_folder: schemas that requests may name.
+        on_ready: gets the address once the model is loaded.
+        is_quiet: log only what goes wrong.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+        SchemaError: a schema of the folder cannot be read.
+        ModelError: the model cannot be loaded.
+    """
+    schemas = NamedSchemas(schemas_folder)
+    listener = listen(settings.host, port)
+    log_to_stderr(log_texts=settings.log_texts, is_quiet=is_quiet)
+
+    def load() -> Any:
+        # Within the engine's thread, so that the server answers /healthz while torch is imported.
+        from ucuie.model_folder import EMBEDDED, load_model
+
+        return load_model(model or EMBEDDED, device=device)
+
+    metrics = Metrics()
+    engine = Engine(load, batch_size=settings.batch_size, queue_size=settings.queue_size, watcher=metrics)
+    failures: list[BaseException] = []
+
+    def tell(starting: asyncio.Task[None]) -> None:
+        if starting.cancelled():
+            return
+        if (failure := starting.exception()) is None:
+            on_ready(address_of(listener))
+        else:
+            failures.append(failure)
+            server.should_exit = True
+
+    app = create_app(engine, settings, metrics=metrics, schemas=schemas, on_started=tell)
+    server = make_server(app, settings)
+    # uvicorn gives the signals that it has heeded to whoever handled them before; they have done their work.
+    before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+    try:
+        asyncio.run(server.serve([listener]))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        listener.close()
+    if failures:
+        raise failures[0]
+
+
+def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
+    """Uvicorn as the settings want it."""
+    config = uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Whoever sends X-Forwarded-For could write any address into the log.
+        proxy_headers=False,
+        timeout_keep_alive=math.ceil(settings.receive_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.request_seconds) + _MARGIN_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"{show(host)} port {port} cannot be listened on: {reason}; --port 0 takes a free port"
+        ) from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where a listening socket is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,91 @@
+"""Servers on real sockets with a tiny random model, in a thread of the tests."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tiny_model import make_adapted, make_backbone, tokenizer
+from ucuie.instructions import InstructionPool
+from ucuie.model_folder import LoadedModel
+from ucuie.server.app import create_app
+from ucuie.server.engine import Engine
+from ucuie.server.metrics import Metrics
+from ucuie.server.schemas import NamedSchemas
+from ucuie.server.serve import address_of, listen, make_server
+from ucuie.server.settings import ServerSettings, make_settings
+
+
+def tiny_model(*, is_adapted: bool = True) -> LoadedModel:
+    model = make_adapted(make_backbone()) if is_adapted else make_backbone()
+    return LoadedModel(model, tokenizer(), InstructionPool.load(), None, "tiny")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A model whose forward passes wait until they are let go."""
+
+    model: LoadedModel
+    go: threading.Event
+    entered: threading.Event
+
+
+def held_model() -> Held:
+    held = Held(tiny_model(), threading.Event(), threading.Event())
+
+    def wait(*_: object) -> None:
+        held.entered.set()
+        assert held.go.wait(30)
+
+    held.model.model.get_input_embeddings().register_forward_pre_hook(wait)
+    return held
+
+
+@dataclass(frozen=True)
+class Running:
+    address: str
+    client: httpx.Client
+    engine: Engine
+    settings: ServerSettings
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+
+@contextmanager
+def running(
+    load: Callable[[], LoadedModel] = tiny_model,
+    *,
+    schemas: Path | None = None,
+    wait: bool = True,
+    **values: object,
+) -> Iterator[Running]:
+    settings = make_settings(**values)
+    metrics = Metrics()
+    engine = Engine(
+        load,
+        batch_size=settings.batch_size,
+        queue_size=settings.queue_size,
+        watcher=metrics,
+        max_new_tokens=24,
+    )
+    app = create_app(engine, settings, metrics=metrics, schemas=NamedSchemas(schemas))
+    listener = listen(settings.host, 0)
+    server = make_server(app, settings)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    address = address_of(listener)
+    with httpx.Client(base_url=address, timeout=30) as client:
+        try:
+            while wait and client.get("/readyz").status_code != 200:
+                time.sleep(0.01)
+            yield Running(address, client, engine, settings)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
