@@ -242,3 +242,22 @@ def test_texts_beyond_the_seeded_splits_are_counted(tmp_path: Path) -> None:
     report = convert("ade", tmp_path, tmp_path / "out")
     assert sum(split.examples for split in report.splits.values()) == 4272
     assert len(report.splits["train"].faults) == 2
+
+
+def test_a_source_that_is_no_folder_is_said_once(conll04: Path, tmp_path: Path) -> None:
+    for source, message in (
+        (conll04 / "absent", "there is no such folder"),
+        (conll04 / "dev_triples.json", "a file"),
+    ):
+        with pytest.raises(DataError, match=message) as error:
+            convert("conll04", source, tmp_path / "out")
+        assert len(error.value.faults) == 1
+    with pytest.raises(DataError) as error:
+        convert("casie", conll04, tmp_path / "out")  # its three splits come from one archive
+    assert len(error.value.faults) == 1
+
+
+def test_a_tag_in_another_encoding_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_bytes(b"Ann\tB-person\n\nBo\tB\xe9\n")
+    (fault,) = convert_format("conll", tmp_path / "a.conll", tmp_path / "out").splits["train"].faults
+    assert fault == "a.conll line 3   not UTF-8: byte 0xe9 after 'B'"

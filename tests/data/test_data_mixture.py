@@ -59,6 +59,8 @@ def test_a_whole_folder_of_converted_sets_can_be_held_out(folder: Path) -> None:
     mixture = build_mixture([folder / "one"], held_out=[folder])
     assert sorted(found.text for found in mixture.examples) == ["a", "d"]
     (folder / "empty").mkdir()
+    write_sets(folder, {".staged-1": {"test": "a"}})  # what a killed conversion leaves
+    assert [path.name for path in dataset_folders(folder)] == ["one", "three", "two"]
     with pytest.raises(DataError, match="there is no JSONL file"):
         dataset_folders(folder / "empty")
 

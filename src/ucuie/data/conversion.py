@@ -119,17 +119,20 @@ def convert(
 
 def _check_sources(dataset: Dataset, source: Path) -> None:
     """Raise a DataError that names every raw file that is not there, and the folder below that has them."""
-    faults: list[str] = []
-    for files in dataset.sources.values():
-        for path in files.paths:
-            try:
-                find_source(source, path)
-            except DataError as error:
-                faults += error.faults
+    if not source.is_dir():
+        raise DataError(
+            str(source), ["it is a file" if source.exists() else "there is no such folder"], dataset.obtain
+        )
+    faults: dict[str, None] = {}
+    for path in (path for files in dataset.sources.values() for path in files.paths):
+        try:
+            find_source(source, path)
+        except DataError as error:
+            faults |= dict.fromkeys(error.faults)
     if not faults:
         return
-    below = [path for path in sorted(source.glob("*/")) if _holds(path, dataset)] if source.is_dir() else []
-    raise DataError(str(source), faults, f"did you mean {below[0]}?" if below else dataset.obtain)
+    below = [path for path in sorted(source.glob("*/")) if _holds(path, dataset)]
+    raise DataError(str(source), [*faults], f"did you mean {below[0]}?" if below else dataset.obtain)
 
 
 def _holds(folder: Path, dataset: Dataset) -> bool:

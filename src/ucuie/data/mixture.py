@@ -153,7 +153,7 @@ def dataset_folders(path: Path) -> list[Path]:
         DataError: there is none.
     """
     if path.is_dir() and not any(path.glob("*.jsonl")):
-        folders = sorted(folder for folder in path.glob("*/") if any(folder.glob("*.jsonl")))
+        folders = sorted(folder for folder in path.glob("[!.]*/") if any(folder.glob("*.jsonl")))
         if folders:
             return folders
     example_files(path)

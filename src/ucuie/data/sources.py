@@ -151,7 +151,8 @@ def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise DataError(str(path), [f"it cannot be read: {error}"]) from None
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(str(path), [f"it cannot be read: {reason}"]) from None
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ucuie.data.draft import Fault
 from ucuie.data.examples import example_files, read_examples, validation_faults, write_examples
+from ucuie.data.mixture import dataset_folders
 from ucuie.data.sampling import generator_for, low_resource, sample_examples, zero_shot_folds
 from ucuie.data.sources import read_json, read_json_lines
 from ucuie.errors import ConfigError, DataError, show
@@ -70,7 +71,7 @@ def read_gold(path: Path, *, split: Split = "test", limit: int | None = None) ->
     Raises:
         DataError: there are no examples, or lines that are not examples; all of those at once.
     """
-    folders = [path] if not path.is_dir() or any(path.glob("*.jsonl")) else sorted(path.glob("*/"))
+    folders = dataset_folders(path)
     examples: list[Example] = []
     for folder in folders:
         found = read_examples(folder, split=split if folder.is_dir() else None)

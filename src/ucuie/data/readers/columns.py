@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ucuie.data.draft import Draft, Fault, entity
 from ucuie.data.readers.items import TokenOptions
-from ucuie.data.sources import read_lines
+from ucuie.data.sources import encoding_fault, read_lines
 from ucuie.data.tokens import join_tokens
 from ucuie.errors import show
 from ucuie.schema import Span
@@ -108,7 +108,9 @@ def _columns(columns: Sequence[str], options: ColumnOptions) -> list[str]:
     token, *tags = (columns[index] for index in indices)
     for tag in tags:
         if token != options.document_mark and not _TAG.fullmatch(tag):
-            raise ValueError(f"{show(tag)} is not a tag such as O, B-person or I-person")
+            raise ValueError(
+                encoding_fault(tag) or f"{show(tag)} is not a tag such as O, B-person or I-person"
+            )
     return [token, *tags]
 
 
