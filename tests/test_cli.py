@@ -208,6 +208,13 @@ def test_a_missing_input_is_refused() -> None:
         (("evaluate", "--data", "none", "--output", "y", "--scorer", "ofset"), "did you mean 'offset'"),
         (("evaluate", "--data", "none", "--output", "y"), "there is no JSONL file"),
         (("train", "none.yaml"), "there is no file 'none.yaml'"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--threshold", "-0.1"), "number from 0 to 1"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--threshold", "persn=0.1"), "did you mean 'person'"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--threshold", "person"), "has no number"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--end-bias", "nan"), "finite number"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--task", "locate"), "did you mean 'locating'"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--task", "associating"), "--input with elements"),
+        (("calibrate", "--data", "none"), "there is no JSONL file"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_explained(arguments: tuple[str, ...], said: str) -> None:
@@ -257,6 +264,122 @@ def test_evaluate_writes_both_files_and_prints_the_scores(model: str) -> None:
     ]
     result = ucuie("evaluate", "--data", "gold.jsonl", "-o", "out", "-m", model, "--scorer", "all", "--json")
     assert len(json.loads(result.stdout)["scores"]) > 1
+
+
+def gold_lines(count: int) -> list[str]:
+    frames = {"frames": [{"name": "person"}]}
+    return [
+        json.dumps(
+            {"id": str(number), "dataset": "set", "task": "NER", "text": f"{TEXT} {number}", "schema": frames}
+        )
+        for number in range(count)
+    ]
+
+
+def test_calibrate_writes_into_the_model_and_says_what_it_changed(model: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "mine"))
+    write("gold.jsonl", *gold_lines(30))
+    result = ucuie(
+        *(
+            "calibrate",
+            "--data",
+            "gold.jsonl",
+            "-m",
+            folder,
+            "--plot",
+            "new/plot.svg",
+            "--json",
+            "--limit",
+            24,
+        )
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["texts"] == 24
+    assert report["ece_after_is_cross_validated"]
+    assert {row["kind"] for row in report["errors"]} == {"record", "filler"}
+    assert Path("new/plot.svg").read_text().startswith("<svg")
+    # No record is right here, so all scores have to fall.
+    arguments = ("extract", "-s", '["person"]', "-t", f"{TEXT} 7", "-m", folder)
+    after, raw = (json.loads(ucuie(*arguments, *more).stdout) for more in ((), ("--raw-scores",)))
+    assert raw["records"]
+    assert all(
+        one["score"] < other["score"]
+        for one, other in zip(after["records"], raw["records"], strict=True)
+        if other["score"] > 0.05
+    )
+    assert "element" in ucuie("calibrate", "--data", "gold.jsonl", "-m", folder).stdout
+
+
+def test_the_embedded_model_is_calibrated_as_a_copy(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_folder, "embedded_model", lambda: Path(model))
+    write("gold.jsonl", *gold_lines(2))
+    assert "--output" in refuse("calibrate", "--data", "gold.jsonl")
+    assert ucuie("calibrate", "--data", "gold.jsonl", "--output", "copy").exit_code == 0
+    assert Path("copy/calibration.json").exists()
+    assert not Path(model, "calibration.json").exists()
+
+
+def test_what_is_below_a_threshold_is_listed(model: str) -> None:
+    line = json.loads(ucuie("extract", "-s", PERSON, "-t", TEXT, "-m", model, "--threshold", 1).stdout)
+    assert line["records"] == []
+    assert {piece["reason"] for piece in line["dropped"]} == {"below the threshold"}
+
+
+def test_explain_adds_a_field(model: str) -> None:
+    arguments = ("extract", "-s", PERSON, "-t", TEXT, "-m", model)
+    explained = json.loads(ucuie(*arguments, "--explain").stdout)["records"]
+    assert explained
+    for record in explained:
+        assert set(record.pop("explanation")) == {"gates", "experts", "num_tokens"}
+    assert explained == json.loads(ucuie(*arguments).stdout)["records"]
+    assert 'class="why"' in ucuie(*arguments, "--explain", "-f", "html").stdout
+    assert "<details" not in ucuie(*arguments, "-f", "html").stdout
+
+
+def test_a_plain_model_cannot_explain(tmp_path: Path) -> None:
+    folder = save_plain(tmp_path / "plain")
+    assert "no capability experts" in refuse("extract", "-s", PERSON, "-t", "Ada", "-m", folder, "--explain")
+
+
+def test_located_elements_go_into_associating(model: str) -> None:
+    schema = '{"live in": ["subject", "object"]}'
+    element = {"frame": "subject", "filler": {"text": "Ada", "start": 0, "end": 3}}
+    write("in.jsonl", json.dumps({"id": "a", "text": TEXT, "elements": [element]}))
+    arguments = ("extract", "-s", schema, "-i", "in.jsonl", "-m", model)
+    located = json.loads(ucuie(*arguments, "--task", "locating").stdout)
+    assert {record["frame"] for record in located["records"]} <= {"subject", "object"}
+    judged = json.loads(ucuie(*arguments, "--task", "judging").stdout)
+    assert all(record["filler"] is None for record in judged["records"])
+    linked = json.loads(ucuie(*arguments, "--task", "associating").stdout)
+    assert "Ada Lovelace" not in {
+        filled["filler"]["text"] for record in linked["records"] for filled in record["slots"]
+    }
+    write("back.jsonl", json.dumps({"text": TEXT, "elements": located["records"]}))
+    assert ucuie(*arguments[:4], "back.jsonl", *arguments[5:], "--task", "associating").exit_code == 0
+
+
+def test_bad_elements_are_bad_lines(model: str) -> None:
+    frame = {"frame": "persn", "filler": {"text": "Ada", "start": 0, "end": 3}}
+    lines = [
+        {},
+        {"elements": 5},
+        {"elements": [frame]},
+        {"elements": [frame | {"frame": "person", "filler": {}}]},
+    ]
+    write("in.jsonl", *(json.dumps({"text": TEXT} | line) for line in lines))
+    said = refuse("extract", "-s", PERSON, "-i", "in.jsonl", "-m", model, "--task", "associating")
+    assert "4 faults" in said
+    assert 'line 1      there are no "elements"' in said
+    assert "did you mean 'person'" in said
+    assert ucuie("extract", "-s", PERSON, "-i", "in.jsonl", "-m", model, "-o", "out").exit_code == 0
+
+
+def test_capabilities_are_named_on_the_command_line(model: str) -> None:
+    arguments = ("extract", "-s", PERSON, "-t", TEXT, "-m", model, "--explain")
+    line = json.loads(ucuie(*arguments, "--capabilities", "judging, locating").stdout)
+    assert all(record["explanation"]["gates"]["associating"] == 0 for record in line["records"])
+    assert "did you mean 'judging'" in refuse(*arguments, "--capabilities", "judgin")
 
 
 def test_convert_lists_data_sets_and_formats() -> None:

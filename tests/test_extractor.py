@@ -1,7 +1,9 @@
 """The extractor: grounded records in the order of the texts, and refusals instead of cuts."""
 
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,13 @@ import pytest
 
 from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, save_adapted, save_plain, tokenizer
 from ucuie import Extractor, Schema
+from ucuie.calibration import Calibration, Calibrator, Sigmoid
 from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
 from ucuie.extraction import Extraction
 from ucuie.extractor import Query
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import LoadedModel
-from ucuie.schema import Example, record_faults
+from ucuie.schema import Example, Filler, Record, record_faults
 
 TEXTS = [
     "Ada Lovelace lived in London.",
@@ -190,3 +193,108 @@ def test_importing_the_package_loads_no_torch() -> None:
         "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- Options of an answer ---------------------------------------------------------------------------
+
+
+def calibrated() -> Extractor:
+    half = Sigmoid(method="temperature", scale=0.5)
+    calibrators = tuple(
+        Calibrator(kind=kind, curve=half, num_elements=50, num_right=9)
+        for kind in ("record", "filler", "slot")
+    )
+    calibration = Calibration(calibrators=calibrators)
+    return Extractor(replace(loaded(), calibration=calibration), max_new_tokens=80)
+
+
+def scores_of(extractions: list[Extraction]) -> list[float | None]:
+    return [record.score for extraction in extractions for record in extraction.records]
+
+
+def test_scores_are_calibrated_unless_raw_ones_are_asked_for(extractor: Extractor) -> None:
+    raw = scores_of(extractor.extract_batch(TEXTS, SCHEMAS[1]))
+    assert raw
+    assert scores_of(calibrated().extract_batch(TEXTS, SCHEMAS[1], raw_scores=True)) == raw
+    for score, before in zip(scores_of(calibrated().extract_batch(TEXTS, SCHEMAS[1])), raw, strict=True):
+        assert before is not None
+        odds = math.sqrt(max(before, 1e-6) / (1 - before))
+        assert score == pytest.approx(odds / (1 + odds), abs=1e-5)
+
+
+def test_a_threshold_counts_calibrated_scores_and_lists_what_it_drops() -> None:
+    one = calibrated()
+    everything = one.extract_batch(TEXTS, SCHEMAS[1])
+    middle = sorted(score for score in scores_of(everything) if score is not None)[-1]
+    kept = one.extract_batch(TEXTS, SCHEMAS[1], threshold={"live in": middle})
+    assert 0 < len(scores_of(kept)) < len(scores_of(everything))
+    for before, after in zip(everything, kept, strict=True):
+        dropped = [piece for piece in after.dropped if piece.reason == "below the threshold"]
+        assert len(before.records) == len(after.records) + len(dropped)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"threshold": -0.5}, "from 0 to 1"),
+        ({"threshold": {"persn": 0.5}}, "did you mean 'person'"),
+        ({"threshold": {"person": 7}}, "of 'person' is 7"),
+        ({"end_bias": float("nan")}, "finite"),
+        ({"end_bias": "much"}, "finite"),
+        ({"explain": "layers"}, "'linears'"),
+    ],
+    ids=str,
+)
+def test_impossible_options_are_refused(extractor: Extractor, options: Any, said: str) -> None:
+    for extract in (extractor.extract, lambda *a, **o: extractor.extract_batch([a[0]], a[1], **o)):
+        with pytest.raises(ConfigError, match=said):
+            extract(TEXTS[0], SCHEMAS[0], **options)
+
+
+def test_a_bias_on_ending_changes_how_much_is_found(extractor: Extractor) -> None:
+    found = [
+        len(scores_of(extractor.extract_batch(TEXTS, SCHEMAS[0], end_bias=bias)))
+        for bias in (-100.0, 0.0, 100.0)
+    ]
+    assert found[0] == 0
+    assert found == sorted(found)
+    assert found[2] > found[0]
+
+
+# --- One capability at a time -----------------------------------------------------------------------
+
+
+def test_locating_asks_for_slots_as_if_they_were_frames(extractor: Extractor) -> None:
+    for extraction in extractor.extract_batch(TEXTS, SCHEMAS[1], task="locating"):
+        assert {record.frame for record in extraction.records} <= {"subject", "object"}
+        assert all(record.filler is not None and not record.slots for record in extraction.records)
+    names = Query("1", TEXTS[0], Schema.of(SCHEMAS[2]), "locating").asked.frame_names
+    assert names == ("Speech", "Speaker", "Place", "Time", "Attack")
+
+
+def test_what_is_located_can_be_associated(extractor: Extractor) -> None:
+    located = extractor.extract(TEXTS[3], SCHEMAS[1], task="locating")
+    linked = extractor.extract(TEXTS[3], SCHEMAS[1], task="associating", elements=located.records)
+    given = {filler.text for record in located.records for filler in record.fillers()}
+    assert {filler.text for record in linked.records for filler in record.fillers()} <= given
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        (None, 'there are no "elements"'),
+        ([("subjct", 0, 3)], "'subjct' is neither.*did you mean 'subject'"),
+        ([("subject", 4, 7)], "the text there is 'Lov'"),
+        ([("subject", 400, 403)], "the text there is ''"),
+    ],
+)
+def test_elements_that_cannot_be_linked_are_refused(extractor: Extractor, elements: Any, said: str) -> None:
+    records = elements and [
+        Record(frame=name, filler=Filler(text="Ada", start=start, end=end)) for name, start, end in elements
+    ]
+    with pytest.raises(TextError, match=said):
+        extractor.extract(TEXTS[0], SCHEMAS[1], task="associating", elements=records)
+
+
+def test_no_elements_give_no_records(extractor: Extractor) -> None:
+    assert extractor.extract(TEXTS[0], SCHEMAS[1], task="associating", elements=[]).records == ()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ucuie.extraction import Extraction
 from ucuie.html import marked_pieces, render_fragment, render_report
-from ucuie.schema import Dropped, FilledSlot, Filler, Record
+from ucuie.schema import Dropped, Explanation, FilledSlot, Filler, Record
 
 TEXT = "She spoke at the University of Cologne & <script>alert(1)</script>."
 
@@ -143,3 +143,15 @@ def test_notebooks_get_a_fragment_that_leaves_their_page_alone() -> None:
     assert "<body" not in html
     assert "<script" not in html
     assert one.to_html() == render_report([one])
+
+
+def test_reasons_are_shown_where_there_are_some() -> None:
+    explanation = Explanation(
+        gates={"judging": 0.91}, experts={"judging": (0.3, 0.7), "locating": (0.5, 0.5)}, num_tokens=4
+    )
+    explained = mention("city", 31, 38).model_copy(update={"explanation": explanation})
+    html = render_report([extraction(explained, mention("city", 31, 38))])
+    assert html.count("<summary>why</summary>") == 1
+    assert "91 %" in html
+    assert "30 % · 70 %" in html
+    assert not Page(html).open

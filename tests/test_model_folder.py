@@ -21,9 +21,18 @@ from tiny_model import (
 )
 from ucuie import model_folder
 from ucuie.backbone import Backbone, backbone_fingerprint, tokenizer_sha256
+from ucuie.calibration import Calibration, Calibrator, Sigmoid
 from ucuie.errors import ModelError
 from ucuie.instructions import InstructionPool, Wording
-from ucuie.model_folder import embedded_model, load_backbone, load_model, record_scores, save_model
+from ucuie.model_folder import (
+    calibration_target,
+    embedded_model,
+    load_backbone,
+    load_model,
+    record_calibration,
+    record_scores,
+    save_model,
+)
 from ucuie.model_info import read_info
 
 
@@ -294,3 +303,89 @@ def test_the_tokenizer_hash_ignores_padding_and_sees_the_vocabulary(tmp_path: Pa
     assert tokenizer_sha256(other) == before == tokenizer_sha256(tokenizer())
     other.add_tokens(["<new>"])
     assert tokenizer_sha256(other) != before
+
+
+# --- Calibration -----------------------------------------------------------------------------------
+
+CALIBRATION = Calibration(
+    texts={"set": 3},
+    calibrators=(
+        Calibrator(
+            kind="record", curve=Sigmoid(method="temperature", scale=0.5), num_elements=30, num_right=9
+        ),
+    ),
+)
+
+
+def test_a_calibration_becomes_part_of_the_folder(folder: Path) -> None:
+    assert load_model(folder).calibration is None
+    (folder / "README.md").write_text("edited")
+    assert record_calibration(folder, CALIBRATION) == folder
+    assert load_model(folder).calibration == CALIBRATION
+    assert "calibration.json" in read_info(folder).files
+    assert (folder / "README.md").read_text() == "edited"
+
+
+def test_a_calibrated_copy_leaves_the_model_alone(folder: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    copy = tmp_path / "copy"
+    assert record_calibration(folder, CALIBRATION, output=copy) == copy
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    copied = load_model(copy)
+    assert copied.calibration == CALIBRATION
+    assert torch.equal(logits(copied.model), logits(load_model(folder).model))
+    with pytest.raises(ModelError, match="holds a model already"):
+        record_calibration(folder, CALIBRATION, output=copy)
+
+
+def test_training_into_the_folder_anew_takes_the_calibration_away(folder: Path) -> None:
+    record_calibration(folder, CALIBRATION)
+    save_adapted(folder, r=2)
+    assert load_model(folder).calibration is None
+    assert not (folder / "calibration.json").exists()
+
+
+def test_scores_leave_the_calibration_in_its_place(folder: Path) -> None:
+    record_calibration(folder, CALIBRATION)
+    record_scores(folder, {"offset": {}})
+    assert load_model(folder).calibration == CALIBRATION
+
+
+def test_a_changed_calibration_is_refused(folder: Path) -> None:
+    record_calibration(folder, CALIBRATION)
+    path = folder / "calibration.json"
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    with pytest.raises(ModelError, match=r"calibration.json is damaged or was changed"):
+        load_model(folder)
+
+
+def test_a_calibration_of_another_format_is_refused_with_what_to_do(folder: Path) -> None:
+    record_calibration(folder, CALIBRATION)
+    path = folder / "calibration.json"
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+    files = read_info(folder).files | {"calibration.json": model_folder._sha256(path)}
+    change_info(folder, files=files)
+    with pytest.raises(ModelError, match="ucuie calibrate --model"):
+        load_model(folder)
+
+
+def test_models_of_others_are_not_changed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_folder, "embedded_model", lambda: folder)
+    with pytest.raises(ModelError, match="--output"):
+        calibration_target("embedded")
+    assert calibration_target("embedded", tmp_path / "copy") == tmp_path / "copy"
+    with pytest.raises(ModelError, match="not a model folder"):
+        calibration_target(save_plain(tmp_path / "plain"))
+
+
+def test_an_interrupted_calibration_is_recognised(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> str:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(model_folder, "_sha256", fail)
+    with pytest.raises(OSError, match="disk full"):
+        record_calibration(folder, CALIBRATION)
+    monkeypatch.undo()
+    assert load_model(folder).calibration is None

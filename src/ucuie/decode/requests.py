@@ -16,8 +16,9 @@ class Request:
         text_ids: the tokens of the text, fed after the instruction.
         grammar: what may be written, from `build_grammar`.
         capability_labels: what the gates of a hard router are; no other router reads them.
-        end_bias: taken off the logit of every token that ends the output: above 0 it goes on for longer and
-            says more, below 0 it ends sooner. The probabilities of the choices are those without it.
+        end_bias: by how much the logits of beginning another frame are raised over those of ending: above 0
+            the output goes on for longer and says more, below 0 it ends sooner. The probabilities of the
+            choices are those without it.
     """
 
     instruction_ids: Sequence[int]

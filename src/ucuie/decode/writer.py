@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ucuie.decode.ending import endings
 from ucuie.decode.grammar import GrammarFactory, allowed_tokens
 from ucuie.decode.repetition import repeating_tokens
 from ucuie.decode.requests import Choice, Output, Request
@@ -71,7 +72,8 @@ class Writer:
         log_mass = min(log_allowed - log_total, 0.0)
         wanted = scores
         if self._end_bias:
-            wanted = scores - self._end_bias * self._ends(allowed)
+            spellings = [self._grammars.token_bytes(int(token)) for token in allowed]
+            wanted = scores + self._end_bias / 2 * endings(self._grammars.decode(self.tokens), spellings)
         fresh = np.where(repeating_tokens(self.tokens, allowed, self._grammars), -np.inf, wanted)
         best = np.argsort(-fresh, kind="stable")[:count] if count > 1 else [np.argmax(fresh)]
         return [
@@ -122,16 +124,6 @@ class Writer:
             self.truncated,
             tuple(other.output() for other in alternatives),
         )
-
-    def _ends(self, allowed: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which allowed tokens would complete the output; a brace can also be a piece of the text."""
-        ends = np.zeros(len(allowed), dtype=np.bool_)
-        for index, token in enumerate(allowed):
-            if self._grammars.token_bytes(int(token)).endswith(b"}"):
-                self._state.consume([int(token)])
-                ends[index] = self._state.is_stopped
-                self._state.rollback(1)
-        return ends
 
     def _advance(self) -> None:
         forced, self._mask = self._state.advance()
