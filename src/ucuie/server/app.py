@@ -327,12 +327,13 @@ def _switches(message: ExtractRequest, engine: Engine) -> Switches:
     with _engine_problems():
         engine.check_room()
     assert engine.facts is not None
+    known = engine.facts.capabilities
+    field = "explain" if message.explain else "capabilities"
+    if not known and (message.explain or message.capabilities is not None):
+        detail = f"the model {engine.facts.name} has no capability experts; leave it out"
+        raise Problem(INVALID_REQUEST, faults=[Fault(field=field, detail=detail)])
     if message.capabilities is None:
         return Switches()
-    known = engine.facts.capabilities
-    if not known:
-        detail = f"the model {engine.facts.name} has no capability experts to choose from; leave it out"
-        raise Problem(INVALID_REQUEST, faults=[Fault(field="capabilities", detail=detail)])
     chosen = tuple(capability for capability in known if capability in message.capabilities)
     # All of them is what happens without a choice: one engine state fewer.
     return Switches(None if chosen == known else chosen)

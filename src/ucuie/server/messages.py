@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ucuie.errors import SchemaError, did_you_mean
+from ucuie.errors import ConfigError, SchemaError, did_you_mean
 from ucuie.extraction import Extraction
+from ucuie.options import AnswerOptions
 from ucuie.schema import Capability, Schema, Task
 from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Fault, Problem, ProblemDocument
 from ucuie.server.schemas import NamedSchema, NamedSchemas, schema_yaml
@@ -77,6 +78,21 @@ class ExtractRequest(_Message):
     capabilities: list[Capability] | None = Field(
         default=None,
         description="Which of the model's capability experts take part; left out, all.",
+    )
+
+    threshold: float | dict[str, float] | None = Field(
+        default=None,
+        description="Least scores that are kept: one for all types, or by the names of frames and slots.",
+        examples=[0.3, {"person": 0.5, "*": 0.2}],
+    )
+    end_bias: float = Field(
+        default=0.0, description="Above 0 more records are found, below 0 fewer and surer ones."
+    )
+    raw_scores: bool = Field(
+        default=False, description="Scores without the calibration that the model may have."
+    )
+    explain: bool = Field(
+        default=False, description="Each record says which experts of the adapter wrote it."
     )
 
     @model_validator(mode="after")
@@ -252,7 +268,22 @@ def read_queries(
             )
     schema = read_schema(request.schema_source, named, settings)
     task = request.task or schema.task
-    return [Query(text_id, text, schema, task) for text_id, text in texts]
+    options = _read_options(request, schema)
+    return [Query(text_id, text, schema, task, options=options) for text_id, text in texts]
+
+
+def _read_options(request: ExtractRequest, schema: Schema) -> AnswerOptions:
+    try:
+        options = AnswerOptions.of(
+            threshold=request.threshold,
+            end_bias=request.end_bias,
+            raw_scores=request.raw_scores,
+            explain=request.explain,
+        )
+        options.threshold.check(schema)
+    except ConfigError as error:
+        raise Problem(INVALID_REQUEST, str(error)) from None
+    return options
 
 
 def text_field(request: ExtractRequest, index: int) -> str:

@@ -17,7 +17,7 @@ from ucuie.errors import MAX_LISTED_FAULTS, UserError, show
 
 MEDIA_TYPE = "application/problem+json"
 _NAMESPACE = "urn:ucuie:problem:"
-_UNION_MEMBERS = ("str", "list[any]", "dict[str,any]", "TextToRead")
+_UNION_MEMBERS = ("str", "float", "list[any]", "dict[str,any]", "dict[str,float]", "TextToRead")
 """How pydantic names the members of the unions in `messages`, within the place of a fault."""
 
 Location = tuple[int | str, ...]
