@@ -84,6 +84,11 @@ def test_names_are_those_of_the_schema() -> None:
         Thresholds.of({"persn": 0.1, "Plaace": 0.1}).check(SCHEMA)
 
 
+def test_a_name_that_is_empty_is_unknown() -> None:
+    with pytest.raises(ConfigError, match="no type ''"):
+        Thresholds.parse(["=0.5"]).check(SCHEMA)
+
+
 def test_the_command_line_is_read() -> None:
     thresholds = Thresholds.parse(["0.4", "person=0.7", "a=b=1"])
     assert dict(thresholds.values) == {"*": 0.4, "person": 0.7, "a=b": 1.0}

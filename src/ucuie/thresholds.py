@@ -45,9 +45,9 @@ class Thresholds:
         """
         by_name = {}
         for argument in arguments:
-            name, _, value = argument.rpartition("=")
+            name, separator, value = argument.rpartition("=")
             try:
-                by_name[name or ANY] = float(value)
+                by_name[name if separator else ANY] = float(value)
             except ValueError:
                 raise ConfigError(
                     f"the threshold {show(argument)} has no number; write 0.5 for all types, or person=0.5"
