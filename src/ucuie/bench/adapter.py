@@ -6,9 +6,7 @@ its changing clock hit all of them alike.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from statistics import median
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -18,13 +16,11 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.adapter.reference import loop_over_experts
+from ucuie.bench.timing import Step, interleaved, threads
 
 TARGET_MODULES = ["gate_proj", "up_proj", "down_proj"]
 VOCABULARY = 2048
 AUXILIARY_WEIGHT = 0.1
-
-Step = Callable[[], float]
-"""Does a piece of work and gives the process seconds it took."""
 
 
 def bench_adapter(
@@ -64,15 +60,15 @@ def bench_adapter(
         "vocabulary": VOCABULARY,
         "torch": torch.__version__,
     }
-    with _threads(num_threads):
+    with threads(num_threads):
         models = _models(hidden=hidden, layers=layers)
         inputs = _inputs(batch=batch, length=length)
         train = {name: _training_step(model, inputs[name]) for name, model in models.items()}
         train["loop"] = _looped(models["fused"], train["fused"])
         decode = {name: _decoding_step(model, inputs[name], decode_tokens) for name, model in models.items()}
         decode["loop"] = _looped(models["fused"], decode["fused"])
-        train_seconds = _interleaved(train, repeats=repeats)
-        decode_seconds = _interleaved(decode, repeats=repeats)
+        train_seconds = interleaved(train, repeats=repeats)
+        decode_seconds = interleaved(decode, repeats=repeats)
     return {
         "settings": settings,
         "seconds": {"forward_backward": train_seconds, "decode": decode_seconds},
@@ -170,22 +166,3 @@ def _looped(model: nn.Module, step: Step) -> Step:
             return step()
 
     return looped
-
-
-def _interleaved(steps: dict[str, Step], *, repeats: int) -> dict[str, float]:
-    """Median seconds of every step, all steps in turn, `repeats` times after one warm-up round."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(1 + repeats):
-        for name, step in steps.items():
-            seconds[name].append(step())
-    return {name: median(values[1:]) for name, values in seconds.items()}
-
-
-@contextmanager
-def _threads(num_threads: int) -> Iterator[None]:
-    previous = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(previous)

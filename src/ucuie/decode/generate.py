@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from ucuie.adapter.inference import FusedMlps
 from ucuie.decode.grammar import GrammarFactory
-from ucuie.decode.requests import Output, Request
+from ucuie.decode.requests import Choice, Output, Request
 from ucuie.decode.slots import Prefix, SlotCache, Step, StepRow, ragged_attention
 from ucuie.decode.writer import Search, Writer
 from ucuie.errors import ModelError, TextError
@@ -63,7 +63,7 @@ class Work:
 
 
 @dataclass(eq=False)
-class _Row:
+class Row:
     """A beam in its slot.
 
     Args:
@@ -223,7 +223,7 @@ class Generator:
         """
         waiting = _Waiting(requests)
         cache = SlotCache(self.batch_size)
-        rows: list[_Row] = []
+        rows: list[Row] = []
         while True:
             yield from self._admit(waiting, rows)
             if not rows:
@@ -256,7 +256,7 @@ class Generator:
         limits = (getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window"))
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def _admit(self, waiting: "_Waiting", rows: list[_Row]) -> Iterator[tuple[int, Output]]:
+    def _admit(self, waiting: "_Waiting", rows: list[Row]) -> Iterator[tuple[int, Output]]:
         """Take requests while there is room for all of their beams; some outputs need no model at all."""
         num_slots = sum({id(row.search): row.search.width for row in rows}.values())
         num_tokens = sum(len(row.reads) for row in rows)
@@ -277,10 +277,10 @@ class Generator:
                 yield self._finished(index, search)
                 continue
             prefix = self._prefix(tuple(request.instruction_ids), request.capability_labels)
-            rows.append(_Row(index, request.text_ids, writer, search, prefix))
+            rows.append(Row(index, request.text_ids, writer, search, prefix))
             num_tokens += len(writer.pending)
 
-    def _step(self, rows: list[_Row], cache: SlotCache) -> Iterator[tuple[int, Output]]:
+    def _step(self, rows: list[Row], cache: SlotCache) -> Iterator[tuple[int, Output]]:
         """One forward, and what all rows make of it; the outputs that it finished."""
         logits = self._forward(rows, cache)
         if self.num_beams == 1:
@@ -308,11 +308,11 @@ class Generator:
         self.work.choices += len(output.choices)
         return index, output
 
-    def _write(self, row: _Row, logits: Logits) -> None:
+    def _write(self, row: Row, logits: Logits) -> None:
         """Write the likeliest token, and go on as long as the draft said the same."""
         row.length += len(row.writer.pending)
         for place, scores in enumerate(logits):
-            row.writer.write(row.writer.candidates(scores, 1)[0])
+            row.writer.write(self.choose(row, scores))
             if place == len(row.draft) or row.writer.is_finished or row.writer.pending != row.draft[place]:
                 break
             row.length += len(row.draft[place])
@@ -322,7 +322,11 @@ class Generator:
             row.draft = row.writer.draft(self.num_drafts)
             self.work.drafted += sum(map(len, row.draft))
 
-    def _search(self, rows: list[_Row], logits: Sequence[Logits], cache: SlotCache) -> None:
+    def choose(self, row: Row, logits: Logits) -> Choice:
+        """The likeliest choice, where the output is not searched with beams."""
+        return row.writer.candidates(logits, 1)[0]
+
+    def _search(self, rows: list[Row], logits: Sequence[Logits], cache: SlotCache) -> None:
         """Go on with the likeliest candidates of each search: a beam with several forks, others are lost."""
         by_search: dict[int, list[int]] = {}
         for slot, row in enumerate(rows):
@@ -348,7 +352,7 @@ class Generator:
                 rows[slot].is_lost = True
 
     @torch.inference_mode()
-    def _forward(self, rows: Sequence[_Row], cache: SlotCache) -> list[Logits]:
+    def _forward(self, rows: Sequence[Row], cache: SlotCache) -> list[Logits]:
         """Each row's logits (choices, V) float32: after its pending tokens and each step of its draft."""
         reads = [row.reads for row in rows]
         steps = [StepRow(row.prefix, row.length, len(read)) for row, read in zip(rows, reads, strict=True)]
