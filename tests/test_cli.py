@@ -112,15 +112,19 @@ def test_an_empty_text_is_refused(model: str) -> None:
     assert "text error: the text ' ' is empty" in refuse("extract", "-s", PERSON, "-t", " ", "-m", model)
 
 
-def test_a_text_longer_than_the_context_is_refused(model: str) -> None:
-    said = refuse("extract", "-s", PERSON, "-t", "word " * CONTEXT, "-m", model, "-o", "out.jsonl")
-    assert f"context of {CONTEXT}" in said
-    assert not list(Path().iterdir())
+def test_a_schema_larger_than_the_context_is_refused(model: str) -> None:
+    write("notes.txt", TEXT, "London")
+    large = json.dumps([f"type {number}" for number in range(CONTEXT)])
+    for source in (("-t", TEXT), ("-i", "notes.txt", "-o", "out.jsonl")):
+        said = refuse("extract", "-s", large, *source, "-m", model)
+        assert said.startswith("schema error: the schema has ")
+        assert f"the model's context {CONTEXT}" in said
+    assert [path.name for path in Path().iterdir()] == ["notes.txt"]
 
 
 def test_all_bad_lines_are_told_at_once_and_nothing_is_written(model: str) -> None:
-    long = json.dumps({"text": "word " * CONTEXT})
-    write("notes.jsonl", json.dumps({"text": TEXT}), '{"txt": "x"}', "nope", '{"text": ""}', long)
+    surrogate = json.dumps({"text": "a\ud800b"})
+    write("notes.jsonl", json.dumps({"text": TEXT}), '{"txt": "x"}', "nope", '{"text": ""}', surrogate)
     said = refuse("extract", "-s", PERSON, "-i", "notes.jsonl", "-m", model, "-o", "out.jsonl")
     assert "data error: 4 faults in the 5 lines of notes.jsonl" in said
     assert all(f"line {number} " in said for number in (2, 3, 4, 5))

@@ -131,15 +131,17 @@ def test_what_went_wrong_is_written_as_data_text_and_page(tmp_path: Path) -> Non
     assert '<mark class="gold">London</mark>' in page
 
 
-def test_a_text_too_long_for_the_model_counts_as_missed(extractor: Extractor, tmp_path: Path) -> None:
-    text = line(1)["text"] + " word" * CONTEXT
-    gold = read_gold(write(tmp_path / "test.jsonl", line(0), line(1, text=text), line(2)))
-    report = evaluate(extractor, gold, tmp_path / "out")
+def test_a_schema_too_large_for_the_model_counts_as_missed(extractor: Extractor, tmp_path: Path) -> None:
+    frames = [*line(1)["schema"]["frames"], *({"name": f"type {number}"} for number in range(CONTEXT))]
+    large = line(1, schema={"frames": frames})
+    report = evaluate(
+        extractor, read_gold(write(tmp_path / "test.jsonl", line(0), large, line(2))), tmp_path / "out"
+    )
     assert report.num_unreadable == 1
     assert report.scores[0].micro("NER").gold == 6
     unread = json.loads((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()[1])
     assert unread["records"] == []
-    assert unread["dropped"][0]["reason"] == "the text cannot be read"
+    assert unread["dropped"][0]["reason"] == "the model cannot read it"
 
 
 def test_an_interrupted_evaluation_goes_on(extractor: Extractor, tmp_path: Path) -> None:

@@ -96,9 +96,12 @@ def test_a_blank_text_is_refused(extractor: Extractor, text: str) -> None:
         extractor.extract(text, ["person"])
 
 
-def test_a_text_longer_than_the_context_is_refused(extractor: Extractor) -> None:
-    with pytest.raises(TextError, match=rf"context of {CONTEXT}.*Split the text"):
-        extractor.extract("word " * CONTEXT, ["person"])
+def test_a_schema_larger_than_the_context_is_refused(extractor: Extractor) -> None:
+    schema = [f"a type of thing number {number}" for number in range(500)]
+    with pytest.raises(SchemaError, match=rf"the schema has [\d,]+ tokens .*context {CONTEXT}.*fewer types"):
+        extractor.extract("text", schema)
+    with pytest.raises(SchemaError, match="fewer types"):
+        extractor.extract("text", ["a" * 10_000])
 
 
 def test_a_lone_surrogate_is_refused(extractor: Extractor) -> None:
@@ -108,9 +111,17 @@ def test_a_lone_surrogate_is_refused(extractor: Extractor) -> None:
 
 def test_all_bad_texts_of_a_batch_are_named_at_once(extractor: Extractor) -> None:
     with pytest.raises(TextError, match="2 of 3 texts cannot be used") as caught:
-        extractor.extract_batch(["good", "", "long " * CONTEXT], ["person"])
+        extractor.extract_batch(["good", "", "a\ud800b"], ["person"])
     assert "text 2   the text '' is empty" in str(caught.value)
-    assert "text 3   the text has" in str(caught.value)
+    assert "text 3   the text holds a lone surrogate" in str(caught.value)
+
+
+def test_a_stream_gives_what_stands_before_a_bad_text() -> None:
+    extractor = Extractor(loaded(), batch_size=4, max_new_tokens=8)
+    stream = extractor.extract_iter(["one", "two", "", "four"], ["person"])
+    assert [next(stream).text, next(stream).text] == ["one", "two"]
+    with pytest.raises(TextError, match="is empty"):
+        next(stream)
 
 
 def test_no_texts_give_no_extractions(extractor: Extractor) -> None:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ucuie.atomic import StagedLines, write_text
 from ucuie.data.examples import validation_faults
-from ucuie.errors import DataError
+from ucuie.errors import DataError, SchemaError
 from ucuie.extraction import Extraction
 from ucuie.extractor import Extractor, Query
 from ucuie.options import AnswerOptions
@@ -42,6 +42,7 @@ def usable_queries(
 
     Raises:
         DataError: lines cannot be used; all of them at once.
+        SchemaError: the schema is too large for the model's context.
     """
     task = task or schema.task
     lines = [line for line in file.lines if isinstance(line, Line)]
@@ -57,6 +58,10 @@ def usable_queries(
         queries.append(Query(line.id, line.text, schema, task, elements, options or AnswerOptions()))
         asked.append(line)
     faults = extractor.faults(queries)
+    for fault in faults.values():
+        # A schema that is too large is so for every line.
+        if isinstance(fault, SchemaError):
+            raise fault
     bad_lines += [BadLine(asked[index].number, asked[index].raw, str(faults[index])) for index in faults]
     bad_lines.sort(key=lambda bad: bad.number)
     if bad_lines and rejected is None:

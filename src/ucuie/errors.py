@@ -20,7 +20,7 @@ class UserError(UcuieError):
 
 
 class SchemaError(UserError):
-    """A schema cannot be read or contradicts itself."""
+    """A schema cannot be read, contradicts itself, or is larger than the model's context."""
 
 
 class ConfigError(UserError):
@@ -32,7 +32,7 @@ class ModelError(UserError):
 
 
 class TextError(UserError):
-    """A text cannot be processed: empty, not encodable, or longer than the context."""
+    """A text cannot be processed: it is empty or not encodable."""
 
 
 class MissingExtraError(UserError):

@@ -35,8 +35,8 @@ class EvaluationReport:
     Args:
         model: its name.
         num_examples: texts, those included that the model could not read.
-        num_unreadable: texts too long for the model; all their records count as missed.
-        num_truncated: outputs that were cut.
+        num_unreadable: texts whose schema is too large for the model; all their records count as missed.
+        num_truncated: texts of which an output was cut at the limit asked for.
         dropped: what the model wrote that was no record, counted by reason.
         seconds: wall-clock time of all extractions.
         breakdown: one report for each scorer, and the first of them taken apart.
@@ -135,13 +135,13 @@ def _with_unreadable(
     faults: Mapping[int, Exception],
     model: str,
 ) -> list[Extraction]:
-    """An extraction for every query: an empty one, with the reason, where the text could not be read."""
+    """An extraction for every query: an empty one, with the reason, where the model could not read it."""
     answered = iter(extractions)
     return [
         Extraction(
             id=query.id,
             text=query.text,
-            dropped=(Dropped(reason="the text cannot be read", value=str(faults[index])),),
+            dropped=(Dropped(reason="the model cannot read it", value=str(faults[index])),),
             model=model,
             seconds=0,
         )

@@ -16,10 +16,9 @@ class Extraction(BaseModel):
         text: what was extracted from; `text[start:end]` is the text of every filler.
         records: by the start of their first span, then in schema order.
         dropped: what the model wrote that has no place in the text or schema, with the reason.
-        truncated: the output was cut at the limit of its length or of the model's context; records may be
-            missing.
+        truncated: an output was cut at the limit that was asked for; records may be missing.
         model: its name.
-        seconds: wall-clock time; of texts extracted together each has an equal share.
+        seconds: wall-clock time; of texts, or windows of texts, extracted together each has an equal share.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

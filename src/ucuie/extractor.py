@@ -3,85 +3,59 @@
     extractor = Extractor.from_pretrained()
     extractor.extract("Ada Lovelace lived in London.", ["person", "city"]).records
 
-Everything goes one way, a `Query` at a time: prompt (`encode`), grammar and generation (`decode`), reading
-(`linearize`), offsets (`align`), confidence (`decode`), `Extraction`.
+Everything goes one way, a `Query` at a time: its windows (`documents`), grammar and generation (`decode`),
+reading (`linearize`), offsets (`align`), confidence (`decode`), all windows together (`merging`).
 """
 
+import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
 
 from ucuie.align import Alignment, align
-from ucuie.capabilities import capability_labels, located_schema
+from ucuie.capabilities import located_schema
 from ucuie.decode.confidence import score_records
 from ucuie.decode.explanation import explain_frames, has_experts
-from ucuie.decode.generate import Generator
-from ucuie.decode.grammar import GrammarFactory, build_grammar
+from ucuie.decode.generate import SHORTEST_OUTPUT, Generator
+from ucuie.decode.grammar import GrammarFactory
 from ucuie.decode.requests import Output, Request
-from ucuie.encode import PromptEncoder
-from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, did_you_mean, show
+from ucuie.documents import Answer, Document, Part, Query, Room
+from ucuie.encode import PromptEncoder, check_encodable
+from ucuie.errors import (
+    MAX_LISTED_FAULTS,
+    ConfigError,
+    SchemaError,
+    TextError,
+    UserError,
+    did_you_mean,
+    show,
+)
 from ucuie.extraction import Extraction
 from ucuie.linearize import order_records, parse
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
 from ucuie.options import AnswerOptions, OptionArguments
-from ucuie.schema import (
-    CAPABILITIES,
-    TASKS,
-    Capability,
-    Dropped,
-    Example,
-    Record,
-    Schema,
-    Task,
-    span_faults,
-)
+from ucuie.schema import CAPABILITIES, TASKS, Capability, Dropped, Record, Schema, Task, span_faults
+
+__all__ = ["Extractor", "Query", "task_named"]
 
 BATCH_SIZE = 32
-MAX_NEW_TOKENS = 512
+RAN_ON = "the output did not come to an end"
+SMALLEST_ROOM = 32
+"""Tokens that the context has to leave beside the instruction."""
 _BATCHES_IN_FLIGHT = 4
-"""Texts of so many batches are sorted by length together, for little padding."""
-
-
-@dataclass(frozen=True)
-class Query:
-    """One text to extract from.
-
-    Args:
-        id: of the text, for the extraction.
-        text: not blank.
-        schema: what to look for.
-        task: whose wording asks for it.
-        elements: the located spans, for the task "associating".
-        options: how it is to be answered.
-    """
-
-    id: str
-    text: str
-    schema: Schema
-    task: Task | Capability
-    elements: tuple[Record, ...] | None = None
-    options: AnswerOptions = field(default_factory=AnswerOptions)
-
-    @property
-    def asked(self) -> Schema:
-        """The schema as its task asks for it: locating knows no slots, only what can stand in a text."""
-        return located_schema(self.schema) if self.task == "locating" else self.schema
-
-    @classmethod
-    def of_example(cls, example: Example, options: AnswerOptions | None = None) -> "Query":
-        """The question that an example is the answer to."""
-        return cls(
-            example.id,
-            example.text,
-            example.schema,
-            example.task,
-            example.elements,
-            options or AnswerOptions(),
-        )
+"""So many batches go to the generator at once: while it writes the last outputs, there is room for others."""
+WINDOW_TOKENS = 64
+"""Of a text that is too long to be read as a whole: models learn from sentences, hardly from pages."""
+_MOST_OUTPUT_PER_TEXT = 8
+"""An output that has so many times the tokens of its text is no answer: the model goes round in circles."""
+_MOST_OUTPUT = 4096
+"""Tokens, without a limit that was asked for: an output that needs more has its window divided."""
+_LONGEST_QUOTE = 200
 
 
 class Extractor:
@@ -91,11 +65,15 @@ class Extractor:
         loaded: a model; several extractors may share one, but not in threads at the same time.
         capabilities: which of the adapter's capability experts take part; None means all. The shared expert
             always does.
-        batch_size: texts per forward pass.
-        max_new_tokens: where an output is cut; the extraction is then marked as truncated.
+        batch_size: texts, or windows of long ones, per forward pass.
+        max_new_tokens: where the output for a window is cut; the extraction is then marked as truncated. None
+            cuts nothing: a window whose output needs more than the model's context is divided.
+        window_tokens: a longer text is read in windows of so many tokens. None reads a text as a whole where
+            it fits into the context with an output of its length, a longer one in windows of WINDOW_TOKENS.
 
     Raises:
-        ConfigError: a capability is unknown, or the model has no capability experts to choose from.
+        ConfigError: a capability is unknown, the model has no capability experts to choose from, or a number
+            of tokens is not positive.
     """
 
     def __init__(
@@ -104,7 +82,8 @@ class Extractor:
         *,
         capabilities: Collection[Capability] | None = None,
         batch_size: int = BATCH_SIZE,
-        max_new_tokens: int = MAX_NEW_TOKENS,
+        max_new_tokens: int | None = None,
+        window_tokens: int | None = None,
     ) -> None:
         self.model_name = loaded.name
         """What the extractions call the model."""
@@ -113,10 +92,16 @@ class Extractor:
         self._calibration = loaded.calibration
         self._capabilities = None if capabilities is None else tuple(capabilities)
         self._check_capabilities()
+        self._max_new_tokens = _positive("max_new_tokens", max_new_tokens)
+        self._window_tokens = _positive("window_tokens", window_tokens)
         self._encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
+        self._encode_instruction = lru_cache(maxsize=_BATCHES_IN_FLIGHT)(self._encoder.encode_instruction)
         self._grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
         self._generator = Generator(
-            loaded.model, self._grammars, batch_size=batch_size, max_new_tokens=max_new_tokens
+            loaded.model,
+            self._grammars,
+            batch_size=batch_size,
+            max_new_tokens=self._max_new_tokens or _MOST_OUTPUT,
         )
 
     @classmethod
@@ -140,7 +125,8 @@ class Extractor:
     def identity(self) -> str:
         """The model and all options that change what it answers, as one string."""
         info = None if self._info is None else self._info.model_dump_json()
-        return repr((self.model_name, info, self._capabilities, self._generator.max_new_tokens))
+        limits = (self._max_new_tokens, self._window_tokens)
+        return repr((self.model_name, info, self._capabilities, limits))
 
     def extract(
         self,
@@ -155,7 +141,7 @@ class Extractor:
         """The records of one text.
 
         Args:
-            text: not blank, and short enough for the model's context.
+            text: not blank, of any length.
             schema: a `Schema`, or whatever `Schema.of` reads: a list of names, a mapping from frames to
                 slots, a pydantic class, JSON, or the path of a YAML or JSON file.
             id: of the extraction.
@@ -164,9 +150,9 @@ class Extractor:
             **options: see `AnswerOptions`.
 
         Raises:
-            SchemaError: the schema cannot be read.
+            SchemaError: the schema cannot be read, or is too large for the model's context.
             ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: the text is blank, not encodable or too long; texts are never cut.
+            TextError: the text is blank or not encodable, or the elements cannot be used.
         """
         schema = Schema.of(schema)
         given = None if elements is None else tuple(elements)
@@ -185,9 +171,9 @@ class Extractor:
         """The records of several texts, in their order; ids are positions from 1.
 
         Raises:
-            SchemaError: the schema cannot be read.
+            SchemaError: the schema cannot be read, or is too large for the model's context.
             ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: texts are blank, not encodable or too long; all of them at once, before any work.
+            TextError: texts are blank or not encodable; all of them at once, before any work.
         """
         return self._answer_all(list(_queries(texts, schema, task, options)))
 
@@ -202,98 +188,132 @@ class Extractor:
         """The records of a stream of texts, in their order, while they come in; ids are positions from 1.
 
         Raises:
-            SchemaError: the schema cannot be read.
+            SchemaError: the schema cannot be read, or is too large for the model's context.
             ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: a text is blank, not encodable or too long; raised where it stands in the stream.
+            TextError: a text is blank or not encodable; raised where it stands in the stream.
         """
         return self.answer(_queries(texts, schema, task, options))
 
     def answer(self, queries: Iterable[Query]) -> Iterator[Extraction]:
         """The extraction of each query, in their order, some batches at a time.
 
-        Raises:
-            TextError: texts of the batches at hand are unusable; all of them at once.
-        """
-        queries = iter(queries)
-        while chunk := list(islice(queries, _BATCHES_IN_FLIGHT * self._generator.batch_size)):
-            start = time.perf_counter()
-            requests = self._usable_requests(chunk)
-            with self._switched():
-                outputs = self._generator.generate(requests)
-                answers = [self._read(*item) for item in zip(chunk, requests, outputs, strict=True)]
-            seconds = (time.perf_counter() - start) / len(chunk)
-            for query, output, answer in zip(chunk, outputs, answers, strict=True):
-                records, dropped = self._finished(query, *answer)
-                yield Extraction(
-                    id=query.id,
-                    text=query.text,
-                    records=records,
-                    dropped=dropped,
-                    truncated=output.truncated,
-                    model=self.model_name,
-                    seconds=round(seconds, 6),
-                )
+        Texts are read as they come and a long one window by window; windows of several texts share batches.
 
-    def faults(self, queries: Iterable[Query]) -> dict[int, TextError]:
-        """Why texts cannot be extracted from, by the position of their query; empty if all can."""
-        return {
-            index: item for index, item in enumerate(self._requests(queries)) if isinstance(item, TextError)
-        }
+        Raises:
+            TextError: a text or its elements are unusable; raised where they stand, after the extractions
+                before them.
+            SchemaError: a schema is too large for the model's context; likewise.
+        """
+        documents: deque[Document] = deque()
+        parts = self._parts(queries, documents)
+        # The first texts need not wait for more than they share a batch with.
+        num_parts = self._generator.batch_size
+        fault: UserError | None = None
+        while fault is None:
+            chunk, fault = _take(parts, num_parts)
+            if not chunk:
+                break
+            start = time.perf_counter()
+            self._answer_parts(chunk)
+            seconds = (time.perf_counter() - start) / len(chunk)
+            for part in chunk:
+                part.document.add(part, seconds)
+            while documents and documents[0].is_finished:
+                yield self._extraction(documents.popleft())
+            num_parts = _BATCHES_IN_FLIGHT * self._generator.batch_size
+        if fault is not None:
+            raise fault
+
+    def faults(self, queries: Iterable[Query]) -> dict[int, UserError]:
+        """Why queries cannot be answered, by their position; empty if all can.
+
+        A `TextError` is the text's, a `SchemaError` that of a schema too large for the model's context.
+        """
+        faults: dict[int, UserError] = {}
+        for index, query in enumerate(queries):
+            try:
+                self._open(query)
+            except (TextError, SchemaError) as error:
+                faults[index] = error
+        return faults
 
     def _answer_all(self, queries: Sequence[Query]) -> list[Extraction]:
-        self._usable_requests(queries)
+        _raise_faults(self.faults(queries), len(queries))
         return list(self.answer(queries))
 
-    def _usable_requests(self, queries: Sequence[Query]) -> list[Request]:
-        """What to generate for each query.
-
-        Raises:
-            TextError: texts cannot be used; all of them at once.
-        """
-        requests = self._requests(queries)
-        _raise_faults(requests)
-        return [request for request in requests if isinstance(request, Request)]
-
-    def _requests(self, queries: Iterable[Query]) -> list[Request | TextError]:
-        """What to generate for each query, or why its text cannot be used."""
-        requests: list[Request | TextError] = []
+    def _parts(self, queries: Iterable[Query], documents: deque[Document]) -> Iterator[Part]:
+        """The parts of all texts, each text opened when its turn comes."""
         for query in queries:
-            try:
-                request = self._request(query)
-                self._generator.budget(request)
-            except TextError as error:
-                requests.append(error)
-            else:
-                requests.append(request)
-        return requests
+            document = self._open(query)
+            documents.append(document)
+            yield from document.parts()
 
-    def _request(self, query: Query) -> Request:
+    def _open(self, query: Query) -> Document:
         if not query.text.strip():
             raise TextError(f"the text {show(query.text)} is empty; there is nothing to extract from")
+        check_encodable(query.text, "the text")
         query.options.threshold.check(query.schema)
         _check_elements(query)
         if query.options.explain and not has_experts(self._model):
             raise ConfigError(
                 f"the model {show(self.model_name)} has no capability experts; only those explain a record"
             )
-        return Request(
-            instruction_ids=self._encoder.encode_instruction(query.task, query.asked),
-            text_ids=self._encoder.encode_text(query.text, query.elements),
-            grammar=build_grammar(query.asked, query.text, query.task, elements=query.elements),
-            capability_labels=capability_labels(query.task),
-            end_bias=query.options.end_bias,
-        )
+        instruction_ids = self._encode_instruction(query.task, query.asked)
+        return Document(query, instruction_ids, self._encoder, self._room(len(instruction_ids)))
 
-    def _read(
-        self, query: Query, request: Request, output: Output
-    ) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+    def _room(self, num_instruction: int) -> Room:
+        """What there is for a text beside an instruction of so many tokens."""
+        context = self._generator.context
+        if context is None:
+            whole = self._window_tokens or _MOST_OUTPUT
+            return Room(whole=whole, window=min(whole, WINDOW_TOKENS), prompt=sys.maxsize)
+        room = context - num_instruction
+        if room < SMALLEST_ROOM:
+            raise SchemaError(
+                f"the schema has {num_instruction:,} tokens with its instruction, the model's context "
+                f"{context:,}; at least {SMALLEST_ROOM} have to be left for a text and its output. Ask for "
+                "fewer types at once, with shorter names or descriptions"
+            )
+        whole = min(room // 2, self._window_tokens or room)
+        window = min(whole, self._window_tokens or WINDOW_TOKENS)
+        return Room(whole=whole, window=window, prompt=room - SHORTEST_OUTPUT)
+
+    def _answer_parts(self, parts: Sequence[Part]) -> None:
+        """Answer all parts; one whose output is longer than the context is divided and asked again."""
+        pending = [leaf for part in parts for leaf in part.leaves()]
+        with self._switched():
+            while pending:
+                outputs = self._generator.generate([part.request for part in pending])
+                divided: list[Part] = []
+                for part, output in zip(pending, outputs, strict=True):
+                    if self._needs_division(part, output) and part.divide():
+                        divided += part.leaves()
+                    else:
+                        part.answer = self._read(part, output)
+                pending = divided
+
+    def _is_cut_by_user(self, output: Output) -> bool:
+        limit = self._max_new_tokens
+        return output.truncated and limit is not None and len(output.tokens) >= limit
+
+    def _needs_division(self, part: Part, output: Output) -> bool:
+        if not output.truncated or self._is_cut_by_user(output):
+            return False
+        return len(output.tokens) <= _MOST_OUTPUT_PER_TEXT * len(part.request.text_ids)
+
+    def _read(self, part: Part, output: Output) -> Answer:
         """The records that an output describes, and what of it is no record."""
+        query = part.document.query
         parsed = parse(output.text)
-        alignment = align(parsed.frames, query.text, query.asked)
+        alignment = align(parsed.frames, part.text, query.asked)
         records = score_records(output, parsed.frames, alignment, self._grammars)
         if query.options.explain:
-            records = self._explained(query, request, output, alignment, records)
-        return order_records(records, query.asked), (*parsed.dropped, *alignment.dropped)
+            records = self._explained(query, part.request, output, alignment, records)
+        dropped = (*parsed.dropped, *alignment.dropped)
+        is_cut_by_user = self._is_cut_by_user(output)
+        if output.truncated and not is_cut_by_user:
+            dropped = (*dropped, Dropped(reason=RAN_ON, value=output.text[-_LONGEST_QUOTE:]))
+        return Answer(order_records(records, query.asked), dropped, truncated=is_cut_by_user)
 
     def _explained(
         self,
@@ -317,13 +337,22 @@ class Extractor:
             for record, explanation in zip(records, explanations, strict=True)
         )
 
-    def _finished(
-        self, query: Query, records: tuple[Record, ...], dropped: tuple[Dropped, ...]
-    ) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+    def _extraction(self, document: Document) -> Extraction:
         """All records of a text with the scores asked for, without those below their threshold."""
+        query = document.query
+        records = document.records
         if self._calibration is not None and not query.options.raw_scores:
             records = self._calibration.apply(records, query.task)
-        return query.options.threshold.keep(records, dropped)
+        records, dropped = query.options.threshold.keep(records, tuple(document.dropped))
+        return Extraction(
+            id=query.id,
+            text=query.text,
+            records=records,
+            dropped=dropped,
+            truncated=document.truncated,
+            model=self.model_name,
+            seconds=round(document.seconds, 6),
+        )
 
     def _switched(self) -> AbstractContextManager[None]:
         """Only the chosen capabilities while it is open: the model may be shared."""
@@ -391,14 +420,33 @@ def _check_elements(query: Query) -> None:
         raise TextError("; ".join(faults))
 
 
-def _raise_faults(requests: Sequence[Request | TextError]) -> None:
-    faults = {index: item for index, item in enumerate(requests) if isinstance(item, TextError)}
+def _take(parts: Iterator[Part], num_parts: int) -> tuple[list[Part], UserError | None]:
+    """The next parts, and what was wrong with the text behind them, if anything was."""
+    taken: list[Part] = []
+    try:
+        while len(taken) < num_parts:
+            taken.append(next(parts))
+    except StopIteration:
+        pass
+    except (TextError, SchemaError) as error:
+        return taken, error
+    return taken, None
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise ConfigError(f"{name} is {value:,}; it has to be at least 1, or None for no limit")
+    return value
+
+
+def _raise_faults(faults: Mapping[int, UserError], num_texts: int) -> None:
     if not faults:
         return
-    if len(requests) == 1:
-        raise faults[0]
-    lines = [f"{len(faults):,} of {len(requests):,} texts cannot be used"]
-    lines += [f"  text {index + 1}   {fault}" for index, fault in list(faults.items())[:MAX_LISTED_FAULTS]]
+    first = next(iter(faults.values()))
+    if num_texts == 1 or isinstance(first, SchemaError):
+        raise first
+    lines = [f"{len(faults):,} of {num_texts:,} texts cannot be used"]
+    lines += [f"  text {index + 1}   {fault}" for index, fault in islice(faults.items(), MAX_LISTED_FAULTS)]
     if len(faults) > MAX_LISTED_FAULTS:
         lines.append(f"  ... and {len(faults) - MAX_LISTED_FAULTS:,} more")
     raise TextError("\n".join(lines))

@@ -40,7 +40,7 @@ class RecordMerger:
     def add(self, window: Span, records: Iterable[Record]) -> None:
         """Take the records of a window, whose offsets count from the window's start."""
         for record in records:
-            record = _shifted(record, window[0])
+            record = shift_record(record, window[0])
             key = (record.frame, None, ()) if self._types_only else _key(record)
             found = self._open.get(key)
             if found is None:
@@ -169,7 +169,8 @@ def _with_slots_of_both(record: Record, other: Record) -> Record:
     return best.model_copy(update={"slots": tuple(slots.values())})
 
 
-def _shifted(record: Record, offset: int) -> Record:
+def shift_record(record: Record, offset: int) -> Record:
+    """The record with all of its spans moved."""
     if not offset:
         return record
     slots = tuple(

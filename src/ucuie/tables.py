@@ -131,7 +131,9 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
     """All that an evaluation found: several scorers side by side, the first in full, kinds of mistakes."""
     notes = [f"{counted(report.num_examples, 'text')}, {report.texts_per_second:.1f} texts/s"]
     if report.num_unreadable:
-        notes.append(f"{report.num_unreadable:,} too long for the model, their records count as missed")
+        notes.append(
+            f"{report.num_unreadable:,} with a schema too large for the model, their records count as missed"
+        )
     if report.num_truncated:
         notes.append(f"{counted(report.num_truncated, 'answer')} cut")
     if report.dropped:

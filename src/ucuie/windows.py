@@ -22,7 +22,9 @@ _BLOCK_CHARACTERS = 8_192
 _BLANKS = re.compile(r"\s*")
 
 
-def split_windows(text: str, token_starts: TokenStarts, max_tokens: int) -> Iterator[Span]:
+def split_windows(
+    text: str, token_starts: TokenStarts, max_tokens: int, *, max_whole: int | None = None
+) -> Iterator[Span]:
     """The windows of a text, which hold all of it but blanks around them; starts and ends ascend.
 
     A text that fits is one window, blanks and all. Other windows begin and end with a sentence. Only a
@@ -34,9 +36,10 @@ def split_windows(text: str, token_starts: TokenStarts, max_tokens: int) -> Iter
         token_starts: counts the tokens. Blocks of the text are counted by themselves, so that a window may
             have a few tokens more or less when it is counted alone.
         max_tokens: of a window, at least 1; a single character may have more.
+        max_whole: of a text that is one window; None for as many.
     """
     tokens = _Tokens(text, token_starts)
-    if tokens.end_of(0, max_tokens) == len(text):
+    if tokens.end_of(0, max_whole or max_tokens) == len(text):
         if text.strip():
             yield 0, len(text)
         return

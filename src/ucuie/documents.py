@@ -1,0 +1,232 @@
+"""A text on its way to an extraction: the parts that a model can read, and what was found in them.
+
+In: a query and how much a part may hold. Out: a request for each window of the text, in order and when asked
+for; then, from the answers, what was found in the whole text. Knows no model: what became of a request, and
+whether a part has to be divided, is told to it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ucuie.capabilities import capability_labels, located_schema
+from ucuie.decode.grammar import build_grammar
+from ucuie.decode.requests import Request
+from ucuie.encode import PromptEncoder
+from ucuie.errors import TextError, show
+from ucuie.merging import RecordMerger, shift_record
+from ucuie.options import AnswerOptions
+from ucuie.schema import Capability, Dropped, Example, Record, Schema, Span, Task
+from ucuie.windows import split_windows
+
+
+@dataclass(frozen=True)
+class Query:
+    """One text to extract from.
+
+    Args:
+        id: of the text, for the extraction.
+        text: not blank.
+        schema: what to look for.
+        task: whose wording asks for it.
+        elements: the located spans, for the task "associating".
+        options: how it is to be answered.
+    """
+
+    id: str
+    text: str
+    schema: Schema
+    task: Task | Capability
+    elements: tuple[Record, ...] | None = None
+    options: AnswerOptions = field(default_factory=AnswerOptions)
+
+    @property
+    def asked(self) -> Schema:
+        """The schema as its task asks for it: locating knows no slots, only what can stand in a text."""
+        return located_schema(self.schema) if self.task == "locating" else self.schema
+
+    @classmethod
+    def of_example(cls, example: Example, options: AnswerOptions | None = None) -> "Query":
+        """The question that an example is the answer to."""
+        return cls(
+            example.id,
+            example.text,
+            example.schema,
+            example.task,
+            example.elements,
+            options or AnswerOptions(),
+        )
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many tokens a text may have, at least 1.
+
+    Args:
+        whole: to be read as a whole; a longer one is divided.
+        window: of the windows it is divided into; at most `whole`.
+        prompt: with its elements and line ends, to be read at all.
+    """
+
+    whole: int
+    window: int
+    prompt: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found in a window; offsets count from the window's start."""
+
+    records: tuple[Record, ...]
+    dropped: tuple[Dropped, ...]
+    truncated: bool
+
+
+@dataclass(eq=False)
+class Part:
+    """A window of a document: a request to be answered, or pieces where one answer is not enough.
+
+    Args:
+        document: whose text it is of.
+        window: in code points of that text.
+        is_last: no window of the text follows.
+        request: what to generate for it.
+        pieces: if there are any, they stand for it.
+        answer: to the request.
+    """
+
+    document: "Document"
+    window: Span
+    is_last: bool
+    request: Request
+    pieces: Sequence["Part"] = ()
+    answer: Answer | None = None
+
+    @property
+    def text(self) -> str:
+        """What the window shows."""
+        return self.document.query.text[self.window[0] : self.window[1]]
+
+    def leaves(self) -> Iterator["Part"]:
+        """The part itself, or its pieces, in the order of the text."""
+        if not self.pieces:
+            yield self
+        for piece in self.pieces:
+            yield from piece.leaves()
+
+    def divide(self) -> bool:
+        """Makes pieces of two thirds of the part; false if there is nothing to divide."""
+        self.pieces = tuple(self.document.pieces(self))
+        return bool(self.pieces)
+
+
+class Document:
+    """A query being answered.
+
+    Args:
+        query: with a text that is not blank and can be encoded.
+        instruction_ids: the tokens of the query's instruction.
+        encoder: makes tokens of the text.
+        room: for the text.
+    """
+
+    def __init__(
+        self, query: Query, instruction_ids: Sequence[int], encoder: PromptEncoder, room: Room
+    ) -> None:
+        self.query = query
+        self.is_finished = False
+        """All parts were added: the fields below say what was found in the whole text."""
+        self.records: tuple[Record, ...] = ()
+        self.dropped: list[Dropped] = []
+        self.truncated = False
+        self.seconds = 0.0
+        self._instruction_ids = instruction_ids
+        self._encoder = encoder
+        self._room = room
+        self._merger = RecordMerger(query.asked, types_only=query.task == "judging")
+
+    def parts(self) -> Iterator[Part]:
+        """A part for each window, in the order of the text, each divided until it can be read.
+
+        Raises:
+            TextError: a single character and its elements are more than the context holds.
+        """
+        windows = split_windows(
+            self.query.text, self._encoder.token_starts, self._room.window, max_whole=self._room.whole
+        )
+        window = next(windows, None)
+        while window is not None:
+            following = next(windows, None)
+            yield self._part(window, is_last=following is None)
+            window = following
+
+    def pieces(self, part: Part) -> Iterator[Part]:
+        """Parts for the windows of a part's text that are shorter than itself, if there are any."""
+        start, end = part.window
+        num_tokens = len(self._encoder.token_starts(part.text))
+        for piece_start, piece_end in split_windows(
+            part.text, self._encoder.token_starts, max(num_tokens * 2 // 3, 1)
+        ):
+            piece = (start + piece_start, start + piece_end)
+            if piece != (start, end):
+                yield self._part(piece, is_last=False)
+
+    def add(self, part: Part, seconds: float) -> None:
+        """Take the answer to a part; parts come in the order of `parts`."""
+        is_whole_text = part.window == (0, len(self.query.text)) and not part.pieces
+        self._merger.settle(part.window[0])
+        for leaf in part.leaves():
+            assert leaf.answer is not None
+            if is_whole_text:
+                self.records = leaf.answer.records
+            else:
+                self._merger.add(leaf.window, leaf.answer.records)
+            self.dropped += leaf.answer.dropped
+            self.truncated |= leaf.answer.truncated
+        self.seconds += seconds
+        if part.is_last:
+            self.records = self.records if is_whole_text else self._merger.finish()
+            self.is_finished = True
+
+    def _part(self, window: Span, *, is_last: bool) -> Part:
+        text = self.query.text[window[0] : window[1]]
+        elements = None if self.query.elements is None else elements_within(self.query.elements, text, window)
+        request = Request(
+            instruction_ids=self._instruction_ids,
+            text_ids=self._encoder.encode_text(text, elements),
+            grammar=build_grammar(self.query.asked, text, self.query.task, elements=elements),
+            capability_labels=capability_labels(self.query.task),
+            end_bias=self.query.options.end_bias,
+        )
+        part = Part(self, window, is_last, request)
+        # Blocks of the text were counted without the elements, and apart from what stands before them.
+        if len(request.text_ids) > self._room.prompt and not part.divide():
+            raise TextError(
+                f"{show(text)} has {len(request.text_ids):,} tokens with its elements, and the model's "
+                f"context leaves room for {self._room.prompt:,}; give fewer elements at once"
+            )
+        return part
+
+
+def elements_within(elements: Sequence[Record], text: str, window: Span) -> tuple[Record, ...]:
+    """The located spans for a window: those in it, and those whose string occurs in it too.
+
+    Args:
+        elements: with offsets in the whole text.
+        text: of the window.
+        window: where it stands.
+    """
+    within: list[Record] = []
+    elsewhere: list[Record] = []
+    for element in elements:
+        is_within = all(window[0] <= own.start and own.end <= window[1] for own in element.fillers())
+        (within if is_within else elsewhere).append(element)
+    found = [shift_record(element, -window[0]) for element in within]
+    seen = {(element.frame, own.text) for element in found for own in element.fillers()}
+    for element in elsewhere:
+        for own in element.fillers():
+            start = text.find(own.text)
+            if start >= 0 and (element.frame, own.text) not in seen:
+                seen.add((element.frame, own.text))
+                place = own.model_copy(update={"start": start, "end": start + len(own.text)})
+                found.append(Record(frame=element.frame, filler=place))
+    return tuple(found)
