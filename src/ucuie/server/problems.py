@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from ucuie.errors import MAX_LISTED_FAULTS, UserError, show
+from ucuie.errors import MAX_LISTED_FAULTS, SchemaError, UserError, show
 
 MEDIA_TYPE = "application/problem+json"
 _NAMESPACE = "urn:ucuie:problem:"
@@ -148,7 +148,9 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, UserError):
-        return Problem(INVALID_REQUEST, faults=[Fault(field="", detail=str(error))])
+        # Read already, so that only the model finds it too large.
+        field = "schema" if isinstance(error, SchemaError) else ""
+        return Problem(INVALID_REQUEST, faults=[Fault(field=field, detail=str(error))])
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
