@@ -253,13 +253,13 @@ def test_texts_of_a_client_that_has_gone_are_not_worked_on(held: Held) -> None:
         assert 'status="499"' in counted
 
 
-def test_more_requests_than_may_run_get_503(held: Held) -> None:
+def test_more_requests_than_may_run_get_429(held: Held) -> None:
     with running(lambda: held.model, max_requests=1) as server:
         first = threading.Thread(target=is_served, args=[server])
         first.start()
         assert held.entered.wait(10)
         response = server.client.post("/v1/extract", json=MESSAGE)
-        assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+        assert (response.status_code, response.headers["retry-after"]) == (429, "2")
         held.go.set()
         first.join()
 

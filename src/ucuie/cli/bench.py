@@ -1,12 +1,13 @@
 """`ucuie bench`."""
 
 import json
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from ucuie.cli.common import Json, results
+from ucuie.cli.common import Json, Model, require_serve_extra, results
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure performance, side by side.")
 
@@ -30,8 +31,38 @@ def bench_adapter(
     if as_json:
         typer.echo(json.dumps(result))
         return
+    _print_numbers(result)
+
+
+@bench_app.command("serve")
+def bench_serve(
+    clients: Annotated[int, typer.Option(min=1, help="Each asks again once it has its answer.")] = 32,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of load.")] = 60.0,
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """Load a server with many clients, check every answer, and compare it with the extractor alone."""
+    require_serve_extra()
+    from ucuie.bench.serve import bench_serve as measure
+
+    result = measure(num_clients=clients, seconds=seconds, model=model)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print_numbers(result)
+
+
+def _print_numbers(result: Mapping[str, Any]) -> None:
     table = Table.grid(padding=(0, 3, 0, 0))
     for name, value in result.items():
-        if isinstance(value, int | float):
-            table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.2f}")
+        match value:
+            case int():
+                shown = f"{value:,}"
+            case float():
+                shown = f"{value:.2f}"
+            case Mapping() if all(isinstance(one, int) for one in value.values()):
+                shown = ", ".join(f"{one:,} of {key}" for key, one in value.items())
+            case _:
+                continue
+        table.add_row(name.replace("_", " "), shown)
     results().print(table)

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Annotated, Any, NoReturn, get_args
 
 import typer
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 from ucuie.errors import (
     ConfigError,
     DataError,
+    MissingExtraError,
     ModelError,
     SchemaError,
     TextError,
@@ -136,6 +138,17 @@ class Track:
             f"{counted(self.num_texts, 'text')}, {counted(self.num_records, 'record')}, "
             f"{self.rate:.1f} texts/s"
         )
+
+
+def require_serve_extra() -> None:
+    """Say what to install where the packages of the server are missing.
+
+    Raises:
+        MissingExtraError: one of them is.
+    """
+    for package in ("fastapi", "prometheus_client", "uvicorn"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package.replace("_", "-"), "serve")
 
 
 def results() -> Console:

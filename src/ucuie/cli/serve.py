@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ucuie.cli.common import BatchSize, Device, Model, Quiet
-from ucuie.errors import MissingExtraError
+from ucuie.cli.common import BatchSize, Device, Model, Quiet, require_serve_extra
 
 
 def serve(
@@ -48,12 +47,7 @@ def serve(
 
     The address is printed once the model is loaded; the log, JSON lines, goes to stderr.
     """
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "fastapi", "serve") from None
+    require_serve_extra()
     from ucuie.server.serve import serve as run
     from ucuie.server.settings import make_settings, read_api_keys
 

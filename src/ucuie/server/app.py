@@ -71,7 +71,7 @@ _PROBLEMS = {
     503: "The server is not ready.",
     504: "The time limit is over.",
 }
-_GUARDED = (400, 401, 408, 413, 421, 503)
+_GUARDED = (400, 401, 408, 413, 421, 429, 503)
 _POSTED = (*_GUARDED, 415, 422)
 
 
@@ -151,7 +151,7 @@ def _add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, sche
         "/v1/extract",
         tags=["extraction"],
         summary="Extract records from one or many texts",
-        responses=_problems(*_POSTED, 429, 500, 504),
+        responses=_problems(*_POSTED, 500, 504),
     )
     async def extract(message: ExtractRequest, request: Request) -> ExtractResponse:
         queries = read_queries(message, schemas, settings, max_texts=settings.max_texts)
@@ -181,7 +181,7 @@ def _add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, sche
             "texts; a text without one has a line with `id` and `problem` instead, and the others go on."
         ),
         response_class=StreamingResponse,
-        responses=_problems(*_POSTED, 429, 500)
+        responses=_problems(*_POSTED, 500)
         | {
             200: {
                 "description": "One JSON object a line.",
@@ -266,7 +266,7 @@ def _add_operations(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
         "/healthz",
         tags=["operation"],
         summary="Whether the process works",
-        responses=_problems(400, 421, 503),
+        responses=_problems(400, 408, 413, 421, 429, 503),
     )
     async def health() -> State:
         if not engine.is_alive:
@@ -277,7 +277,7 @@ def _add_operations(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
         "/readyz",
         tags=["operation"],
         summary="Whether the model is loaded",
-        responses=_problems(400, 421, 503),
+        responses=_problems(400, 408, 413, 421, 429, 503),
     )
     async def readiness() -> State:
         if not engine.is_ready:
@@ -289,7 +289,7 @@ def _add_operations(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
         tags=["operation"],
         summary="Counters for Prometheus",
         response_class=Response,
-        responses=_problems(400, 401, 421, 503)
+        responses=_problems(*_GUARDED)
         | {200: {"description": "Prometheus's text format.", "content": {"text/plain": {}}}},
     )
     async def show_metrics() -> Response:

@@ -18,10 +18,10 @@ from ucuie.server.metrics import Metrics
 from ucuie.server.problems import (
     CLIENT_GONE,
     MEDIA,
+    QUEUE_FULL,
     TOO_LARGE,
     TOO_SLOW,
     UNAUTHORIZED,
-    UNAVAILABLE,
     WRONG_HOST,
     Fault,
     Problem,
@@ -145,7 +145,7 @@ class Guard:
         self._check_key(scope["path"], headers)
         if self._num_requests >= self._settings.max_requests:
             raise Problem(
-                UNAVAILABLE,
+                QUEUE_FULL,
                 f"{self._num_requests:,} requests are being worked on; try again in {_RETRY_SECONDS} s",
                 headers={"retry-after": str(_RETRY_SECONDS)},
             )

@@ -116,7 +116,8 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        # Python names the address once more behind it.
+        reason = str(error.strerror if isinstance(error, OSError) else error).partition(" (while ")[0]
         raise ConfigError(
             f"{show(host)} port {port} cannot be listened on: {reason}; --port 0 takes a free port"
         ) from None

@@ -20,7 +20,7 @@ class ServerSettings(Config):
         host: address to listen on; also decides which `Host` headers are answered without `allowed_hosts`.
         batch_size: texts of different requests that the model reads together.
         queue_size: texts that may wait; a request that would need more is answered with 429.
-        max_requests: requests that are worked on at once, waiting ones included; more get 503.
+        max_requests: requests that are worked on at once, waiting ones included; more get 429.
         max_texts: of one request.
         max_stream_texts: of one streamed request.
         max_text_characters: of one text.

@@ -87,6 +87,7 @@ function draw() {
 
 function drawFrame(frame, index, withDescriptions) {
   const called = () => frame.name.trim() || `type ${index + 1}`;
+  const labels = new Labels();
   const remove = () => {
     frames.splice(index, 1);
     draw();
@@ -96,37 +97,39 @@ function drawFrame(frame, index, withDescriptions) {
   const addSlot = () => {
     frame.slots.push({ name: "" });
     draw();
-    const inputs = byId("frames").children[index].querySelectorAll(".role input.name");
-    inputs[inputs.length - 1].focus();
+    [...byId("frames").children[index].querySelectorAll(".role input.name")].at(-1).focus();
     onChange();
   };
-  return element(
+  const item = element(
     "li",
     { class: "type" },
     element(
       "div",
       { class: "row" },
-      field(frame, "name", { class: "name", "aria-label": `Name of type ${index + 1}`, placeholder: "type" }),
-      element("button", { type: "button", class: "quiet small", onclick: addSlot }, "Add a role", hidden(` to ${called()}`)),
-      element("button", { type: "button", class: "quiet icon", "aria-label": `Remove ${called()}`, onclick: remove }, "×"),
+      labels.of(field(frame, "name", "type"), () => `Name of type ${index + 1}`),
+      labels.of(element("button", { type: "button", class: "quiet small", onclick: addSlot }, "Add a role"), () => `Add a role to ${called()}`),
+      labels.of(element("button", { type: "button", class: "quiet icon", onclick: remove }, "×"), () => `Remove ${called()}`),
     ),
-    withDescriptions
-      ? field(frame, "description", { class: "description", "aria-label": `Description of ${called()}`, placeholder: "what counts as one" })
-      : null,
+    withDescriptions ? labels.of(field(frame, "description", "what counts as one"), () => `Description of ${called()}`) : null,
     frame.slots.length
-      ? element(
-          "ul",
-          { class: withDescriptions ? "roles described" : "roles", "aria-label": `Roles of ${called()}` },
-          ...frame.slots.map((slot, position) => drawSlot(frame, slot, position, withDescriptions)),
+      ? labels.of(
+          element(
+            "ul",
+            { class: withDescriptions ? "roles described" : "roles" },
+            frame.slots.map((_, position) => drawSlot(frame, index, position, withDescriptions, labels)),
+          ),
+          () => `Roles of ${called()}`,
         )
       : null,
   );
+  item.addEventListener("input", () => labels.update());
+  return item;
 }
 
-function drawSlot(frame, slot, position, withDescriptions) {
-  const remove = (event) => {
-    const list = event.target.closest(".type");
-    const index = [...byId("frames").children].indexOf(list);
+function drawSlot(frame, index, position, withDescriptions, labels) {
+  const slot = frame.slots[position];
+  const called = () => slot.name.trim() || String(position + 1);
+  const remove = () => {
     frame.slots.splice(position, 1);
     draw();
     const inputs = byId("frames").children[index].querySelectorAll("input.name");
@@ -136,25 +139,36 @@ function drawSlot(frame, slot, position, withDescriptions) {
   return element(
     "li",
     { class: "role" },
-    field(slot, "name", { class: "name", "aria-label": `Role ${position + 1} of ${frame.name}`, placeholder: "role" }),
-    withDescriptions
-      ? field(slot, "description", { class: "description", "aria-label": `Description of role ${slot.name}`, placeholder: "what fills it" })
-      : null,
-    element("button", { type: "button", class: "quiet icon", "aria-label": `Remove role ${slot.name || position + 1}`, onclick: remove }, "×"),
+    labels.of(field(slot, "name", "role"), () => `Role ${position + 1} of ${frame.name.trim() || `type ${index + 1}`}`),
+    withDescriptions ? labels.of(field(slot, "description", "what fills it"), () => `Description of role ${called()}`) : null,
+    labels.of(element("button", { type: "button", class: "quiet icon", onclick: remove }, "×"), () => `Remove role ${called()}`),
   );
 }
 
-function field(target, name, properties) {
-  const input = element("input", { type: "text", spellcheck: "false", dir: "auto", ...properties });
+// Labels that speak of names, which change while they are typed.
+class Labels {
+  #made = [];
+
+  of(node, label) {
+    this.#made.push([node, label]);
+    node.setAttribute("aria-label", label());
+    return node;
+  }
+
+  update() {
+    for (const [node, label] of this.#made) node.setAttribute("aria-label", label());
+  }
+}
+
+function field(target, name, placeholder) {
+  const input = element("input", { type: "text", class: name, spellcheck: "false", dir: "auto", placeholder });
   input.value = target[name] ?? "";
-  const grow = () => (input.size = Math.max(6, Math.min([...input.value].length + 1, 28)));
-  if (properties.class === "name") grow();
+  const grow = () => name === "name" && (input.size = Math.max(6, Math.min([...input.value].length + 1, 28)));
+  grow();
   input.addEventListener("input", () => {
     target[name] = input.value;
-    if (properties.class === "name") grow();
+    grow();
     onChange();
   });
   return input;
 }
-
-const hidden = (text) => element("span", { class: "hidden" }, text);
