@@ -316,10 +316,13 @@ def beams_slowly(model, request, width, max_new_tokens):
 
 
 def test_beams_equal_the_slow_search(model):
-    requests = [make_request(text, schema) for schema, text in fuzzed_requests(3, 3)]
-    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=25, num_beams=3, batch_size=7)
+    requests = [
+        replace(make_request(text, schema), num_beams=1 + index % 3)
+        for index, (schema, text) in enumerate(fuzzed_requests(3, 5))
+    ]
+    generator = Generator(model, LANGUAGE.grammars, max_new_tokens=25, batch_size=7)
     for one, output in zip(requests, generator.generate(requests), strict=True):
-        expected = beams_slowly(model, one, 3, 25)
+        expected = beams_slowly(model, one, one.num_beams, 25)
         assert [found.tokens for found in (output, *output.alternatives)] == [
             tuple(writer.tokens) for writer in expected
         ]
@@ -327,9 +330,12 @@ def test_beams_equal_the_slow_search(model):
         assert likelihoods == sorted(likelihoods, reverse=True)
 
 
-def test_more_beams_than_slots_are_refused(model):
-    with pytest.raises(ValueError, match="9 beams"):
-        Generator(model, LANGUAGE.grammars, num_beams=9, batch_size=8)
+@pytest.mark.parametrize("num_beams", [0, 9])
+def test_more_beams_than_slots_are_refused(model, num_beams):
+    with pytest.raises(ValueError, match=f"{num_beams} beams"):
+        Generator(model, LANGUAGE.grammars, batch_size=8).generate(
+            [replace(make_request(), num_beams=num_beams)]
+        )
 
 
 def test_long_texts_are_fewer_at_the_same_time(model):

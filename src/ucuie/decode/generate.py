@@ -154,16 +154,16 @@ class Generator:
         grammars: for the model's tokenizer and the width of its logits.
         max_new_tokens: where an output is cut; also cut where the model's context ends.
         batch_size: outputs that are written at the same time.
-        num_beams: of each output; 1 is greedy. More also find the next likeliest outputs.
-        num_drafts: tokens guessed ahead, by n-grams of the text, and checked in the same forward. The outputs
-            are the same; it pays where a forward of a few more tokens costs no more time, as on a GPU.
+        num_drafts: tokens guessed ahead, by n-grams of the text, and checked in the same forward, where an
+            output has one beam. The outputs are the same; it pays where a forward of a few more tokens costs
+            no more time, as on a GPU.
         prefix_bytes: what the kept instructions may hold in memory.
         cache_bytes: about what the outputs being written may hold in memory; fewer are written at the same
             time where texts are long.
 
     Raises:
         ModelError: the model's attention cannot be replaced.
-        ValueError: the model is in training mode, or the beams do not fit into the batch.
+        ValueError: the model is in training mode.
     """
 
     def __init__(
@@ -173,7 +173,6 @@ class Generator:
         *,
         max_new_tokens: int = 512,
         batch_size: int = 32,
-        num_beams: int = 1,
         num_drafts: int = 0,
         prefix_bytes: int = PREFIX_BYTES,
         cache_bytes: int = CACHE_BYTES,
@@ -182,15 +181,12 @@ class Generator:
             raise ValueError(
                 "the model is in training mode, where dropout makes outputs random; call model.eval()"
             )
-        if not 1 <= num_beams <= batch_size:
-            raise ValueError(f"{num_beams} beams do not fit into a batch of {batch_size}")
         self.model = model
         self.grammars = grammars
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
         self.cache_bytes = cache_bytes
-        self.num_beams = num_beams
-        self.num_drafts = num_drafts if num_beams == 1 else 0
+        self.num_drafts = num_drafts
         self.work = Work()
         self._backbone: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._decoder: Any = self._backbone.get_decoder()
@@ -220,6 +216,7 @@ class Generator:
 
         Raises:
             TextError: an instruction and text leave no room for an output in the model's context.
+            ValueError: a request has no beam, or more than the batch has room for.
         """
         waiting = _Waiting(requests)
         cache = SlotCache(self.batch_size)
@@ -263,17 +260,19 @@ class Generator:
         longest = max((len(row.text_ids) for row in rows), default=0)
         while waiting.head is not None and num_tokens < MAX_STEP_TOKENS:
             index, request = waiting.head
+            if not 1 <= request.num_beams <= self.batch_size:
+                raise ValueError(f"{request.num_beams} beams do not fit into a batch of {self.batch_size}")
             longest = max(longest, len(request.text_ids))
-            num_slots += self.num_beams
+            num_slots += request.num_beams
             if num_slots > self.batch_size or (
                 rows and num_slots * longest > self._cache_tokens(rows[0].prefix)
             ):
                 return
             waiting.take()
             writer = Writer(self.grammars, request, self.budget(request))
-            search = Search(writer, self.num_beams)
+            search = Search(writer, request.num_beams)
             if writer.is_finished:
-                num_slots -= self.num_beams
+                num_slots -= request.num_beams
                 yield self._finished(index, search)
                 continue
             prefix = self._prefix(tuple(request.instruction_ids), request.capability_labels)
@@ -283,11 +282,14 @@ class Generator:
     def _step(self, rows: list[Row], cache: SlotCache) -> Iterator[tuple[int, Output]]:
         """One forward, and what all rows make of it; the outputs that it finished."""
         logits = self._forward(rows, cache)
-        if self.num_beams == 1:
-            for row, scores in zip(rows, logits, strict=True):
+        searched: dict[int, list[int]] = {}
+        for slot, (row, scores) in enumerate(zip(rows, logits, strict=True)):
+            if row.search.width == 1:
                 self._write(row, scores)
-        else:
-            self._search(rows, logits, cache)
+            else:
+                searched.setdefault(id(row.search), []).append(slot)
+        for slots in searched.values():
+            self._search(rows, slots, [logits[slot][0] for slot in slots], cache)
         for slot in reversed(range(len(rows))):
             row = rows[slot]
             if row.writer.is_finished:
@@ -326,30 +328,29 @@ class Generator:
         """The likeliest choice, where the output is not searched with beams."""
         return row.writer.candidates(logits, 1)[0]
 
-    def _search(self, rows: list[Row], logits: Sequence[Logits], cache: SlotCache) -> None:
-        """Go on with the likeliest candidates of each search: a beam with several forks, others are lost."""
-        by_search: dict[int, list[int]] = {}
-        for slot, row in enumerate(rows):
-            row.length += len(row.writer.pending)
-            by_search.setdefault(id(row.search), []).append(slot)
-        for slots in by_search.values():
-            beams = [rows[slot].writer for slot in slots]
-            candidates = rows[slots[0]].search.step(beams, [logits[slot][0] for slot in slots])
-            slot_of = {id(writer): slot for writer, slot in zip(beams, slots, strict=True)}
-            sources = [slot_of[id(candidate.writer)] for candidate in candidates]
-            spare = [slot for slot in slots if slot not in sources]
-            forks = [candidate.writer.fork() for candidate in candidates]
-            for place, (source, candidate, writer) in enumerate(zip(sources, candidates, forks, strict=True)):
-                writer.write(candidate.choice)
-                row = replace(rows[source], writer=writer)
-                if source not in sources[:place]:
-                    rows[source] = row
-                    continue
-                target = spare.pop() if spare else len(rows)
-                rows[target : target + 1] = [row]
-                self._copy(cache, source, target, row.length)
-            for slot in spare:
-                rows[slot].is_lost = True
+    def _search(
+        self, rows: list[Row], slots: Sequence[int], logits: Sequence[Logits], cache: SlotCache
+    ) -> None:
+        """Go on with the likeliest candidates of one search: a beam with several forks, others are lost."""
+        beams = [rows[slot].writer for slot in slots]
+        for slot in slots:
+            rows[slot].length += len(rows[slot].writer.pending)
+        candidates = rows[slots[0]].search.step(beams, logits)
+        slot_of = {id(writer): slot for writer, slot in zip(beams, slots, strict=True)}
+        sources = [slot_of[id(candidate.writer)] for candidate in candidates]
+        spare = [slot for slot in slots if slot not in sources]
+        forks = [candidate.writer.fork() for candidate in candidates]
+        for place, (source, candidate, writer) in enumerate(zip(sources, candidates, forks, strict=True)):
+            writer.write(candidate.choice)
+            row = replace(rows[source], writer=writer)
+            if source not in sources[:place]:
+                rows[source] = row
+                continue
+            target = spare.pop() if spare else len(rows)
+            rows[target : target + 1] = [row]
+            self._copy(cache, source, target, row.length)
+        for slot in spare:
+            rows[slot].is_lost = True
 
     @torch.inference_mode()
     def _forward(self, rows: Sequence[Row], cache: SlotCache) -> list[Logits]:

@@ -19,6 +19,7 @@ class Request:
         end_bias: by how much the logits of beginning another frame are raised over those of ending: above 0
             the output goes on for longer and says more, below 0 it ends sooner. The probabilities of the
             choices are those without it.
+        num_beams: 1 writes the likeliest token at each choice; more search for the likeliest outputs.
     """
 
     instruction_ids: Sequence[int]
@@ -26,6 +27,7 @@ class Request:
     grammar: str
     capability_labels: tuple[float, ...] | None = None
     end_bias: float = 0.0
+    num_beams: int = 1
 
 
 @dataclass(frozen=True, eq=False)
