@@ -95,6 +95,47 @@ def test_standard_input_streams(model: str) -> None:
     assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [TEXT, "London"]
 
 
+def test_a_whole_file_is_one_text(model: str) -> None:
+    path = write("long.txt", *([TEXT] * 60))
+    result = ucuie("extract", "-s", PERSON, "-i", path, "--document", "--window-tokens", 40, "-m", model)
+    assert result.exit_code == 0, result.output
+    extraction = Extraction.model_validate_json(result.stdout)
+    assert (extraction.id, extraction.text) == ("long.txt", path.read_text())
+    assert not extraction.truncated
+    assert all(
+        extraction.text[filler.start : filler.end] == filler.text
+        for record in extraction.records
+        for filler in record.fillers()
+    )
+
+
+def test_standard_input_can_be_one_text(model: str) -> None:
+    result = ucuie("extract", "-s", PERSON, "-i", "-", "--document", "-m", model, stdin=f"{TEXT}\nLondon\n")
+    assert json.loads(result.stdout)["text"] == f"{TEXT}\nLondon\n"
+
+
+def test_a_folder_is_a_text_for_each_file(model: str) -> None:
+    Path("notes").mkdir()
+    write("notes/b.txt", TEXT, TEXT)
+    write("notes/a.txt", "London")
+    result = ucuie("extract", "-s", PERSON, "-i", "notes", "-m", model, "-o", "out.jsonl")
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line)["id"] for line in Path("out.jsonl").read_text().splitlines()] == [
+        "a.txt",
+        "b.txt",
+    ]
+    write("notes/c.txt", "")
+    said = refuse("extract", "-s", PERSON, "-i", "notes", "-m", model, "-o", "out2.jsonl")
+    assert "1 fault in the 3 files of notes" in said
+    assert "c.txt       the text " in said
+
+
+def test_a_document_is_a_file(model: str) -> None:
+    assert "--document" in refuse("extract", "-s", PERSON, "-t", TEXT, "--document", "-m", model)
+    path = write("notes.jsonl", json.dumps({"text": TEXT}))
+    assert "document already" in refuse("extract", "-s", PERSON, "-i", path, "--document", "-m", model)
+
+
 def test_quiet_says_nothing(model: str) -> None:
     write("notes.txt", TEXT)
     assert ucuie("extract", "-s", PERSON, "-i", "notes.txt", "-o", "out", "-q", "-m", model).stderr == ""

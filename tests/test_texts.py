@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ucuie.errors import DataError
-from ucuie.texts import BadLine, Line, read_texts, write_rejected
+from ucuie.texts import BadLine, Line, read_documents, read_texts, write_rejected
 
 
 def write(path: Path, content: str) -> Path:
@@ -76,3 +76,37 @@ def test_rejected_lines_can_be_repaired(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "r.jsonl").read_text("utf-8")) == {
         "line": 3, "reason": "not JSON", "raw": "{bäd",
     }  # fmt: skip
+
+
+def test_a_document_is_the_whole_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "\ufeffone\r\n\ntwo\n")
+    (line,) = read_documents(path).lines
+    assert isinstance(line, Line)
+    assert (line.id, line.text) == ("a.txt", "one\r\n\ntwo\n")
+
+
+def test_a_folder_is_a_document_for_each_file(tmp_path: Path) -> None:
+    write(tmp_path / "b.txt", "two")
+    write(tmp_path / "notes.md", "no document")
+    (tmp_path / "a").mkdir()
+    write(tmp_path / "a" / "x.txt", "one")
+    (tmp_path / "c.txt").write_bytes(b"\xff")
+    *good, bad = read_documents(tmp_path).lines
+    assert [(line.id, line.text) for line in good if isinstance(line, Line)] == [
+        ("a/x.txt", "one"),
+        ("b.txt", "two"),
+    ]
+    assert isinstance(bad, BadLine)
+    assert (bad.place, bad.reason) == ("c.txt", "byte 0   not UTF-8")
+    write_rejected(tmp_path / "rejected.jsonl", [bad])
+    rejected = json.loads((tmp_path / "rejected.jsonl").read_text())
+    assert rejected == {"file": "c.txt", "reason": "byte 0   not UTF-8"}
+
+
+def test_what_is_no_document_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no \.txt file"):
+        read_documents(tmp_path)
+    with pytest.raises(DataError, match="document already"):
+        read_documents(write(tmp_path / "a.jsonl", "{}"))
+    with pytest.raises(DataError, match="No such file"):
+        read_documents(tmp_path / "none.txt")

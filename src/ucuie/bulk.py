@@ -53,7 +53,7 @@ def usable_queries(
         try:
             elements = _elements(line) if task == "associating" else None
         except ValidationError as error:
-            bad_lines.append(BadLine(line.number, line.raw, f"elements: {validation_faults(error)}"))
+            bad_lines.append(line.bad(f"elements: {validation_faults(error)}"))
             continue
         queries.append(Query(line.id, line.text, schema, task, elements, options or AnswerOptions()))
         asked.append(line)
@@ -62,7 +62,7 @@ def usable_queries(
         # A schema that is too large is so for every line.
         if isinstance(fault, SchemaError):
             raise fault
-    bad_lines += [BadLine(asked[index].number, asked[index].raw, str(faults[index])) for index in faults]
+    bad_lines += [asked[index].bad(str(faults[index])) for index in faults]
     bad_lines.sort(key=lambda bad: bad.number)
     if bad_lines and rejected is None:
         raise _refusal(file, bad_lines)
@@ -128,8 +128,8 @@ def rejected_path(file: TextFile, output: Path | None) -> Path:
 
 def _refusal(file: TextFile, bad_lines: Sequence[BadLine]) -> DataError:
     return DataError(
-        f"the {len(file.lines):,} lines of {file.name}",
-        [f"line {bad.number:<6} {bad.reason}" for bad in bad_lines],
+        file.description,
+        [f"{bad.place:<11} {bad.reason}" for bad in bad_lines],
         "nothing was written. --skip-bad leaves such lines out and lists them in "
         f"{rejected_path(file, None)}",
     )

@@ -1,4 +1,4 @@
-"""Files of texts to extract from: JSON Lines with "text", perhaps "id" and "elements", or a text a line.
+"""Files of texts to extract from: JSON Lines with "text", perhaps "id" and "elements", a text a line, or one.
 
 A file is read as a whole before any work, so all bad lines are told at once and nothing is half done.
 """
@@ -15,35 +15,65 @@ from ucuie.errors import DataError, did_you_mean, show
 
 STDIN = "-"
 PLAIN_SUFFIX = ".txt"
+JSON_LINES_SUFFIX = ".jsonl"
 HINT = 'one JSON object a line with "text" and perhaps "id"; of a .txt file every line is a text'
+FOLDER_HINT = "a folder of documents holds .txt files"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A usable line of a file; `id` is the line's own or else its number, `elements` as they stand there."""
+    """A usable text: a line of a file, or a whole one.
+
+    Args:
+        number: of the line, or of the file in its folder.
+        id: the line's own or else its number; of a file its path in the folder.
+        text: to extract from.
+        raw: the line as it stands in the file.
+        elements: as they stand there.
+        file: the path in the folder, where the text is a whole file.
+    """
 
     number: int
     id: str
     text: str
     raw: str
     elements: Any = None
+    file: str | None = None
+
+    def bad(self, reason: str) -> "BadLine":
+        """The line as one that cannot be used after all."""
+        return BadLine(self.number, self.raw, reason, self.file)
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that holds no usable text, and why."""
+    """A line, or a whole file, that holds no usable text, and why."""
 
     number: int
     raw: str
     reason: str
+    file: str | None = None
+
+    @property
+    def place(self) -> str:
+        """What messages call it."""
+        return f"line {self.number}" if self.file is None else self.file
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """Every line of a file that is not blank, and the name that messages call the file by."""
+    """Every line of a file that is not blank, or every file of a folder, and the name that messages use."""
 
     name: str
     lines: tuple[Line | BadLine, ...]
+
+    @property
+    def description(self) -> str:
+        """What messages say that faults are in."""
+        if len(self.lines) == 1:
+            return self.name
+        unit = "lines" if self.lines[0].file is None else "files"
+        return f"the {len(self.lines):,} {unit} of {self.name}"
 
 
 def read_texts(path: Path) -> TextFile:
@@ -55,6 +85,45 @@ def read_texts(path: Path) -> TextFile:
         DataError: the file is not there, is not UTF-8, or holds nothing.
     """
     is_stdin = str(path) == STDIN
+    name, content = _named_content(path)
+    is_plain = not content.lstrip().startswith("{") if is_stdin else path.suffix == PLAIN_SUFFIX
+    lines = tuple(_lines(content, is_plain=is_plain))
+    if not lines:
+        raise DataError(name, ["there is no text in it"], HINT)
+    return TextFile(name, lines)
+
+
+def read_documents(path: Path) -> TextFile:
+    """The whole content of a file as one text; of a folder, that of every .txt file below it.
+
+    Raises:
+        DataError: the file is not there, is not UTF-8, or is one of JSON Lines; the folder holds no .txt
+            file. Files of a folder that cannot be read are bad lines.
+    """
+    if path.is_dir():
+        files = sorted(path.rglob(f"*{PLAIN_SUFFIX}"))
+        if not files:
+            raise DataError(str(path), [f"there is no {PLAIN_SUFFIX} file in it"], FOLDER_HINT)
+        return TextFile(
+            str(path), tuple(_document(path, file, number) for number, file in enumerate(files, start=1))
+        )
+    if path.suffix == JSON_LINES_SUFFIX:
+        raise DataError(path.name, ["each line of JSON Lines is a document already"], "leave --document out")
+    name, content = _named_content(path)
+    return TextFile(name, (Line(1, "1" if str(path) == STDIN else name, content, content, file=name),))
+
+
+def _document(folder: Path, path: Path, number: int) -> Line | BadLine:
+    name = path.relative_to(folder).as_posix()
+    try:
+        _, content = _named_content(path)
+    except DataError as error:
+        return BadLine(number, "", error.faults[0], name)
+    return Line(number, name, content, content, file=name)
+
+
+def _named_content(path: Path) -> tuple[str, str]:
+    is_stdin = str(path) == STDIN
     name = "standard input" if is_stdin else path.name
     try:
         content = (sys.stdin.buffer.read() if is_stdin else path.read_bytes()).decode("utf-8-sig")
@@ -62,11 +131,7 @@ def read_texts(path: Path) -> TextFile:
         raise DataError(name, [f"byte {error.start}   not UTF-8"], "save the file as UTF-8") from None
     except OSError as error:
         raise DataError(str(path), [error.strerror or str(error)], HINT) from None
-    is_plain = not content.lstrip().startswith("{") if is_stdin else path.suffix == PLAIN_SUFFIX
-    lines = tuple(_lines(content, is_plain=is_plain))
-    if not lines:
-        raise DataError(name, ["there is no text in it"], HINT)
-    return TextFile(name, lines)
+    return name, content
 
 
 def _lines(content: str, *, is_plain: bool) -> Iterator[Line | BadLine]:
@@ -82,11 +147,14 @@ def write_rejected(path: Path, bad_lines: Sequence[BadLine]) -> None:
     """Lists bad lines with their reasons, in a form that can be repaired and read again."""
     write_text(
         path,
-        "".join(
-            json.dumps({"line": bad.number, "reason": bad.reason, "raw": bad.raw}, ensure_ascii=False) + "\n"
-            for bad in bad_lines
-        ),
+        "".join(json.dumps(_rejection(bad), ensure_ascii=False) + "\n" for bad in bad_lines),
     )
+
+
+def _rejection(bad: BadLine) -> dict[str, Any]:
+    if bad.file is not None:
+        return {"file": bad.file, "reason": bad.reason}
+    return {"line": bad.number, "reason": bad.reason, "raw": bad.raw}
 
 
 def _read_object(number: int, raw: str) -> Line | BadLine:

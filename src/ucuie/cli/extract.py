@@ -40,9 +40,13 @@ def extract(
         typer.Option(
             "--input",
             "-i",
-            help="JSONL with text, id and elements, .txt with a text on each line, or - for stdin.",
+            help="JSONL with text, id and elements, .txt with a text on each line, a folder of .txt files "
+            "that are a text each, or - for stdin.",
         ),
     ] = None,
+    document: Annotated[
+        bool, typer.Option("--document", help="The whole input file is one text, whatever its length.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File instead of stdout; appears when it is whole.")
     ] = None,
@@ -71,6 +75,12 @@ def extract(
             metavar="NAME,NAME", help="Capability experts that take part; left out, all three of them."
         ),
     ] = None,
+    window_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Longer texts are read in windows of so many tokens; left out, texts that do not fit."
+        ),
+    ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave bad lines out and list them in NAME.rejected.jsonl.")
     ] = False,
@@ -87,15 +97,22 @@ def extract(
     options.threshold.check(parsed)
     if task == "associating" and source is None:
         raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
-    from ucuie.texts import read_texts
+    if document and source is None:
+        raise typer.BadParameter("is for the file of --input", param_hint="'--document'")
+    from ucuie.texts import read_documents, read_texts
 
-    file = None if source is None else read_texts(source)
+    read = read_documents if document or (source is not None and source.is_dir()) else read_texts
+    file = None if source is None else read(source)
     from ucuie import bulk
     from ucuie.extractor import Extractor, Query, task_named
 
     talk = talk_console(quiet=quiet)
     extractor = Extractor.from_pretrained(
-        model, device=device, batch_size=batch_size, capabilities=_names(capabilities)
+        model,
+        device=device,
+        batch_size=batch_size,
+        window_tokens=window_tokens,
+        capabilities=_names(capabilities),
     )
     if file is None:
         queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
@@ -131,7 +148,14 @@ def _names(listed: str | None) -> list[str] | None:
 def _print_extractions(extractions: Iterable[Extraction], output_format: Format) -> None:
     """Each as soon as it is there, where the format allows."""
     if output_format == "html":
-        typer.echo(render(list(extractions), "html"), nl=False)
+        finished: list[Extraction] = []
+        try:
+            for extraction in extractions:
+                finished.append(extraction)  # noqa: PERF402  what came before Ctrl-C has to be kept
+        finally:
+            # After Ctrl-C, what there is.
+            if finished:
+                typer.echo(render(finished, "html"), nl=False)
         return
     console = results()
     for extraction in extractions:
