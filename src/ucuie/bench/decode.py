@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ucuie.bench.documents import NUM_USED_TYPES, make_documents, schema_of
-from ucuie.bench.timing import interleaved, threads, timed
+from ucuie.bench.timing import device_name, interleaved, threads, timed
 from ucuie.capabilities import capability_labels
 from ucuie.decode.generate import Generator, Row, Work
 from ucuie.decode.grammar import GrammarFactory, build_grammar, choices
@@ -64,8 +64,8 @@ def bench_decode(
     """
     loaded = load_model(model, device=device)
     grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
-    jobs = _jobs(loaded, grammars, num_texts=num_texts, words=words, num_types=num_types)
-    engine = _Led(loaded.model, grammars, jobs, batch_size=batch_size, num_drafts=num_drafts)
+    jobs = make_jobs(loaded, grammars, num_texts=num_texts, words=words, num_types=num_types)
+    engine = LedGenerator(loaded.model, grammars, jobs, batch_size=batch_size, num_drafts=num_drafts)
     plain = _Plain(loaded, batch_size=batch_size)
     where = next(loaded.model.parameters()).device
     steps = {
@@ -79,7 +79,8 @@ def bench_decode(
         engine.work, plain.forwards = Work(), 0
         engine.write(jobs)
         plain.write(jobs)
-        work, forwards = engine.work, {"engine": engine.work.forwards, "generate": plain.forwards}
+        work = asdict(engine.work)
+        forwards = {"engine": engine.work.forwards, "generate": plain.forwards}
         seconds = interleaved(steps, repeats=repeats)
     return {
         "engine_over_generate": seconds["generate"] / seconds["engine"],
@@ -87,7 +88,7 @@ def bench_decode(
         "seconds": seconds,
         "texts_per_second": {name: num_texts / seconds[name] for name in ("engine", "generate")},
         "forwards": forwards,
-        "work": asdict(work),
+        "work": work,
         "tokens": _mean_tokens(jobs),
         "settings": {
             "model": loaded.name,
@@ -98,15 +99,16 @@ def bench_decode(
             "num_drafts": num_drafts,
             "repeats": repeats,
             "num_threads": num_threads,
-            "device": _device_name(where),
+            "device": device_name(where),
             "torch": torch.__version__,
         },
     }
 
 
-def _jobs(
+def make_jobs(
     loaded: LoadedModel, grammars: GrammarFactory, *, num_texts: int, words: int, num_types: int
 ) -> list[Job]:
+    """Made-up documents with their records as requests and targets; the first five types are theirs."""
     encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
     schema = schema_of(max(num_types, NUM_USED_TYPES))
     instruction_ids = encoder.encode_instruction("NER", schema)
@@ -119,7 +121,7 @@ def _jobs(
     return jobs
 
 
-class _Led(Generator):
+class LedGenerator(Generator):
     """The engine, which takes the target's token wherever it would take the likeliest."""
 
     def __init__(self, model: Any, grammars: GrammarFactory, jobs: Sequence[Job], **options: Any) -> None:
@@ -200,7 +202,7 @@ class _Plain:
         ]
 
 
-def _check(engine: _Led, plain: _Plain, jobs: Sequence[Job]) -> None:
+def _check(engine: LedGenerator, plain: _Plain, jobs: Sequence[Job]) -> None:
     """Both write what they are to write.
 
     Raises:
@@ -219,7 +221,3 @@ def _mean_tokens(jobs: Sequence[Job]) -> dict[str, float]:
         "output": [len(job.target) for job in jobs],
     }
     return {name: sum(lengths) / len(lengths) for name, lengths in parts.items()}
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -47,3 +47,8 @@ def threads(num_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(previous)
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a GPU; times mean nothing without it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ucuie.cli.common import Json, Model, require_serve_extra, results
+from ucuie.cli.common import BatchSize, Device, Json, Model, require_serve_extra, results
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure performance, side by side.")
 
@@ -28,10 +28,70 @@ def bench_adapter(
     result = measure(
         hidden=hidden, layers=layers, batch=batch, length=length, repeats=repeats, num_threads=threads
     )
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    _print_numbers(result)
+    _print_result(result, as_json=as_json)
+
+
+@bench_app.command("decode")
+def bench_decode(
+    model: Model = None,
+    texts: Annotated[int, typer.Option(min=1, help="Made-up texts, all with one schema.")] = 64,
+    words: Annotated[int, typer.Option(min=1, help="Of a text, about.")] = 80,
+    types: Annotated[int, typer.Option(min=5, max=50, help="Of the schema.")] = 20,
+    batch_size: BatchSize = 32,
+    drafts: Annotated[int, typer.Option(min=0, help="Tokens that the engine guesses ahead.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the engine with generate of transformers: same model, same outputs."""
+    from ucuie.bench.decode import bench_decode as measure
+    from ucuie.model_folder import EMBEDDED
+
+    result = measure(
+        model=model or EMBEDDED,
+        num_texts=texts,
+        words=words,
+        num_types=types,
+        batch_size=batch_size,
+        num_drafts=drafts,
+        repeats=repeats,
+        num_threads=threads,
+        device=device,
+    )
+    _print_result(result, as_json=as_json)
+
+
+@bench_app.command("extract")
+def bench_extract(
+    model: Model = None,
+    texts: Annotated[int, typer.Option(min=1, help="Made-up texts in a batch.")] = 64,
+    words: Annotated[int, typer.Option(min=1, help="Of a text, about.")] = 25,
+    batch_size: BatchSize = 32,
+    memory: Annotated[
+        bool, typer.Option(help="Compare the memory for documents of 10,000 and 1,000,000 characters.")
+    ] = True,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Measure extraction end to end: rates, waiting times, the price of types, memory."""
+    from ucuie.bench.extract import DOCUMENT_LENGTHS
+    from ucuie.bench.extract import bench_extract as measure
+    from ucuie.model_folder import EMBEDDED
+
+    result = measure(
+        model=model or EMBEDDED,
+        num_texts=texts,
+        words=words,
+        batch_size=batch_size,
+        characters=DOCUMENT_LENGTHS if memory else (),
+        repeats=repeats,
+        num_threads=threads,
+        device=device,
+    )
+    _print_result(result, as_json=as_json)
 
 
 @bench_app.command("serve")
@@ -46,13 +106,14 @@ def bench_serve(
     from ucuie.bench.serve import bench_serve as measure
 
     result = measure(num_clients=clients, seconds=seconds, model=model)
+    _print_result(result, as_json=as_json)
+
+
+def _print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """All of it as JSON, or its numbers as a table."""
     if as_json:
         typer.echo(json.dumps(result))
-    else:
-        _print_numbers(result)
-
-
-def _print_numbers(result: Mapping[str, Any]) -> None:
+        return
     table = Table.grid(padding=(0, 3, 0, 0))
     for name, value in result.items():
         match value:
