@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from transformers import TrainingArguments
 
+from ucuie.bench.serve import running_server
 from ucuie.demo import TEXTS
 from ucuie.schema import Example
 from ucuie.train.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/gpu.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/gpu.md", "docs/server.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)]+)\)")
 PLACE = re.compile(r"(\S(?:.*?\S)?) \[(\d+):(\d+)\]")
@@ -73,6 +74,9 @@ def test_commands_run(folder: Path) -> None:
 def run(command: list[str], folder: Path) -> None:
     program, *arguments = command
     assert program == "ucuie"
+    if arguments[0] == "serve":
+        with running_server(*arguments[1:]):
+            return
     options = SHORT_TRAINING if arguments[0] == "train" else []
     # The python of the tests, whichever `ucuie` is on the path.
     result = subprocess.run(
