@@ -87,20 +87,33 @@ def test_a_long_text_is_asked_for_and_answered_bit_by_bit() -> None:
     assert taken == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "\0" * 260, "a" * 1_500, "\n" * 1_500 + "x",
-        "东京是日本的首都" * 60, "👨‍👩‍👧‍👦" * 60, "🇩🇪" * 150,
-        "e" + "\u0301" * 600, "مرحبا بالعالم من باريس. " * 30, ". " * 300,
-        "(a) \\ Null) " * 90, "</s><s>" * 120,
-        " \u0301" * 400,
-    ],
-    ids=["nul", "word", "newlines", "cjk", "family", "flags", "accents", "arabic", "stops", "delimiters",
-         "special tokens", "blank accents"],
-)  # fmt: skip
-def test_hostile_long_texts_have_right_offsets(unlimited: Extractor, text: str) -> None:
-    check(unlimited.extract(text, PERSON), PERSON)
+HOSTILE = {
+    "nul": "\0" * 260,
+    "word": "a" * 1_500,
+    "newlines": "\n" * 1_500 + "x",
+    "cjk": "东京是日本的首都" * 60,
+    "family": "👨‍👩‍👧‍👦" * 60,
+    "flags": "🇩🇪" * 150,
+    "accents": "e" + "\u0301" * 600,
+    "arabic": "مرحبا بالعالم من باريس. " * 30,
+    "stops": ". " * 300,
+    "delimiters": "(a) \\ Null) " * 90,
+    "special tokens": "</s><s>" * 120,
+    "blank accents": " \u0301" * 400,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_long_texts_have_right_offsets(extractor: Extractor, text: str) -> None:
+    check(extractor.extract(text, PERSON), PERSON)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_long_texts_are_answered_without_a_limit(unlimited: Extractor, text: str) -> None:
+    extraction = unlimited.extract(text, RELATIONS)
+    check(extraction, RELATIONS)
+    assert not extraction.truncated
 
 
 PIECES = ["Ada ", "lived in ", "London. ", "我。", "🙂", "\u0301", "\u200d", "\n\n", ", ", "x" * 30, "\0"]
