@@ -7,6 +7,7 @@ model that says more when it is asked for more types changes nothing.
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,7 @@ def bench_extract(
         "one text": timed(lambda: extractor.extract(texts[0], schema), where),
     }
     for num, one in led.items():
-        steps[f"{num} types"] = timed(
-            lambda one=one, num=num: one.extract_batch(texts, schema_of(num)), where
-        )
+        steps[f"{num} types"] = timed(partial(one.extract_batch, texts, schema_of(num)), where)
     with threads(num_threads):
         seconds = interleaved(steps, repeats=repeats)
     by_types = {num: 1000 * seconds[f"{num} types"] / num_texts for num in NUMBERS_OF_TYPES}
