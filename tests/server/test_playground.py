@@ -400,7 +400,13 @@ def test_a_long_text_scrolls_and_has_a_map(page: Page) -> None:
     found = [{"frame": "person", "filler": filler("Ada", at), "slots": [], "score": 1} for at in places]
     answers(page, text=text, records=found)
     extract(page)
-    assert page.locator("#minimap .tick").count() == 3
+    ticks = page.locator("#minimap .tick")
+    assert ticks.count() == 3
+    tops = [(box := ticks.nth(index).bounding_box()) and box["y"] for index in range(3)]
+    reader = page.locator("#reader").bounding_box()
+    assert reader is not None
+    assert tops == sorted(tops)
+    assert all(top is not None and 0 <= top - reader["y"] <= reader["height"] for top in tops)
     assert page.locator("#reader").evaluate("box => box.scrollHeight > box.clientHeight")
     shot(page, "long")
 

@@ -49,6 +49,8 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     num_in_time: int = 0
     """Answers before the load ended; those that were under way then are waited for, and checked too."""
+    last_in_time: float = 0.0
+    """When the last of them came: answers come in batches, and what is under way at the end is none yet."""
     num_wrong: int = 0
     latencies_seconds: list[float] = field(default_factory=list)
 
@@ -105,18 +107,21 @@ def bench_serve(*, num_clients: int = 32, seconds: float = 60.0, model: str | No
     tally = Tally()
     with running_server(*options) as server:
         first_ready = server.ready_seconds
+        start = time.perf_counter()
         memory = asyncio.run(_load(server.address, num_clients, seconds, tally))
+        texts_per_batch = _texts_per_batch(server.address)
         overflow = asyncio.run(_overflow(server.address, tally))
         server.process.kill()
         server.process.wait()
     with running_server(*options) as server:
         again_ready = server.ready_seconds
-    rate = tally.num_in_time / seconds
+    rate = tally.num_in_time / (tally.last_in_time - start)
     alone = _in_process(num_clients, seconds / 2, model)
     return {
         "texts_per_second": round(rate, 2),
         "in_process_texts_per_second": round(alone, 2),
         "http_over_in_process": round(rate / alone, 3),
+        "texts_per_batch": round(texts_per_batch, 1),
         "statuses": dict(tally.statuses),
         "num_wrong": tally.num_wrong,
         "overflow_statuses": dict(overflow),
@@ -142,7 +147,9 @@ async def _load(address: str, num_clients: int, seconds: float, tally: Tally) ->
             questions = Questions(seed)
             while time.perf_counter() < end:
                 await _ask(client, questions, tally)
-                tally.num_in_time += time.perf_counter() < end
+                if (now := time.perf_counter()) < end:
+                    tally.num_in_time += 1
+                    tally.last_in_time = now
 
         clients = [asyncio.create_task(ask_again_and_again(seed)) for seed in range(num_clients)]
         memory = []
@@ -193,8 +200,16 @@ async def _overflow(address: str, tally: Tally) -> Counter[str]:
 
 
 async def _memory_bytes(client: httpx.AsyncClient) -> float:
-    lines = (await client.get("/metrics")).text.splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes "))
+    return _metric((await client.get("/metrics")).text, "process_resident_memory_bytes")
+
+
+def _texts_per_batch(address: str) -> float:
+    metrics = httpx.get(f"{address}/metrics", timeout=_REQUEST_SECONDS).text
+    return _metric(metrics, "ucuie_batch_texts_sum") / _metric(metrics, "ucuie_batch_texts_count")
+
+
+def _metric(metrics: str, name: str) -> float:
+    return next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith(f"{name} "))
 
 
 def _in_process(batch: int, seconds: float, model: str | None) -> float:

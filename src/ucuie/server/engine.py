@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_COMPANY_SECONDS = 0.01
-"""How long a small batch waits for company, when the last one was larger: clients that were answered
-together ask again together."""
+_PAUSE_SECONDS = 0.01
+_COMPANY_SECONDS = 0.15
+"""Clients that were answered together ask again together: while there are fewer texts than in the last batch,
+a batch waits until no more come for a moment, at most for so long."""
 _POLL_SECONDS = 0.05
 _MAX_EXTRACTORS = 3
 """Each keeps caches of its own."""
@@ -36,18 +37,18 @@ _OLD_RATE_WEIGHT = 0.8
 
 
 class QueueFullError(UcuieError):
-    """More texts wait than the queue holds; `retry_seconds` is when there may be room."""
+    """More texts wait than the queue holds, or than can be answered in time.
 
-    def __init__(self, num_waiting: int, queue_size: int, retry_seconds: int) -> None:
-        super().__init__(num_waiting, queue_size, retry_seconds)
+    `retry_seconds` is when there may be room.
+    """
+
+    def __init__(self, num_waiting: int, retry_seconds: int) -> None:
+        super().__init__(num_waiting, retry_seconds)
         self.retry_seconds = retry_seconds
 
     def __str__(self) -> str:
-        num_waiting, queue_size, seconds = self.args
-        return (
-            f"{num_waiting:,} texts wait already, and {queue_size:,} may; try again in {seconds} s, "
-            "or with fewer texts"
-        )
+        num_waiting, seconds = self.args
+        return f"{num_waiting:,} texts wait already; try again in {seconds} s, or with fewer texts"
 
 
 class NotReadyError(UcuieError):
@@ -105,6 +106,7 @@ class Engine:
         load: gives the model; called in the engine's thread.
         batch_size: texts that the extractor gets together.
         queue_size: texts that may wait.
+        wait_seconds: how long they may have to, as far as can be told from the texts before them.
         watcher: is told of every batch.
         options: of the extractors, such as `max_new_tokens`.
     """
@@ -115,12 +117,14 @@ class Engine:
         *,
         batch_size: int,
         queue_size: int,
+        wait_seconds: float = math.inf,
         watcher: Watcher | None = None,
         **options: Any,
     ) -> None:
         self.queue_size = queue_size
         self.facts: ModelFacts | None = None
         """None until the model is loaded."""
+        self._wait_seconds = wait_seconds
         self._load = load
         self._batch_size = batch_size
         self._watcher = watcher
@@ -131,7 +135,7 @@ class Engine:
         self._has_work = asyncio.Event()
         self._is_closed = False
         self._dispatcher: asyncio.Task[None] | None = None
-        self._texts_per_second = 1.0
+        self._texts_per_second: float | None = None
         self._loaded: LoadedModel | None = None
         self._extractors: dict[Switches, Extractor] = {}
 
@@ -181,10 +185,17 @@ class Engine:
         """
         if not self.is_ready:
             raise NotReadyError("the model is not loaded yet" if self.is_alive else "the server is stopping")
-        if self.num_waiting + num_texts > self.queue_size:
+        if not self._has_room(num_texts):
             self._waiting = deque(job for job in self._waiting if not job.answer.cancelled())
-        if self.num_waiting + num_texts > self.queue_size:
-            raise QueueFullError(self.num_waiting, self.queue_size, self._retry_seconds())
+        if not self._has_room(num_texts):
+            raise QueueFullError(self.num_waiting, self._retry_seconds())
+
+    def _has_room(self, num_texts: int) -> bool:
+        num_waiting = self.num_waiting + num_texts
+        if num_waiting <= self._batch_size or self._texts_per_second is None:
+            return num_waiting <= self.queue_size
+        seconds = (num_waiting + self.num_running) / self._texts_per_second
+        return num_waiting <= self.queue_size and seconds <= self._wait_seconds
 
     def submit(
         self, queries: "Sequence[Query]", switches: Switches
@@ -258,8 +269,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         last_size = 1
         while await self._wait_for_work():
-            if len(self._waiting) < min(last_size, self._batch_size):
-                await asyncio.sleep(_COMPANY_SECONDS)
+            await self._wait_for_company(last_size)
             jobs = self._take()
             if not jobs:
                 continue
@@ -281,6 +291,13 @@ class Engine:
             await self._has_work.wait()
         return bool(self._waiting) or not self._is_closed
 
+    async def _wait_for_company(self, last_size: int) -> None:
+        end = time.perf_counter() + _COMPANY_SECONDS
+        num_before = 0
+        while num_before < self.num_waiting < last_size and time.perf_counter() < end:
+            num_before = self.num_waiting
+            await asyncio.sleep(_PAUSE_SECONDS)
+
     def _take(self) -> list[_Job]:
         """The longest waiting job, and others with the same switches, as many as make a batch."""
         jobs: list[_Job] = []
@@ -295,13 +312,14 @@ class Engine:
 
     def _note(self, answers: "Sequence[Extraction | Exception]", seconds: float) -> None:
         rate = len(answers) / max(seconds, 1e-6)
-        self._texts_per_second = _OLD_RATE_WEIGHT * self._texts_per_second + (1 - _OLD_RATE_WEIGHT) * rate
+        before = self._texts_per_second or rate
+        self._texts_per_second = _OLD_RATE_WEIGHT * before + (1 - _OLD_RATE_WEIGHT) * rate
         if self._watcher is not None:
             num_records = sum(len(answer.records) for answer in answers if not isinstance(answer, Exception))
             self._watcher.batch_done(len(answers), num_records, seconds)
 
     def _retry_seconds(self) -> int:
-        seconds = math.ceil((self.num_waiting + self.num_running) / self._texts_per_second)
+        seconds = math.ceil((self.num_waiting + self.num_running) / (self._texts_per_second or 1.0))
         return min(max(seconds, 1), _LONGEST_WAIT_SECONDS)
 
     # What follows runs in the engine's thread, the only one that touches the model.

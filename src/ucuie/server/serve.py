@@ -62,7 +62,14 @@ def serve(
         return load_model(model or EMBEDDED, device=device)
 
     metrics = Metrics()
-    engine = Engine(load, batch_size=settings.batch_size, queue_size=settings.queue_size, watcher=metrics)
+    engine = Engine(
+        load,
+        batch_size=settings.batch_size,
+        queue_size=settings.queue_size,
+        # The other half is for what cannot be told beforehand.
+        wait_seconds=settings.request_seconds / 2,
+        watcher=metrics,
+    )
     failures: list[BaseException] = []
 
     def tell(starting: asyncio.Task[None]) -> None:

@@ -1,0 +1,165 @@
+"""The queue: batches of what waits together, room by number and by time, nothing lost on closing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from server_cases import Held, held_model, tiny_model
+
+from ucuie.extraction import Extraction
+from ucuie.extractor import Query
+from ucuie.schema import Schema
+from ucuie.server.engine import Engine, NotReadyError, QueueFullError, Switches
+
+SCHEMAS = [Schema.of(["person"]), Schema.of({"live in": ["subject", "object"]})]
+
+
+class Batches:
+    """Notes the sizes of batches."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def batch_done(self, num_texts: int, num_records: int, seconds: float) -> None:
+        self.sizes.append(num_texts)
+
+
+def query(number: int) -> Query:
+    schema = SCHEMAS[number % 2]
+    return Query(str(number), f"Ada {number}", schema, schema.task)
+
+
+def run(test: Callable[[Engine, Batches, Held], Awaitable[None]], **options: Any) -> None:
+    held, batches = held_model(), Batches()
+
+    async def whole() -> None:
+        settings = {"batch_size": 4, "queue_size": 20} | options
+        engine = Engine(lambda: held.model, watcher=batches, max_new_tokens=8, **settings)
+        await engine.start()
+        try:
+            await test(engine, batches, held)
+        finally:
+            held.go.set()
+            await engine.close()
+
+    asyncio.run(whole())
+
+
+async def entered(held: Held) -> None:
+    assert await asyncio.to_thread(held.entered.wait, 10)
+
+
+def ids(answers: list[Any]) -> list[str]:
+    assert all(isinstance(answer, Extraction) for answer in answers)
+    return [answer.id for answer in answers]
+
+
+def test_what_waits_together_is_answered_together_and_in_its_place() -> None:
+    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+        asked = [asyncio.create_task(engine.answer([query(0)], Switches()))]
+        await entered(held)
+        asked += [
+            asyncio.create_task(engine.answer([query(number), query(number + 1)], Switches()))
+            for number in range(1, 9, 2)
+        ]
+        await asyncio.sleep(0)
+        assert (engine.num_running, engine.num_waiting) == (1, 8)
+        held.go.set()
+        answers = await asyncio.gather(*asked)
+        assert [ids(one) for one in answers] == [["0"], ["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]]
+        assert batches.sizes == [1, 4, 4]
+
+    run(test)
+
+
+def test_different_switches_go_into_different_batches_none_overtaken_for_ever() -> None:
+    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+        first = asyncio.create_task(engine.answer([query(0)], Switches()))
+        await entered(held)
+        judging = Switches(("judging",))
+        kinds = [Switches(), judging, Switches(), judging, Switches()]
+        asked = [
+            asyncio.create_task(engine.answer([query(number)], switches))
+            for number, switches in enumerate(kinds, start=1)
+        ]
+        await asyncio.sleep(0)
+        held.go.set()
+        assert [ids(one) for one in await asyncio.gather(*asked)] == [["1"], ["2"], ["3"], ["4"], ["5"]]
+        assert batches.sizes == [1, 3, 2]
+        await first
+
+    run(test)
+
+
+def test_there_is_room_by_number_and_by_time() -> None:
+    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+        held.go.set()
+        await engine.answer([query(0)], Switches())
+        with pytest.raises(QueueFullError) as full:
+            engine.submit([query(number) for number in range(21)], Switches())
+        assert 1 <= full.value.retry_seconds <= 60
+        with pytest.raises(QueueFullError):
+            # A batch always has room; more only if it would come to its turn in time.
+            engine.submit([query(number) for number in range(5)], Switches())
+        assert len(await engine.answer([query(number) for number in range(4)], Switches())) == 4
+
+    run(test, wait_seconds=1e-6)
+
+
+def test_a_cancelled_text_gives_its_place_up() -> None:
+    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+        first = asyncio.create_task(engine.answer([query(0)], Switches()))
+        await entered(held)
+        gone = asyncio.create_task(engine.answer([query(number) for number in range(1, 21)], Switches()))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            engine.check_room()
+        gone.cancel()
+        await asyncio.wait([gone])
+        engine.check_room(20)
+        held.go.set()
+        await first
+        assert batches.sizes == [1]
+
+    run(test)
+
+
+def test_closing_answers_what_waits_and_takes_no_more() -> None:
+    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+        asked = [asyncio.create_task(engine.answer([query(number)], Switches())) for number in range(10)]
+        await entered(held)
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0)
+        with pytest.raises(NotReadyError, match="stopping"):
+            engine.submit([query(0)], Switches())
+        held.go.set()
+        assert [ids(one) for one in await asyncio.gather(*asked)] == [[str(number)] for number in range(10)]
+        await closing
+
+    run(test)
+
+
+def test_a_stream_is_answered_as_it_goes_and_takes_no_more_than_a_batch_of_places() -> None:
+    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+        held.go.set()
+        most = 0
+        found = []
+        async for answer in engine.stream(map(query, range(30)), Switches(), seconds=30):
+            most = max(most, engine.num_waiting + engine.num_running)
+            found.append(answer)
+        assert ids(found) == [str(number) for number in range(30)]
+        assert most <= 4
+
+    run(test)
+
+
+def test_an_engine_that_was_never_started_is_not_ready_and_closes() -> None:
+    async def whole() -> None:
+        engine = Engine(tiny_model, batch_size=1, queue_size=1)
+        with pytest.raises(NotReadyError, match="not loaded yet"):
+            engine.submit([query(0)], Switches())
+        await engine.close()
+        assert not engine.is_alive
+
+    asyncio.run(whole())
