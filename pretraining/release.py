@@ -63,7 +63,13 @@ def main() -> None:
     training |= {"pretraining": pretraining_budget(options.backbone)}
     training |= {"adapter": loaded.info.training if loaded.info else {}}
     save_model(
-        loaded.model, backbone, options.output, pool=loaded.pool, training=training, copy_as=torch.float16
+        loaded.model,
+        backbone,
+        options.output,
+        pool=loaded.pool,
+        training=training,
+        window_tokens=loaded.info.window_tokens if loaded.info else None,
+        copy_as=torch.float16,
     )
     if options.report is not None:
         report = json.loads((options.report / "report.json").read_text("utf-8"))

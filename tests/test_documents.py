@@ -1,6 +1,7 @@
 """Long texts: windows give what their merged parts give, with right offsets, in order, without a cut."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ucuie.errors import ConfigError
 from ucuie.extraction import Extraction
 from ucuie.extractor import RAN_ON, WINDOW_TOKENS
 from ucuie.merging import RecordMerger
+from ucuie.model_info import ModelInfo
 from ucuie.schema import Filler, Record, record_faults
 from ucuie.windows import split_windows
 
@@ -280,6 +282,26 @@ def test_a_text_that_fits_is_read_as_a_whole(unlimited: Extractor) -> None:
     (part,) = parts_of(unlimited, PROSE * 3)
     assert part.text == PROSE * 3
     assert len(part.request.text_ids) > WINDOW_TOKENS
+
+
+def test_the_length_of_its_training_texts_decides_unless_another_is_given() -> None:
+    info = ModelInfo(
+        backbone="backbone",
+        backbone_fingerprint="",
+        tokenizer_sha256="",
+        instruction_pool_hash="",
+        num_parameters=1,
+        window_tokens=30,
+    )
+    trained_on = replace(loaded(), info=info)
+    longest = {
+        size: max(len(part.request.text_ids) for part in parts_of(extractor, PROSE * 3))
+        for size, extractor in (
+            (30, Extractor(trained_on)),
+            (50, Extractor(trained_on, window_tokens=50)),
+        )
+    }
+    assert longest[30] <= 32 < longest[50] <= 52
 
 
 def test_windows_of_a_longer_text_have_the_size_of_sentences(unlimited: Extractor) -> None:

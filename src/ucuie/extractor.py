@@ -68,8 +68,9 @@ class Extractor:
         batch_size: texts, or windows of long ones, per forward pass.
         max_new_tokens: where the output for a window is cut; the extraction is then marked as truncated. None
             cuts nothing: a window whose output needs more than the model's context is divided.
-        window_tokens: a longer text is read in windows of so many tokens. None reads a text as a whole where
-            it fits into the context with an output of its length, a longer one in windows of WINDOW_TOKENS.
+        window_tokens: a longer text is read in windows of so many tokens. None takes the length of the texts
+            that the model was trained on; where nothing is known of it, a text is read as a whole if it fits
+            into the context with an output of its length, a longer one in windows of WINDOW_TOKENS.
 
     Raises:
         ConfigError: a capability is unknown, the model has no capability experts to choose from, or a number
@@ -93,6 +94,8 @@ class Extractor:
         self._capabilities = None if capabilities is None else tuple(capabilities)
         self._check_capabilities()
         self._max_new_tokens = _positive("max_new_tokens", max_new_tokens)
+        if window_tokens is None and loaded.info is not None:
+            window_tokens = loaded.info.window_tokens
         self._window_tokens = _positive("window_tokens", window_tokens)
         self._encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
         self._encode_instruction = lru_cache(maxsize=_BATCHES_IN_FLIGHT)(self._encoder.encode_instruction)

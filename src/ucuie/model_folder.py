@@ -104,6 +104,7 @@ def save_model(
     *,
     pool: InstructionPool | None = None,
     training: Mapping[str, Any] | None = None,
+    window_tokens: int | None = None,
     copy_as: torch.dtype | None = None,
 ) -> ModelInfo:
     """Writes a model folder; files of a model that is there already are replaced, others stay.
@@ -114,6 +115,7 @@ def save_model(
         folder: where to.
         pool: of the training; the one that comes with the package if None.
         training: its data and settings, for `ucuie.json` and the card.
+        window_tokens: of a text, as long as those it was trained on.
         copy_as: put a copy of the backbone into the folder, its matrices in this dtype. None names the
             backbone by its source, and copies it in fp32 only where it was trained itself, is embedded in
             the package or in another model's folder.
@@ -134,6 +136,7 @@ def save_model(
             tokenizer_sha256=tokenizer_sha256(backbone.tokenizer),
             instruction_pool_hash=pool.hash,
             num_parameters=model.num_parameters(),
+            window_tokens=window_tokens,
             training=dict(training or {}),
             files={name: _sha256(staging / name) for name in _files(staging)},
         )

@@ -29,6 +29,8 @@ class ModelInfo(BaseModel):
         tokenizer_sha256: of that backbone's tokenizer.
         instruction_pool_hash: of the wordings it was trained with.
         num_parameters: of backbone and adapter.
+        window_tokens: longer texts are read in windows of so many tokens, which is what nearly all texts of
+            its training stayed within; None reads as a whole what fits into the context.
         training: data and settings of the training, as the one who trained it wrote them down.
         scores: what the model reached, every number under the name of its scorer.
         files: SHA-256 of every file below the folder, without the card and `ucuie.json` itself.
@@ -42,6 +44,7 @@ class ModelInfo(BaseModel):
     tokenizer_sha256: str
     instruction_pool_hash: str
     num_parameters: int
+    window_tokens: int | None = None
     training: dict[str, Any] = {}
     scores: dict[str, Any] = {}
     files: dict[str, str] = {}

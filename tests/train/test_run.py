@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from ucuie.errors import ConfigError, DataError
 from ucuie.extractor import Extractor
 from ucuie.model_folder import load_model
+from ucuie.model_info import read_info
 from ucuie.train import TrainConfig
 from ucuie.train.run import last_checkpoint, run_training
 
@@ -61,6 +62,9 @@ def test_every_variant_trains_saves_and_extracts(settings, variant):
     folder = run_training(config)
     extraction = Extractor(load_model(folder)).extract("Ada Lovelace lives in London.", ["person", "city"])
     assert extraction.truncated in (True, False)
+    window_tokens = read_info(folder).window_tokens
+    assert window_tokens is not None
+    assert 5 < window_tokens < 100
     losses = json.loads((folder.with_name("model.run") / "run.json").read_text())["losses"]
     has_warming = variant not in {"no warming", "full fine-tuning"}
     assert set(losses) == ({"warming", "multitask"} if has_warming else {"multitask"})

@@ -54,6 +54,40 @@ def test_examples_longer_than_the_context_are_counted_not_cut(examples, tokenize
     assert all(len(limited[epoch, index].ids) <= limit for epoch in range(4) for index in range(len(limited)))
 
 
+def test_schemas_too_long_for_the_context_are_narrowed_where_the_augmentation_may(examples, tokenizer):
+    names = [f"some rather long name of a type {index}" for index in range(80)]
+    wide = [
+        Example(
+            id=example.id,
+            task="NER",
+            text=example.text,
+            schema=Schema.of([*names, *(frame.name for frame in example.schema.frames)]),
+            records=example.records,
+        )
+        for example in examples
+        if example.task == "NER"
+    ]
+    assert wide
+    pool = InstructionPool.load()
+    encoder = PromptEncoder(tokenizer, pool=pool)
+    options = {"pool": pool, "grammars": GrammarFactory(tokenizer), "max_length": 400}
+    assert not len(TrainingSet(wide, encoder, augmentation=SchemaAugmentation(), **options))
+    rows = TrainingSet(wide, encoder, augmentation=SchemaAugmentation(max_frames=6), **options)
+    assert len(rows) == len(wide)
+    assert all(len(rows[epoch, index].ids) <= 400 for epoch in range(3) for index in range(len(rows)))
+
+
+def test_the_usual_length_of_a_text_is_that_of_nearly_all(tokenizer):
+    examples = [
+        Example(
+            id=str(index), task="NER", text="Ada " * (60 if index == 7 else 3), schema=Schema.of(["person"])
+        )
+        for index in range(60)
+    ]
+    encoder = PromptEncoder(tokenizer)
+    assert varied_set(examples, tokenizer).usual_text_length == len(encoder.encode_text("Ada " * 3))
+
+
 def test_span_that_ends_inside_a_word_is_learned_too(tokenizer):
     example = Example(
         id="inside",

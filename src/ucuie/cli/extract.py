@@ -78,7 +78,8 @@ def extract(
     window_tokens: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Longer texts are read in windows of so many tokens; left out, texts that do not fit."
+            min=1,
+            help="Longer texts are read in windows of so many tokens; left out, as many as in training.",
         ),
     ] = None,
     skip_bad: Annotated[

@@ -102,7 +102,14 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     losses["multitask"] = run.stage(config.multitask, multitask, validation, name="multitask")
 
     training = _summary(config, data)
-    save_model(run.model, backbone, config.output, pool=run.pool, training=training)
+    save_model(
+        run.model,
+        backbone,
+        config.output,
+        pool=run.pool,
+        training=training,
+        window_tokens=multitask.usual_text_length,
+    )
     write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
     for checkpoint in run_folder.glob("*/checkpoint-*"):
         shutil.rmtree(checkpoint)

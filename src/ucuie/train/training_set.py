@@ -28,6 +28,8 @@ Key = tuple[int, int]
 """(epoch, index of the example)."""
 
 BATCHES_PER_BUCKET = 50
+USUAL = 0.95
+"""The share of texts that counts as nearly all."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,20 @@ class TrainingSet(Dataset[TrainingRow]):
         self._examples = examples
         self._indices: list[int] = []
         self.lengths: list[int] = []
+        text_lengths: list[int] = []
         # Every frame of every task, once for each name: the pool of hard-negative labels.
         frames: dict[str, dict[str, Frame]] = {}
         for index, example in enumerate(examples):
             narrow = narrow_schema(example, self._max_frames)
-            length = _length(encoder.encode_example(narrow))
+            encoded = encoder.encode_example(narrow)
+            length = _length(encoded)
             if length <= max_length:
                 self._indices.append(index)
                 self.lengths.append(length)
+                text_lengths.append(len(encoded.text_ids))
                 frames.setdefault(example.task, {}).update({one.name: one for one in example.schema.frames})
+        self.usual_text_length = round(np.quantile(text_lengths, USUAL)) if text_lengths else 0
+        """Tokens that nearly all texts stay within."""
         self.num_too_long = len(examples) - len(self._indices)
         self._negatives = {task: list(by_name.values()) for task, by_name in frames.items()}
         self._encoder = encoder
