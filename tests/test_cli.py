@@ -174,15 +174,16 @@ def test_all_bad_lines_are_told_at_once_and_nothing_is_written(model: str) -> No
 
 
 def test_bad_lines_can_be_skipped_and_are_listed(model: str) -> None:
-    write("notes.jsonl", '{"txt": "x"}', json.dumps({"text": TEXT}), "nope")
+    surrogate = json.dumps({"text": TEXT, "id": "\ud800"})
+    write("notes.jsonl", '{"txt": "x"}', json.dumps({"text": TEXT}), "nope", surrogate)
     result = ucuie(
         *("extract", "-s", PERSON, "-i", "notes.jsonl", "-m", model, "-o", "sub/out.jsonl", "--skip-bad")
     )
     assert result.exit_code == 0
-    assert "left out 2 bad lines, listed in sub/notes.rejected.jsonl" in result.stderr
+    assert "left out 3 bad lines, listed in sub/notes.rejected.jsonl" in result.stderr
     assert len(Path("sub/out.jsonl").read_text().splitlines()) == 1
     rejected = Path("sub/notes.rejected.jsonl").read_text().splitlines()
-    assert [json.loads(line)["line"] for line in rejected] == [1, 3]
+    assert [json.loads(line)["line"] for line in rejected] == [1, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -257,6 +258,7 @@ def test_a_missing_input_is_refused() -> None:
         (("extract", "-s", PERSON, "-t", TEXT, "--threshold", "persn=0.1"), "did you mean 'person'"),
         (("extract", "-s", PERSON, "-t", TEXT, "--threshold", "person"), "has no number"),
         (("extract", "-s", PERSON, "-t", TEXT, "--end-bias", "nan"), "finite number"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--n-best", "0"), "n_best is 0"),
         (("extract", "-s", PERSON, "-t", TEXT, "--task", "locate"), "did you mean 'locating'"),
         (("extract", "-s", PERSON, "-t", TEXT, "--task", "associating"), "--input with elements"),
         (("calibrate", "--data", "none"), "there is no JSONL file"),
@@ -380,6 +382,20 @@ def test_explain_adds_a_field(model: str) -> None:
     assert explained == json.loads(ucuie(*arguments).stdout)["records"]
     assert 'class="why"' in ucuie(*arguments, "--explain", "-f", "html").stdout
     assert "<details" not in ucuie(*arguments, "-f", "html").stdout
+
+
+def test_alternatives_are_asked_for(model: str) -> None:
+    arguments = ("extract", "-s", PERSON, "-t", TEXT, "-m", model, "--end-bias", "-3")
+    alternatives = json.loads(ucuie(*arguments, "--n-best", "3").stdout)["alternatives"]
+    assert 1 <= len(alternatives) <= 2
+    assert set(alternatives[0]) == {"records", "dropped", "score"}
+    assert "alternatives" not in json.loads(ucuie(*arguments).stdout)
+    table = ucuie(*arguments, "--n-best", "3", "-f", "table").stdout
+    assert f"other answers: {len(alternatives)}\n" in table
+    assert "other answers" not in ucuie(*arguments, "-f", "table").stdout
+    said = refuse(*arguments, "--n-best", "3", "--batch-size", "2")
+    assert "config error: n_best is 3" in said
+    assert "room for 2" in said
 
 
 def test_a_plain_model_cannot_explain(tmp_path: Path) -> None:
@@ -560,6 +576,28 @@ def test_a_real_process_keeps_data_and_talk_apart(model: str) -> None:
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("schema error: ")
     assert "\x1b" not in result.stderr
+
+
+def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
+    write("notes.txt", *(f"{TEXT} {number}" for number in range(3000)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ucuie", *("extract", "-s", PERSON, "-i", "notes.txt", "-m", model)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Shells start what runs in the background deaf to Ctrl-C, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, said = process.communicate(timeout=60)
+    lines = [json.loads(line) for line in (first + rest).splitlines()]
+    assert process.returncode == 130, said
+    assert [line["id"] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
+    assert len(lines) < 3000
+    assert "interrupted after" in said
+    assert "Traceback" not in said
 
 
 def test_a_real_process_survives_ctrl_c(model: str) -> None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -14,7 +15,7 @@ from ucuie import Extractor, Schema
 from ucuie.calibration import Calibration, Calibrator, Sigmoid
 from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
 from ucuie.extraction import Extraction
-from ucuie.extractor import Query
+from ucuie.extractor import NO_ALTERNATIVES, Query
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import LoadedModel
 from ucuie.schema import Example, Filler, Record, record_faults
@@ -107,6 +108,11 @@ def test_a_schema_larger_than_the_context_is_refused(extractor: Extractor) -> No
 def test_a_lone_surrogate_is_refused(extractor: Extractor) -> None:
     with pytest.raises(TextError, match="lone surrogate"):
         extractor.extract("a\ud800b", ["person"])
+
+
+def test_an_id_that_no_file_can_hold_is_refused_before_any_work(extractor: Extractor) -> None:
+    with pytest.raises(TextError, match="the id of the text holds a lone surrogate"):
+        extractor.extract("text", ["person"], id="a\ud800")
 
 
 def test_all_bad_texts_of_a_batch_are_named_at_once(extractor: Extractor) -> None:
@@ -253,6 +259,11 @@ def test_a_threshold_counts_calibrated_scores_and_lists_what_it_drops() -> None:
         ({"end_bias": float("nan")}, "finite"),
         ({"end_bias": "much"}, "finite"),
         ({"explain": "layers"}, "'linears'"),
+        ({"n_best": 0}, "n_best is 0"),
+        ({"n_best": -2}, "n_best is -2"),
+        ({"n_best": True}, "n_best is True"),
+        ({"n_best": 2.5}, "n_best is 2.5"),
+        ({"n_best": 33}, "n_best is 33.*room for 32"),
     ],
     ids=str,
 )
@@ -270,6 +281,95 @@ def test_a_bias_on_ending_changes_how_much_is_found(extractor: Extractor) -> Non
     assert found[0] == 0
     assert found == sorted(found)
     assert found[2] > found[0]
+
+
+# --- Alternatives -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: Schema.of(schema).task)
+def test_alternatives_are_other_grounded_answers_likeliest_first(extractor: Extractor, schema: Any) -> None:
+    extractions = extractor.extract_batch(TEXTS, schema, n_best=5, end_bias=-3.0)
+    assert sum(len(extraction.alternatives or ()) for extraction in extractions) > len(TEXTS)
+    for extraction in extractions:
+        assert extraction.alternatives is not None
+        scores = [alternative.score for alternative in extraction.alternatives]
+        assert len(scores) < 5
+        assert scores == sorted(scores, reverse=True)
+        assert max(scores, default=0) <= 1 - sum(scores) + 1e-5
+        answers_given = [extraction.records, *(one.records for one in extraction.alternatives)]
+        assert len({str(spans_of(records)) for records in answers_given}) == len(answers_given)
+        for records in answers_given:
+            assert record_faults(records, extraction.text, Schema.of(schema)) == []
+
+
+def spans_of(records: tuple[Record, ...]) -> list[Any]:
+    """What records say, without their scores."""
+    no_score = {"filler": {"score"}, "score": True, "slots": {"__all__": {"filler": {"score"}}}}
+    return [record.model_dump(exclude=no_score) for record in records]
+
+
+def test_alternatives_come_with_one_text_as_with_many(extractor: Extractor) -> None:
+    together = extractor.extract_batch(TEXTS, SCHEMAS[0], n_best=3)
+    alone = [extractor.extract(text, SCHEMAS[0], n_best=3) for text in TEXTS]
+    for one, other in zip(alone, together, strict=True):
+        for found, expected in zip(one.alternatives or (), other.alternatives or (), strict=True):
+            assert spans_of(found.records) == spans_of(expected.records)
+            assert found.score == pytest.approx(expected.score, abs=1e-4)
+    assert answers(alone) == [answer | {"alternatives": ANY} for answer in answers(together)]
+
+
+def test_an_extraction_without_alternatives_has_no_such_field(extractor: Extractor) -> None:
+    assert "alternatives" not in extractor.extract(TEXTS[0], SCHEMAS[0], n_best=1).to_dict()
+    extraction = extractor.extract(TEXTS[0], SCHEMAS[0], n_best=4)
+    assert list(extraction.to_dict())[-1] == "alternatives"
+    assert Extraction.model_validate_json(extraction.to_json()) == extraction
+
+
+def test_a_threshold_counts_for_alternatives_too(extractor: Extractor) -> None:
+    extraction = extractor.extract(TEXTS[0], SCHEMAS[0], n_best=4, threshold=1.0)
+    assert extraction.records == ()
+    assert extraction.alternatives == ()
+
+
+def test_alternatives_can_be_explained(extractor: Extractor) -> None:
+    extraction = extractor.extract(TEXTS[0], SCHEMAS[0], n_best=4, end_bias=-3.0, explain=True)
+    records = [record for one in extraction.alternatives or () for record in one.records]
+    assert records
+    assert all(record.explanation is not None for record in (*extraction.records, *records))
+
+
+def test_a_text_read_in_windows_has_no_alternatives_and_says_so() -> None:
+    extractor = Extractor(loaded(), max_new_tokens=20, window_tokens=20)
+    text = TEXTS[3] * 3
+    extraction = extractor.extract(text, SCHEMAS[0], n_best=3)
+    plain = extractor.extract(text, SCHEMAS[0])
+    assert extraction.alternatives is None
+    note = extraction.dropped[-1]
+    assert (note.reason, note.value) == (NO_ALTERNATIVES, "n_best=3")
+    expected = plain.model_copy(update={"dropped": (*plain.dropped, note)})
+    assert answers([extraction]) == answers([expected])
+
+
+def test_a_cut_output_is_no_alternative() -> None:
+    extraction = Extractor(loaded(), max_new_tokens=6).extract(TEXTS[3], SCHEMAS[2], n_best=4)
+    assert extraction.alternatives == ()
+
+
+def test_each_mention_of_a_name_has_its_own_offsets(extractor: Extractor) -> None:
+    text = "London, London and London; Turin, London."
+    places = [0, 8, 19, 34]
+    num_repeated = 0
+    for schema in (["person", "city"], ["city"], ["a", "b", "c"]):
+        extraction = Extractor(loaded(), max_new_tokens=300).extract(text, schema, end_bias=4.0)
+        for name in schema:
+            starts = [
+                record.filler.start
+                for record in extraction.records
+                if record.frame == name and record.filler is not None and record.filler.text == "London"
+            ]
+            assert starts == places[: len(starts)]
+            num_repeated += len(starts) > 1
+    assert num_repeated
 
 
 # --- One capability at a time -----------------------------------------------------------------------

@@ -74,11 +74,21 @@ class Room:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in a window; offsets count from the window's start."""
+    """What was found in a window; offsets count from the window's start.
+
+    Args:
+        records: in the order of the output language.
+        dropped: what else was written.
+        truncated: the output was cut at the limit that was asked for.
+        log_probability: of the output.
+        alternatives: what other outputs say, likeliest first; they have none of their own.
+    """
 
     records: tuple[Record, ...]
     dropped: tuple[Dropped, ...]
     truncated: bool
+    log_probability: float
+    alternatives: tuple["Answer", ...] = ()
 
 
 @dataclass(eq=False)
@@ -135,6 +145,8 @@ class Document:
         self.query = query
         self.is_finished = False
         """All parts were added: the fields below say what was found in the whole text."""
+        self.whole: Answer | None = None
+        """The answer where the text was read as a whole."""
         self.records: tuple[Record, ...] = ()
         self.dropped: list[Dropped] = []
         self.truncated = False
@@ -177,6 +189,7 @@ class Document:
         for leaf in part.leaves():
             assert leaf.answer is not None
             if is_whole_text:
+                self.whole = leaf.answer
                 self.records = leaf.answer.records
             else:
                 self._merger.add(leaf.window, leaf.answer.records)
@@ -196,6 +209,8 @@ class Document:
             grammar=build_grammar(self.query.asked, text, self.query.task, elements=elements),
             capability_labels=capability_labels(self.query.task),
             end_bias=self.query.options.end_bias,
+            # Answers to windows have no order in common, so that only a whole text has alternatives.
+            num_beams=self.query.options.n_best if window == (0, len(self.query.text)) else 1,
         )
         part = Part(self, window, is_last, request)
         # Blocks of the text were counted without the elements, and apart from what stands before them.

@@ -8,6 +8,23 @@ from ucuie.html import render_fragment, render_report
 from ucuie.schema import Dropped, Record
 
 
+class Alternative(BaseModel):
+    """Another answer to the same text.
+
+    Args:
+        records: as those of an `Extraction`, and never the same as those of another answer to the text.
+        dropped: likewise.
+        score: the share of its outputs in the probability of all outputs found for the text, from 0 to 1;
+            what is missing to 1 belongs to the main answer and the other alternatives.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    records: tuple[Record, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    score: float = Field(ge=0, le=1)
+
+
 class Extraction(BaseModel):
     """The records of a text and how they came about; one line of `ucuie extract`.
 
@@ -19,6 +36,8 @@ class Extraction(BaseModel):
         truncated: an output was cut at the limit that was asked for; records may be missing.
         model: its name.
         seconds: wall-clock time; of texts, or windows of texts, extracted together each has an equal share.
+        alternatives: other answers, likeliest first; only where they were asked for and the text was read as
+            a whole.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +49,9 @@ class Extraction(BaseModel):
     truncated: bool = False
     model: str
     seconds: float = Field(ge=0)
+    alternatives: tuple[Alternative, ...] | None = Field(
+        default=None, exclude_if=lambda alternatives: alternatives is None
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """The extraction in plain types, shaped as its JSON line."""

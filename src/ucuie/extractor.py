@@ -12,12 +12,14 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
 
 from ucuie.align import Alignment, align
+from ucuie.alternatives import rank_answers
 from ucuie.capabilities import located_schema
 from ucuie.decode.confidence import score_records
 from ucuie.decode.explanation import explain_frames, has_experts
@@ -45,6 +47,7 @@ __all__ = ["Extractor", "Query", "task_named"]
 
 BATCH_SIZE = 32
 RAN_ON = "the output did not come to an end"
+NO_ALTERNATIVES = "alternatives, which a text has only where it is read as a whole"
 SMALLEST_ROOM = 32
 """Tokens that the context has to leave beside the instruction."""
 _BATCHES_IN_FLIGHT = 4
@@ -255,7 +258,13 @@ class Extractor:
         if not query.text.strip():
             raise TextError(f"the text {show(query.text)} is empty; there is nothing to extract from")
         check_encodable(query.text, "the text")
+        check_encodable(query.id, "the id of the text")
         query.options.threshold.check(query.schema)
+        if query.options.n_best > self._generator.batch_size:
+            raise ConfigError(
+                f"n_best is {query.options.n_best:,}, and the answers to a text share a batch, which has "
+                f"room for {self._generator.batch_size:,}; ask for fewer, or set a larger batch_size"
+            )
         _check_elements(query)
         if query.options.explain and not has_experts(self._model):
             raise ConfigError(
@@ -288,7 +297,7 @@ class Extractor:
             while pending:
                 outputs = self._generator.generate([part.request for part in pending])
                 divided: list[Part] = []
-                for part, output in zip(pending, outputs, strict=True):
+                for part, output in zip(pending, map(_ended, outputs), strict=True):
                     if self._needs_division(part, output) and part.divide():
                         divided += part.leaves()
                     else:
@@ -305,7 +314,8 @@ class Extractor:
         return len(output.tokens) <= _MOST_OUTPUT_PER_TEXT * len(part.request.text_ids)
 
     def _read(self, part: Part, output: Output) -> Answer:
-        """The records that an output describes, and what of it is no record."""
+        """The records that an output describes, what of it is no record, and the same of its alternatives."""
+        others = tuple(self._read(part, other) for other in output.alternatives)
         query = part.document.query
         parsed = parse(output.text)
         alignment = align(parsed.frames, part.text, query.asked)
@@ -316,7 +326,9 @@ class Extractor:
         is_cut_by_user = self._is_cut_by_user(output)
         if output.truncated and not is_cut_by_user:
             dropped = (*dropped, Dropped(reason=RAN_ON, value=output.text[-_LONGEST_QUOTE:]))
-        return Answer(order_records(records, query.asked), dropped, truncated=is_cut_by_user)
+        return Answer(
+            order_records(records, query.asked), dropped, is_cut_by_user, output.log_probability, others
+        )
 
     def _explained(
         self,
@@ -341,12 +353,20 @@ class Extractor:
         )
 
     def _extraction(self, document: Document) -> Extraction:
-        """All records of a text with the scores asked for, without those below their threshold."""
+        """What was found in a text, in the form that was asked for."""
         query = document.query
-        records = document.records
-        if self._calibration is not None and not query.options.raw_scores:
-            records = self._calibration.apply(records, query.task)
-        records, dropped = query.options.threshold.keep(records, tuple(document.dropped))
+        records, dropped = self._kept(query, document.records, document.dropped)
+        alternatives = None
+        if query.options.n_best > 1:
+            if document.whole is None:
+                dropped = (*dropped, Dropped(reason=NO_ALTERNATIVES, value=f"n_best={query.options.n_best}"))
+            else:
+                answers = (document.whole, *document.whole.alternatives)
+                best, *others = rank_answers(
+                    [self._kept(query, answer.records, answer.dropped) for answer in answers],
+                    [answer.log_probability for answer in answers],
+                )
+                records, dropped, alternatives = best.records, best.dropped, tuple(others)
         return Extraction(
             id=query.id,
             text=query.text,
@@ -355,7 +375,16 @@ class Extractor:
             truncated=document.truncated,
             model=self.model_name,
             seconds=round(document.seconds, 6),
+            alternatives=alternatives,
         )
+
+    def _kept(
+        self, query: Query, records: tuple[Record, ...], dropped: Iterable[Dropped]
+    ) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+        """The records with the scores asked for and without those below their threshold; what is dropped."""
+        if self._calibration is not None and not query.options.raw_scores:
+            records = self._calibration.apply(records, query.task)
+        return query.options.threshold.keep(records, tuple(dropped))
 
     def _switched(self) -> AbstractContextManager[None]:
         """Only the chosen capabilities while it is open: the model may be shared."""
@@ -421,6 +450,17 @@ def _check_elements(query: Query) -> None:
     ]
     if faults:
         raise TextError("; ".join(faults))
+
+
+def _ended(output: Output) -> Output:
+    """The likeliest output that came to an end, with others that did; the output itself if none did.
+
+    The probability of a beginning cannot be compared with that of a whole output.
+    """
+    ended = [one for one in (output, *output.alternatives) if not one.truncated]
+    if not ended:
+        return replace(output, alternatives=())
+    return replace(ended[0], alternatives=tuple(ended[1:]))
 
 
 def _take(parts: Iterator[Part], num_parts: int) -> tuple[list[Part], UserError | None]:

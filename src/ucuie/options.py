@@ -1,4 +1,4 @@
-"""What may be asked of an answer beside text and schema: thresholds, the bias on ending, raw scores, why."""
+"""What may be asked of an answer beside text and schema: least scores, raw ones, reasons, alternatives."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ class OptionArguments(TypedDict, total=False):
     end_bias: float
     raw_scores: bool
     explain: Explain
+    n_best: int
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,25 @@ class AnswerOptions:
             precision. In logits: 2 makes "another record" e^2 = 7.4 times as likely against "the end".
         raw_scores: scores are the model's own probabilities, even where the model has a calibration.
         explain: every record says how the adapter routed its tokens.
+        n_best: the most answers to a text, the one that is given and its alternatives together. Above 1 so
+            many beams look for the likeliest output, which may be another one than the greedy search of 1
+            finds, and time grows with them. A text that is read in several windows has no alternatives,
+            since each window has an answer of its own: it is answered as with 1, and `dropped` says so.
     """
 
     threshold: Thresholds = field(default_factory=Thresholds)
     end_bias: float = 0.0
     raw_scores: bool = False
     explain: Explain = False
+    n_best: int = 1
 
     @classmethod
     def of(cls, **arguments: Unpack[OptionArguments]) -> "AnswerOptions":
         """The options of some arguments.
 
         Raises:
-            ConfigError: a threshold is no number from 0 to 1, the bias is not finite, or `explain` unknown.
+            ConfigError: a threshold is no number from 0 to 1, the bias is not finite, `explain` unknown, or
+                `n_best` not positive.
         """
         explain = arguments.get("explain", False)
         if explain not in (True, False, "linears"):
@@ -50,9 +57,15 @@ class AnswerOptions:
         end_bias = arguments.get("end_bias", 0.0)
         if not isinstance(end_bias, int | float) or not math.isfinite(end_bias):
             raise ConfigError(f"end_bias is {show(end_bias)}; it has to be a finite number, 0 for none")
+        n_best = arguments.get("n_best", 1)
+        if not isinstance(n_best, int) or isinstance(n_best, bool) or n_best < 1:
+            raise ConfigError(
+                f"n_best is {show(n_best)}; it has to be a whole number of answers, 1 for no alternatives"
+            )
         return cls(
             threshold=Thresholds.of(arguments.get("threshold")),
             end_bias=float(end_bias),
             raw_scores=arguments.get("raw_scores", False),
             explain=explain,
+            n_best=n_best,
         )

@@ -25,8 +25,11 @@ _MAX_COLUMNS = 4
 def extraction_table(extraction: Extraction) -> RenderableType:
     """The text and under it a line for each record: frame, fillers with their places, score."""
     title = Text(f'"{extraction.text}"', style="bold")
+    others = []
+    if extraction.alternatives is not None:
+        others.append(Text(f"  other answers: {len(extraction.alternatives)}", style="dim"))
     if not extraction.records:
-        return Group(title, Text("  nothing found", style="dim"), "")
+        return Group(title, Text("  nothing found", style="dim"), *others, "")
     rows = [_cells(record) for record in extraction.records]
     num_columns = max(map(len, rows))
     if num_columns > _MAX_COLUMNS:
@@ -41,7 +44,7 @@ def extraction_table(extraction: Extraction) -> RenderableType:
         notes.append(Text("  the answer was cut; records may be missing", style="yellow"))
     if extraction.dropped:
         notes.append(Text(f"  left out: {len(extraction.dropped)}", style="dim"))
-    return Group(title, table, *notes, "")
+    return Group(title, table, *notes, *others, "")
 
 
 def score_table(found: Breakdown) -> Table:

@@ -165,6 +165,18 @@ def test_batches_equal_singles_equal_the_uncached_loop(kind, request: pytest.Fix
         assert_same(alone.generate([one])[0], *slow)
 
 
+@pytest.mark.slow
+def test_200_texts_under_three_schemas_equal_the_uncached_loop(adapted):
+    """Batched, cached, refilled and drafted, with all schemas in each batch."""
+    requests = [make_request(text, schema) for schema, text in fuzzed_requests(3, 67)[:200]]
+    random.Random(0).shuffle(requests)
+    generator = Generator(adapted, LANGUAGE.grammars, max_new_tokens=60, batch_size=16, num_drafts=4)
+    for one, output in zip(requests, generator.generate(requests), strict=True):
+        assert_same(output, *write_slowly(adapted, one, 60))
+    assert generator.work.accepted > 0
+    assert len(generator._prefixes) == 3
+
+
 def test_every_output_is_well_formed_grounded_and_scored(model):
     cases = fuzzed_requests(10, 20)
     requests = [make_request(text, schema) for schema, text in cases]

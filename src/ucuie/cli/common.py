@@ -89,14 +89,19 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
 
 
 def answer_options(
-    *, threshold: Sequence[str] | None, end_bias: float, raw_scores: bool, explain: bool = False
+    *,
+    threshold: Sequence[str] | None,
+    end_bias: float,
+    raw_scores: bool,
+    explain: bool = False,
+    n_best: int = 1,
 ) -> AnswerOptions:
     """The options of a command line.
 
     Raises:
         ConfigError: one of them is impossible.
     """
-    options = AnswerOptions.of(end_bias=end_bias, raw_scores=raw_scores, explain=explain)
+    options = AnswerOptions.of(end_bias=end_bias, raw_scores=raw_scores, explain=explain, n_best=n_best)
     return replace(options, threshold=Thresholds.parse(threshold or ()))
 
 

@@ -69,6 +69,15 @@ def extract(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which experts of the adapter wrote each record.")
     ] = False,
+    n_best: Annotated[
+        int,
+        typer.Option(
+            "--n-best",
+            metavar="N",
+            help="The likeliest answer to a text and up to N - 1 alternatives, by a search with N beams; "
+            "a text too long to be read as a whole has none.",
+        ),
+    ] = 1,
     capabilities: Annotated[
         str | None,
         typer.Option(
@@ -94,7 +103,9 @@ def extract(
     if (text is None) == (source is None):
         raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
     parsed = Schema.of(schema)
-    options = answer_options(threshold=threshold, end_bias=end_bias, raw_scores=raw_scores, explain=explain)
+    options = answer_options(
+        threshold=threshold, end_bias=end_bias, raw_scores=raw_scores, explain=explain, n_best=n_best
+    )
     options.threshold.check(parsed)
     if task == "associating" and source is None:
         raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
