@@ -394,3 +394,9 @@ def test_judging_walks_name_types_only(schema, text, seed):
     assert not parsed.dropped
     assert len({frame.frame for frame in parsed.frames}) == len(parsed.frames)
     assert all(filler is None for filler in all_fillers(parsed.frames))
+
+
+@pytest.mark.parametrize("slots", [[], ["a", "b"]], ids=["entities", "relations"])
+def test_a_schema_may_have_thousands_of_types(slots):
+    schema = Schema.of({f"type {number}": slots for number in range(5000)})
+    assert accepts_text("{(type 4321: Obama): []}", schema, "Obama spoke.")

@@ -237,6 +237,19 @@ def _literal(string: str) -> str:
     return json.dumps(string).replace("\x7f", r"\u007f")
 
 
+# The defaults end at 2,000 types. What bounds a grammar here is the model's context, which has to hold schema
+# and text. Verbose messages quote the whole grammar, and with it the text.
+_LIMITS = llguidance.LLParserLimits(
+    max_items_in_row=10**6,
+    step_max_items=10**7,
+    initial_lexer_fuel=10**9,
+    step_lexer_fuel=10**8,
+    max_lexer_states=10**7,
+    max_grammar_size=10**8,
+    verbose_errors=False,
+)
+
+
 class GrammarFactory:
     """Compiles grammars for one tokenizer; building it takes about 0.1 s per 16,000 tokens.
 
@@ -280,7 +293,9 @@ class GrammarFactory:
         Raises:
             GrammarError: the grammar does not compile.
         """
-        return GrammarState(self._ll_tokenizer, llguidance.LLMatcher(self._ll_tokenizer, grammar))
+        return GrammarState(
+            self._ll_tokenizer, llguidance.LLMatcher(self._ll_tokenizer, grammar, limits=_LIMITS)
+        )
 
 
 def _without_special_spellings(tokenizer: "PreTrainedTokenizerFast") -> str:
