@@ -37,7 +37,7 @@ def bench_decode(
     model: str | Path = EMBEDDED,
     num_texts: int = 64,
     words: int = 80,
-    num_types: int = 20,
+    num_types: int = 50,
     batch_size: int = 32,
     num_drafts: int = 0,
     repeats: int = 5,

@@ -50,11 +50,11 @@ _SYLLABLES = (
     "vu",
 )
 _TEMPLATES = (
-    "{person} of {organization} arrived in {city} on {date} and spoke to the workers for an hour.",
-    "The {product}, which {organization} had announced, was late, and nobody in {city} was surprised.",
-    "On {date} the council of {city} asked {person} to explain what had happened to the money.",
+    "{person} of {organization} arrived on {date} and spoke to the workers for about an hour.",
+    "The {product} was late, and nobody in {city} was much surprised when it turned out not to work.",
+    "On {date} the council met again to ask what had happened to the money for the bridge.",
     "There was little to add, and most of those who had come went home before the meeting was over.",
-    "{person} told reporters that the {product} would be sold from {date}.",
+    "{person} told reporters that it would be sold from spring at a price that nobody would regret.",
     "Prices rose again, the weather stayed cold, and the roads into the valley remained closed.",
 )
 _MONTHS = ("January", "March", "May", "July", "August", "October")

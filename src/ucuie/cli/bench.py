@@ -36,7 +36,7 @@ def bench_decode(
     model: Model = None,
     texts: Annotated[int, typer.Option(min=1, help="Made-up texts, all with one schema.")] = 64,
     words: Annotated[int, typer.Option(min=1, help="Of a text, about.")] = 80,
-    types: Annotated[int, typer.Option(min=5, max=50, help="Of the schema.")] = 20,
+    types: Annotated[int, typer.Option(min=5, max=50, help="Of the schema.")] = 50,
     batch_size: BatchSize = 32,
     drafts: Annotated[int, typer.Option(min=0, help="Tokens that the engine guesses ahead.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,

@@ -219,7 +219,7 @@ class Generator:
             ValueError: a request has no beam, or more than the batch has room for.
         """
         waiting = _Waiting(requests)
-        cache = SlotCache(self.batch_size)
+        cache = SlotCache()
         rows: list[Row] = []
         while True:
             yield from self._admit(waiting, rows)

@@ -21,7 +21,7 @@ ATTENTION = "ucuie_ragged"
 """The name under which `transformers` knows our attention."""
 LONGEST_PADDED = 16
 """Rows with at most so many new tokens are padded and attended together, longer ones one by one."""
-_CAPACITY_STEP = 64
+_LENGTH_STEP = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,46 +63,50 @@ class Prefix:
 
 
 class SlotCache:
-    """Keys (S, H, D, L) and values (S, H, L, D) of each layer.
+    """Keys (S, H, D, L) and values (S, H, L, D) of each layer; S and L grow when needed.
 
     Keys lie as a product with few queries wants them: on a CPU it is three times as fast.
     """
 
-    def __init__(self, num_slots: int) -> None:
-        self.num_slots = num_slots
-        self.capacity = 0
+    def __init__(self) -> None:
+        self._num_slots = 0
+        self._length = 0
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def reserve(self, length: int, num_used: int) -> None:
-        """Make every slot hold `length` tokens; the first `num_used` keep what they hold."""
-        if length <= self.capacity:
+    def reserve(self, num_slots: int, length: int) -> None:
+        """Make so many slots hold so many tokens each."""
+        if num_slots <= self._num_slots and length <= self._length:
             return
-        capacity = -(-length * 3 // 2 // _CAPACITY_STEP) * _CAPACITY_STEP
+        before = (self._num_slots, self._length)
+        if num_slots > self._num_slots:
+            self._num_slots = max(num_slots, self._num_slots * 3 // 2)
+        if length > self._length:
+            self._length = -(-length * 3 // 2 // _LENGTH_STEP) * _LENGTH_STEP
         for layer, (keys, values) in self._layers.items():
-            grown_keys, grown_values = self._empty(keys, capacity)
-            grown_keys[:num_used, ..., : self.capacity] = keys[:num_used]
-            grown_values[:num_used, :, : self.capacity] = values[:num_used]
+            grown_keys, grown_values = self._empty(keys)
+            grown_keys[: before[0], ..., : before[1]] = keys
+            grown_values[: before[0], :, : before[1]] = values
             self._layers[layer] = (grown_keys, grown_values)
-        self.capacity = capacity
 
     def layer(self, index: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer, made when it first asks; `like` (N, H, D) says what of."""
         if index not in self._layers:
-            self._layers[index] = self._empty(like, self.capacity)
+            self._layers[index] = self._empty(like)
         return self._layers[index]
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first tokens of one slot to another."""
+        """Copy the first tokens of one slot to another, which may be a new one."""
+        self.reserve(target + 1, length)
         for keys, values in self._layers.values():
             keys[target, ..., :length] = keys[source, ..., :length]
             values[target, :, :length] = values[source, :, :length]
 
-    def _empty(self, like: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
-        """Zeros, of which a CPU holds in memory only what was written."""
+    def _empty(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Zeros: what nobody has written yet is looked at with weight 0, and must be a number for that."""
         num_heads, width = like.shape[1], like.shape[2]
         return (
-            like.new_zeros(self.num_slots, num_heads, width, capacity),
-            like.new_zeros(self.num_slots, num_heads, capacity, width),
+            like.new_zeros(self._num_slots, num_heads, width, self._length),
+            like.new_zeros(self._num_slots, num_heads, self._length, width),
         )
 
 
@@ -134,7 +138,7 @@ class Step:
         self.cache = cache
         self.rows = rows
         self._device = device
-        cache.reserve(max(row.length + row.num_tokens for row in rows), len(rows))
+        cache.reserve(len(rows), max(row.length + row.num_tokens for row in rows))
         counts = torch.tensor([row.num_tokens for row in rows])
         self._ends = counts.cumsum(0).tolist()
         starts = torch.tensor([row.length for row in rows])
