@@ -127,6 +127,9 @@ def grow(model: LlamaForCausalLM, smaller: Path) -> None:
     """
     source = LlamaForCausalLM.from_pretrained(smaller, dtype=torch.float32)
     depth, smaller_depth = len(model.model.layers), len(source.model.layers)
+    if source.config.hidden_size != model.config.hidden_size:
+        widths = f"{source.config.hidden_size}, the new model {model.config.hidden_size}"
+        raise ValueError(f"{smaller} is {widths} wide; only depth and MLP can grow")
     if depth < smaller_depth:
         raise ValueError(f"{smaller} has {smaller_depth} layers, more than the {depth} of the new model")
     model.model.embed_tokens.load_state_dict(source.model.embed_tokens.state_dict())

@@ -113,6 +113,32 @@ def _command(text_folder, tokenizer_folder, packed, output, *options):
     ]
 
 
+@pytest.mark.parametrize(("layers", "intermediate"), [(3, 40), (5, 24), (8, 64)])
+def test_a_grown_model_says_the_same_and_all_of_it_learns(tokenizer, tmp_path, layers, intermediate):
+    torch.manual_seed(0)
+    small = pretrain.build_model(pretrain.ModelConfig(hidden=32, layers=3, intermediate=24), tokenizer)
+    torch.nn.init.normal_(small.model.embed_tokens.weight, std=0.2)
+    small.save_pretrained(tmp_path)
+    config = pretrain.ModelConfig(hidden=32, layers=layers, intermediate=intermediate)
+    grown = pretrain.build_model(config, tokenizer)
+    pretrain.grow(grown, tmp_path)
+    tokens = torch.randint(300, (2, 20))
+    torch.testing.assert_close(grown(tokens).logits, small(tokens).logits)
+
+    before = {name: parameter.clone() for name, parameter in grown.named_parameters()}
+    optimizer = torch.optim.SGD(grown.parameters(), lr=0.5)
+    for _ in range(2):
+        pretrain.language_model_loss(grown, tokens).backward()
+        optimizer.step()
+    assert all(not torch.equal(parameter, before[name]) for name, parameter in grown.named_parameters())
+
+
+def test_a_model_does_not_grow_into_a_shallower_one(tokenizer, tmp_path):
+    pretrain.build_model(pretrain.ModelConfig(hidden=32, layers=3), tokenizer).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="3 layers, more than the 2"):
+        pretrain.grow(pretrain.build_model(pretrain.ModelConfig(hidden=32, layers=2), tokenizer), tmp_path)
+
+
 @pytest.mark.slow
 def test_a_run_in_two_parts_ends_with_the_weights_of_a_run_in_one(
     text_folder, tokenizer_folder, packed, tmp_path
