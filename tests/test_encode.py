@@ -186,12 +186,6 @@ def test_lone_surrogate_is_a_text_error(text: str) -> None:
         encoder().encode_text(text)
 
 
-def test_lone_surrogate_in_a_description_is_a_text_error() -> None:
-    schema = Schema.of({"person": {"description": "a \ud800"}})
-    with pytest.raises(TextError, match="the instruction holds a lone surrogate"):
-        encoder().encode_instruction("NER", schema)
-
-
 def test_tokenizer_without_eos_is_refused() -> None:
     endless = byte_level()
     endless.eos_token = None
