@@ -75,7 +75,6 @@ class PromptEncoder:
 
         Raises:
             ConfigError: the task is unknown or the wording unusable.
-            TextError: a description in the schema holds a lone surrogate.
         """
         instruction = build_instruction(self._pool.default(task) if wording is None else wording, schema)
         return self._bos_ids + self._encode(self._first_blank + instruction, "the instruction")
@@ -113,7 +112,6 @@ class PromptEncoder:
 
         Raises:
             ConfigError: the wording is unusable.
-            TextError: a description in the schema holds a lone surrogate.
         """
         return EncodedExample(
             self.encode_instruction(example.task, example.schema, wording),

@@ -82,7 +82,9 @@ def running(
     address = address_of(listener)
     with httpx.Client(base_url=address, timeout=30) as client:
         try:
+            deadline = time.monotonic() + 60
             while wait and client.get("/readyz").status_code != 200:
+                assert time.monotonic() < deadline, "the server did not become ready"
                 time.sleep(0.01)
             yield Running(address, client, engine, settings)
         finally:

@@ -208,7 +208,9 @@ def test_a_full_queue_answers_429_and_the_accepted_are_answered(held: Held) -> N
         accepted = [pool.submit(post)]
         assert held.entered.wait(10)
         accepted += [pool.submit(post), pool.submit(post)]
+        deadline = time.monotonic() + 30
         while server.engine.num_waiting < 2:
+            assert time.monotonic() < deadline, "the requests did not reach the queue"
             time.sleep(0.01)
         refused = post()
         streamed = httpx.post(f"{server.address}/v1/extract/stream", json=MESSAGE, timeout=60)
