@@ -112,6 +112,7 @@ class PromptEncoder:
 
         Raises:
             ConfigError: the wording is unusable.
+            TextError: the text holds a lone surrogate.
         """
         return EncodedExample(
             self.encode_instruction(example.task, example.schema, wording),
