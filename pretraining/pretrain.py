@@ -40,7 +40,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation, build_mixture
-from ucuie.decode.grammar import GrammarFactory
+from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.errors import DataError
 from ucuie.instructions import InstructionPool

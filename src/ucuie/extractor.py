@@ -24,8 +24,8 @@ from ucuie.capabilities import located_schema
 from ucuie.decode.confidence import score_records
 from ucuie.decode.explanation import explain_frames, has_experts
 from ucuie.decode.generate import SHORTEST_OUTPUT, Generator
-from ucuie.decode.grammar import GrammarFactory
 from ucuie.decode.requests import Output, Request
+from ucuie.decode.state import GrammarFactory
 from ucuie.documents import Answer, Document, Part, Query, Room
 from ucuie.encode import PromptEncoder, check_encodable
 from ucuie.errors import (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from ucuie.decode.grammar import GrammarFactory, chunk_text
+from ucuie.decode.grammar import chunk_text
+from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.schema import FilledSlot, Filler, Frame, Record, Schema, Slot
 

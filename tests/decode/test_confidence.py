@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerFast
 from ucuie.align import align
 from ucuie.decode.confidence import score_records
 from ucuie.decode.generate import Generator
-from ucuie.decode.grammar import GrammarFactory, build_grammar
+from ucuie.decode.grammar import build_grammar
 from ucuie.decode.requests import Request
+from ucuie.decode.state import GrammarFactory
 from ucuie.linearize import parse
 from ucuie.schema import Schema
 

@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from ucuie.decode.grammar import (
+from ucuie.decode.grammar import build_grammar, chunk_text
+from ucuie.decode.state import (
     GrammarError,
     GrammarFactory,
     TargetError,
     accepts,
     allowed_tokens,
-    build_grammar,
     choices,
-    chunk_text,
     is_allowed,
 )
 from ucuie.errors import ModelError, TextError

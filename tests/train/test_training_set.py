@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ucuie.data import SchemaAugmentation
-from ucuie.decode.grammar import GrammarFactory
+from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.instructions import InstructionPool
 from ucuie.schema import Example, Filler, Record, Schema

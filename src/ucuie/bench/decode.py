@@ -17,8 +17,9 @@ from ucuie.bench.documents import NUM_USED_TYPES, make_documents, schema_of
 from ucuie.bench.timing import device_name, interleaved, threads, timed
 from ucuie.capabilities import capability_labels
 from ucuie.decode.generate import Generator, Row, Work
-from ucuie.decode.grammar import GrammarFactory, build_grammar, choices
+from ucuie.decode.grammar import build_grammar
 from ucuie.decode.requests import Request
+from ucuie.decode.state import GrammarFactory, choices
 from ucuie.encode import PromptEncoder
 from ucuie.linearize import linearize
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model

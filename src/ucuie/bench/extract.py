@@ -17,7 +17,7 @@ from transformers import DebertaV2Config, DebertaV2Model
 from ucuie.bench.decode import LedGenerator, make_jobs
 from ucuie.bench.documents import NUM_USED_TYPES, make_documents, schema_of
 from ucuie.bench.timing import device_name, interleaved, threads, timed
-from ucuie.decode.grammar import GrammarFactory
+from ucuie.decode.state import GrammarFactory
 from ucuie.extractor import Extractor
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
 

@@ -15,8 +15,8 @@ from itertools import accumulate
 import numpy as np
 
 from ucuie.align import Alignment
-from ucuie.decode.grammar import GrammarFactory
 from ucuie.decode.requests import Output
+from ucuie.decode.state import GrammarFactory
 from ucuie.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Filler, Record
 

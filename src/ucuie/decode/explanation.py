@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ucuie.decode.confidence import byte_bounds
-from ucuie.decode.grammar import GrammarFactory
 from ucuie.decode.requests import Output, Request
+from ucuie.decode.state import GrammarFactory
 from ucuie.linearize import ParsedFrame
 from ucuie.schema import ExpertUse, Explanation
 

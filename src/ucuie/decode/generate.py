@@ -19,9 +19,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ucuie.adapter.inference import FusedMlps
-from ucuie.decode.grammar import GrammarFactory
 from ucuie.decode.requests import Choice, Output, Request
 from ucuie.decode.slots import Prefix, SlotCache, Step, StepRow, ragged_attention
+from ucuie.decode.state import GrammarFactory
 from ucuie.decode.writer import Search, Writer
 from ucuie.errors import ModelError, TextError
 

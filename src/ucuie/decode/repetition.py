@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ucuie.decode.grammar import GrammarFactory
+from ucuie.decode.state import GrammarFactory
 from ucuie.linearize import parse
 
 MAX_COPIES = 4

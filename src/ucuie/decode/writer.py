@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucuie.decode.ending import endings
-from ucuie.decode.grammar import GrammarFactory, allowed_tokens
 from ucuie.decode.repetition import repeating_tokens
 from ucuie.decode.requests import Choice, Output, Request
+from ucuie.decode.state import GrammarFactory, allowed_tokens
 
 NGRAM = 2
 """A draft goes on where the text says the last tokens of the output."""

@@ -31,7 +31,7 @@ from ucuie.data import (
     read_examples,
     sample_examples,
 )
-from ucuie.decode.grammar import GrammarFactory
+from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError, DataError, did_you_mean
 from ucuie.instructions import InstructionPool

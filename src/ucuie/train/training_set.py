@@ -18,7 +18,8 @@ from torch.utils.data import Dataset, Sampler
 
 from ucuie.capabilities import capability_labels
 from ucuie.data import SchemaAugmentation, augment_schema, generator_for, narrow_schema
-from ucuie.decode.grammar import GrammarFactory, Target, TargetError, build_grammar, choices
+from ucuie.decode.grammar import build_grammar
+from ucuie.decode.state import GrammarFactory, Target, TargetError, choices
 from ucuie.encode import EncodedExample, PromptEncoder
 from ucuie.instructions import InstructionPool
 from ucuie.schema import Example, Frame
