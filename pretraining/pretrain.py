@@ -16,7 +16,6 @@ Muon needs clearly fewer tokens for the same loss, for a few per cent more time 
 """
 
 import argparse
-import functools
 import itertools
 import json
 import math
@@ -32,6 +31,7 @@ from typing import Any
 import torch
 from corpus import DOMAIN_WEIGHTS, Corpus, pack_corpus
 from pydantic import Field
+from shared_rows import PADDING, Layout, SharedRows, collate, use_shared_attention
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
@@ -45,9 +45,7 @@ from ucuie.encode import PromptEncoder
 from ucuie.errors import DataError
 from ucuie.instructions import InstructionPool
 from ucuie.train.objective import IGNORED, task_loss
-from ucuie.train.training_set import EpochSampler, TrainingSet, collate
 
-EXAMPLE_INPUTS = ("input_ids", "attention_mask", "labels", "allowed")
 LOGITS_ROWS = 4  # rows whose logits exist at the same time while evaluating
 
 
@@ -78,7 +76,8 @@ class PretrainingConfig(Config):
     optimizer: OptimizerConfig = OptimizerConfig()
     rows: int = Field(8, description="sequences of text in a step")
     length: int = Field(512, description="tokens in a sequence of text")
-    example_rows: int = Field(32, description="examples in a step")
+    example_rows: int = Field(6, description="rows of examples in a step")
+    example_length: int = Field(768, description="tokens in a row of examples, which share one instruction")
     example_share: float = Field(0.9, ge=0, le=1, description="share of the steps that learn from examples")
     mixture: MixtureOptions = Field(MixtureOptions(), description="how many examples of which data set")
     augmentation: SchemaAugmentation = Field(
@@ -217,6 +216,7 @@ class Run:
         self.output = output
         self.device = device
         self.model = build_model(config.model, tokenizer).to(device)
+        use_shared_attention(self.model)
         self.optimizers = build_optimizers(self.model, config.optimizer)
         self.progress = Progress()
         self.losses: dict[str, list[float]] = defaultdict(list)
@@ -245,11 +245,11 @@ class Run:
         return True
 
     def train(
-        self, corpus: Corpus, examples: TrainingSet | None, *, minutes: float, tokens: float, decays: bool
+        self, corpus: Corpus, examples: SharedRows | None, *, minutes: float, tokens: float, decays: bool
     ) -> None:
         """Trains until the budget of this run is used up or it is interrupted."""
         config, progress = self.config, self.progress
-        text_loss = torch.compile(language_model_loss)
+        text_loss = torch.compile(language_model_loss, dynamic=False)
         dtype = fast_dtype(self.device)
         is_stopping = _stop_signal()
         example_batches = iter(()) if examples is None else self._example_batches(examples)
@@ -271,11 +271,12 @@ class Run:
             is_example_step = examples is not None and _is_example_step(config, progress.step)
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32):
                 if is_example_step:
-                    made = next(example_batches)
-                    batch = {name: made[name].to(self.device) for name in EXAMPLE_INPUTS}
-                    num_tokens = int(batch["attention_mask"].sum())
+                    batch = {name: part.to(self.device) for name, part in next(example_batches).items()}
+                    segments = batch.pop("segments")
+                    num_tokens = int((segments != PADDING).sum())
                     num_labels = (batch["labels"] != IGNORED).sum()
-                    loss = task_loss(self.model, batch) / num_labels
+                    inputs = batch | {"layout": Layout(segments)}
+                    loss = task_loss(self.model, inputs) / num_labels
                     progress.example_steps += 1
                 else:
                     rows = corpus.batch(rows=config.rows, seed=config.seed, step=progress.step)
@@ -300,25 +301,22 @@ class Run:
         if not is_stopping():
             self.evaluate(corpus, factor)
 
-    def _example_batches(self, examples: TrainingSet) -> Iterator[dict[str, torch.Tensor]]:
-        """Batches of examples from the step that the run stands at, made ahead in a process of their own."""
-        rows, done = self.config.example_rows, self.progress.example_steps
-        sampler = EpochSampler(examples.lengths, batch_size=rows, seed=self.config.seed)
-        first_epoch, place = divmod(done, max(1, len(sampler) // rows))
-        for epoch in itertools.count(first_epoch):
-            sampler.set_epoch(epoch)
-            keys = list(sampler)[place * rows :]
-            pad_id = self.model.config.pad_token_id
-            yield from DataLoader(
-                examples,
-                batch_size=rows,
-                sampler=keys,
-                drop_last=True,
-                num_workers=1,
-                worker_init_fn=_leave_signals_to_parent,
-                collate_fn=functools.partial(collate, pad_id=pad_id),
-            )
-            place = 0
+    def _example_batches(self, examples: SharedRows) -> Iterator[dict[str, torch.Tensor]]:
+        """Rows of examples from the step that the run stands at, made ahead in a process of their own."""
+        rows = self.config.example_rows
+        skipped = self.progress.example_steps
+        for epoch in itertools.count():
+            examples.set_epoch(epoch)
+            batches = [range(first, first + rows) for first in range(0, len(examples) - rows + 1, rows)]
+            if skipped < len(batches):
+                yield from DataLoader(
+                    examples,
+                    batch_sampler=batches[skipped:],
+                    num_workers=1,
+                    worker_init_fn=_leave_signals_to_parent,
+                    collate_fn=collate,
+                )
+            skipped = max(0, skipped - len(batches))
 
     def evaluate(self, corpus: Corpus, factor: float) -> None:
         """One JSON line on standard output and in `log.jsonl`."""
@@ -340,22 +338,23 @@ def _is_example_step(config: PretrainingConfig, step: int) -> bool:
     return random.Random(f"{config.seed}/{step}").random() < config.example_share
 
 
-def build_examples(folders: list[Path], tokenizer: Any, config: PretrainingConfig) -> TrainingSet:
+def build_examples(folders: list[Path], tokenizer: Any, config: PretrainingConfig) -> SharedRows:
     """The training examples of converted data sets, no text of their validation or test splits among them."""
     mixture = build_mixture(folders, options=config.mixture)
     print(json.dumps({name: share.model_dump() for name, share in mixture.shares.items()}), flush=True)
     pool = InstructionPool.load()
-    examples = TrainingSet(
+    examples = SharedRows(
         mixture.examples,
         PromptEncoder(tokenizer, pool=pool),
         pool=pool,
         grammars=GrammarFactory(tokenizer),
         augmentation=config.augmentation,
-        max_length=config.model.context,
+        length=config.example_length,
         seed=config.seed,
     )
+    examples.set_epoch(0)
     if len(examples) < config.example_rows:
-        fault = f"{len(examples)} examples fit into the context, a step needs {config.example_rows}"
+        fault = f"its examples fill {len(examples)} rows, a step needs {config.example_rows}"
         raise DataError(", ".join(map(str, folders)), [fault])
     return examples
 

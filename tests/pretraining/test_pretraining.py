@@ -104,7 +104,7 @@ def test_schedule_warms_up_stays_and_decays():
 
 def _command(text_folder, tokenizer_folder, packed, output, *options):
     settings = ["model.hidden=32", "model.layers=2", "model.heads=2", "model.intermediate=48"]
-    settings += ["model.context=768", "rows=2", "length=64", "example_rows=4", "example_share=0.5"]
+    settings += ["model.context=768", "rows=2", "length=64", "example_rows=2", "example_share=0.5"]
     return [
         *(sys.executable, str(PROGRAMS / "pretrain.py"), str(PROGRAMS / "mini.yaml")),
         *(part for setting in settings for part in ("--set", setting)),
@@ -144,7 +144,7 @@ def test_a_run_in_two_parts_ends_with_the_weights_of_a_run_in_one(
     text_folder, tokenizer_folder, packed, tmp_path
 ):
     examples = ["--examples", str(Path(__file__).parents[2] / "examples" / "sample")]
-    for name, budgets in (("whole", [2000]), ("parts", [900, 2000])):
+    for name, budgets in (("whole", [6000]), ("parts", [2500, 6000])):
         for tokens in budgets:
             command = _command(text_folder, tokenizer_folder, packed, tmp_path / name, *examples)
             subprocess.run(

@@ -1,6 +1,12 @@
 """Data sets: the catalogue, converters to unified JSONL, capability subsets, the training mixture."""
 
-from ucuie.data.augmentation import SchemaAugmentation, augment_schema, narrow_schema
+from ucuie.data.augmentation import (
+    SchemaAugmentation,
+    augment_schema,
+    narrow_schema,
+    vary_schema,
+    with_schema,
+)
 from ucuie.data.capabilities import (
     CapabilitySubsets,
     capability_example,
@@ -75,6 +81,8 @@ __all__ = [
     "scan_examples",
     "statistics_plot",
     "stats",
+    "vary_schema",
+    "with_schema",
     "write_examples",
     "write_low_resource",
     "write_zero_shot_folds",

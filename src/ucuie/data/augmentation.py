@@ -10,7 +10,7 @@ from dataclasses import replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from ucuie.linearize import order_records
-from ucuie.schema import Example, Frame, Schema
+from ucuie.schema import Example, Frame, Record, Schema
 
 
 class SchemaAugmentation(BaseModel):
@@ -48,16 +48,38 @@ def augment_schema(
         negatives: frames that may be added; those that share a word with a frame of the example are not,
             for they may mean the same.
     """
-    augmentation = augmentation or SchemaAugmentation()
-    frames = _with_slots_dropped(
-        _with_frames_dropped(example, generator, augmentation), example, generator, augmentation
+    schema = vary_schema(
+        example.schema, example.records, generator, augmentation=augmentation, negatives=negatives
     )
+    return with_schema(example, schema)
+
+
+def vary_schema(
+    schema: Schema,
+    records: Sequence[Record],
+    generator: random.Random,
+    *,
+    augmentation: SchemaAugmentation | None = None,
+    negatives: Sequence[Frame] = (),
+) -> Schema:
+    """Another schema that is still right for records, of one text or of several; see `augment_schema`."""
+    augmentation = augmentation or SchemaAugmentation()
+    frames = _with_frames_dropped(schema, records, generator, augmentation)
+    frames = _with_slots_dropped(frames, records, generator, augmentation)
     if augmentation.max_negatives and negatives:
-        frames += _drawn_negatives(example, generator, augmentation.max_negatives, negatives)
+        frames += _drawn_negatives(schema, generator, augmentation.max_negatives, negatives)
     if augmentation.shuffle:
         generator.shuffle(frames)
         frames = [_with_slots_shuffled(frame, generator) for frame in frames]
-    schema = Schema(frames=tuple(frames))
+    return Schema(frames=tuple(frames))
+
+
+def with_schema(example: Example, schema: Schema) -> Example:
+    """The example asked with another schema, its records in the order of that.
+
+    Raises:
+        KeyError: a frame or slot of the records is not in the schema.
+    """
     return replace(example, schema=schema, records=order_records(example.records, schema))
 
 
@@ -76,11 +98,11 @@ def narrow_schema(example: Example, max_frames: int | None) -> Example:
 
 
 def _with_frames_dropped(
-    example: Example, generator: random.Random, augmentation: SchemaAugmentation
+    schema: Schema, records: Sequence[Record], generator: random.Random, augmentation: SchemaAugmentation
 ) -> list[Frame]:
     """The frames of the records, and a random share of the others; at least one."""
-    present = {record.frame for record in example.records}
-    frames = list(example.schema.frames)
+    present = {record.frame for record in records}
+    frames = list(schema.frames)
     absent = [frame.name for frame in frames if frame.name not in present]
     kept = len(absent) if generator.random() < augmentation.keep_all else generator.randint(0, len(absent))
     if augmentation.max_frames is not None:
@@ -90,11 +112,14 @@ def _with_frames_dropped(
 
 
 def _with_slots_dropped(
-    frames: list[Frame], example: Example, generator: random.Random, augmentation: SchemaAugmentation
+    frames: list[Frame],
+    records: Sequence[Record],
+    generator: random.Random,
+    augmentation: SchemaAugmentation,
 ) -> list[Frame]:
     """Of frames with many slots, those filled, and a random share of the others."""
     filled: dict[str, set[str]] = {}
-    for record in example.records:
+    for record in records:
         filled.setdefault(record.frame, set()).update(slot.slot for slot in record.slots)
     return [
         _with_some_slots(frame, filled.get(frame.name, set()), generator, augmentation.keep_all)
@@ -125,9 +150,9 @@ def _has_open_slots(frame: Frame) -> bool:
 
 
 def _drawn_negatives(
-    example: Example, generator: random.Random, maximum: int, negatives: Sequence[Frame]
+    schema: Schema, generator: random.Random, maximum: int, negatives: Sequence[Frame]
 ) -> list[Frame]:
-    taken = set().union(*(_words(frame.name) for frame in example.schema.frames))
+    taken = set().union(*(_words(frame.name) for frame in schema.frames))
     pool = list({frame.name: frame for frame in negatives if not _words(frame.name) & taken}.values())
     return generator.sample(pool, min(generator.randint(0, maximum), len(pool)))
 

@@ -134,7 +134,7 @@ class TrainingSet(Dataset[TrainingRow]):
         if self._grammars is None:
             positions, allowed = np.arange(len(encoded.target_ids)), None
         else:
-            target, positions, allowed = _choices(example, target, self._grammars)
+            target, positions, allowed = open_choices(example, target, self._grammars)
         start = len(encoded.instruction_ids) + len(encoded.text_ids)
         return TrainingRow(
             ids=[*encoded.instruction_ids, *encoded.text_ids, *target, end],
@@ -146,8 +146,8 @@ class TrainingSet(Dataset[TrainingRow]):
         )
 
 
-def _choices(example: Example, target_ids: list[int], grammars: GrammarFactory) -> Target:
-    """The open positions of a target; spans that end inside a word take the finer grammar."""
+def open_choices(example: Example, target_ids: list[int], grammars: GrammarFactory) -> Target:
+    """The open positions of an example's target; spans that end inside a word take the finer grammar."""
     build = partial(build_grammar, example.schema, example.text, example.task, elements=example.elements)
     try:
         return choices(target_ids, grammars.start(build()))
