@@ -1,0 +1,140 @@
+"""Rows that share an instruction: the same losses as every text in a row of its own."""
+
+import sys
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "pretraining"))
+
+from shared_rows import PADDING, SHARED, Layout, SharedRows, collate, use_shared_attention  # noqa: E402
+from tiny_model import make_backbone, tokenizer  # noqa: E402
+
+from ucuie.data import SchemaAugmentation, read_examples  # noqa: E402
+from ucuie.decode.state import GrammarFactory  # noqa: E402
+from ucuie.encode import PromptEncoder  # noqa: E402
+from ucuie.instructions import InstructionPool  # noqa: E402
+from ucuie.train.objective import IGNORED, task_loss  # noqa: E402
+
+LENGTH = 1200
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return list(read_examples(ROOT / "examples" / "sample", split="train"))
+
+
+@pytest.fixture(scope="module")
+def make_rows(examples):
+    def make(length=LENGTH, max_frames=4):
+        rows = SharedRows(
+            examples,
+            PromptEncoder(tokenizer()),
+            pool=InstructionPool.load(),
+            grammars=GrammarFactory(tokenizer()),
+            augmentation=SchemaAugmentation(max_frames=max_frames, max_negatives=2),
+            length=length,
+        )
+        rows.set_epoch(0)
+        return rows
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def rows(make_rows):
+    return make_rows()
+
+
+@pytest.fixture(scope="module")
+def model():
+    backbone = make_backbone().eval()
+    use_shared_attention(backbone)
+    return backbone
+
+
+def _gradient(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+def _loss_of_rows(model, rows):
+    batch = collate(rows)
+    layout = Layout(batch.pop("segments"))
+    return task_loss(model, batch | {"layout": layout})
+
+
+def _loss_apart(model, row):
+    """Every text alone behind the instruction, read by the model as it is."""
+    losses = []
+    learned = np.flatnonzero(row.labels != IGNORED)
+    for segment in range(1, row.segments.max() + 1):
+        keep = (row.segments == SHARED) | (row.segments == segment)
+        labels = np.where(row.segments == segment, row.labels, IGNORED)[keep]
+        inputs = {
+            "input_ids": torch.tensor(row.ids[keep])[None],
+            "labels": torch.tensor(labels)[None],
+            "allowed": torch.tensor(row.allowed[row.segments[learned] == segment]),
+        }
+        losses.append(task_loss(model, inputs))
+    return torch.stack(losses).sum()
+
+
+def test_loss_and_gradient_are_those_of_texts_in_rows_of_their_own(model, rows):
+    chosen = [rows[place] for place in range(6)]
+    assert max(row.segments.max() for row in chosen) > 2
+    shared = _loss_of_rows(model, chosen)
+    apart = torch.stack([_loss_apart(model, row) for row in chosen]).sum()
+    torch.testing.assert_close(shared, apart, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(
+        _gradient(model, _loss_of_rows(model, chosen)),
+        _gradient(model, torch.stack([_loss_apart(model, row) for row in chosen]).sum()),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+def test_an_epoch_has_every_example_once_and_no_two_epochs_are_the_same(rows, examples):
+    plans = []
+    for epoch in (0, 1):
+        rows.set_epoch(epoch)
+        plans.append(rows.plan)
+        assert sorted(chain(*rows.plan)) == list(range(len(examples)))
+    rows.set_epoch(0)
+    assert plans[0] == rows.plan != plans[1]
+
+
+def test_a_row_asks_all_its_texts_the_same_and_no_more_than_allowed(rows, examples):
+    for place, indices in enumerate(rows.plan):
+        row = rows[place]
+        assert len({(examples[index].task, examples[index].schema) for index in indices}) == 1
+        assert len({record.frame for index in indices for record in examples[index].records}) <= 4
+        assert len(row.allowed) == (row.labels != IGNORED).sum() > 0
+        assert row.segments.max() <= len(indices)
+
+
+def test_a_row_is_a_function_of_its_place_and_epoch(make_rows):
+    left, right = make_rows(), make_rows()
+    right[3]
+    for name, part in vars(left[2]).items():
+        assert np.array_equal(part, getattr(right[2], name)), name
+
+
+def test_positions_of_each_text_go_on_from_the_instruction(rows):
+    row = rows[0]
+    end = (row.segments == SHARED).sum()
+    for segment in range(1, row.segments.max() + 1):
+        positions = row.positions[row.segments == segment]
+        assert positions.tolist() == list(range(end, end + len(positions)))
+    assert (row.ids[row.segments == PADDING] == 0).all()
+
+
+def test_texts_that_do_not_fit_are_counted(make_rows):
+    rows = make_rows(length=300)
+    assert rows.num_too_long > 0
+    assert all(len(rows[place].ids) == 300 for place in range(len(rows)))
