@@ -9,11 +9,10 @@ from ucuie.data import normalised_text, read_examples
 from ucuie.linearize import order_records
 from ucuie.metrics import placing_ceiling, score
 from ucuie.model_folder import EMBEDDED
-from ucuie.schema import TASKS, Example, Schema
+from ucuie.schema import TASKS, Example
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "sample"
-SCHEMAS = sorted((ROOT / "examples" / "schemas").glob("*.yaml"))
 MAIN_ROWS = {"NER": "NER", "RE": "RE boundary", "EE": "ED", "ABSA": "ABSA"}
 
 
@@ -52,21 +51,6 @@ def test_offsets_of_the_sample_can_be_found_again_from_strings(sample: list[Exam
     assert {row: ceiling.micro(row).f1 for row in MAIN_ROWS.values()} == dict.fromkeys(
         MAIN_ROWS.values(), 100
     )
-
-
-@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)
-def test_ready_schemas_describe_every_name(path: Path) -> None:
-    schema = Schema.of(path)
-    assert all(frame.description for frame in schema.frames)
-    assert all(slot.description for frame in schema.frames for slot in frame.slots)
-
-
-def test_ready_schemas_are_known_for_what_they_are() -> None:
-    assert {path.stem: Schema.of(path).task for path in SCHEMAS} == {
-        "biomedical": "EE",
-        "news": "RE",
-        "reviews": "ABSA",
-    }
 
 
 @pytest.mark.slow

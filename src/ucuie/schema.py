@@ -118,7 +118,7 @@ class Schema(_Value):
 
     @classmethod
     def of(cls, source: Any) -> "Schema":
-        """A schema from a Schema, dict, list, pydantic class, JSON text, or YAML/JSON path.
+        """A schema from a Schema, dict, list, pydantic class, JSON (Schema), YAML/JSON path or ready name.
 
         Raises:
             SchemaError: the source cannot be read or contradicts itself; all faults at once, each with its

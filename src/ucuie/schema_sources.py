@@ -8,7 +8,9 @@ The forms, from the shortest:
 - the canonical form: `{"frames": [{"name": ..., "description": ..., "slots": [...]}]}`;
 - a pydantic model class: the class is a frame, its fields are slots; a class whose fields are lists of
   model classes is a schema of those frames;
-- JSON text, or the path of a YAML or JSON file with any of the above (without classes).
+- a JSON Schema, read like the class it may come from (`json_schema`);
+- JSON text, or the path of a YAML or JSON file with any of the above (without classes);
+- the name of one of the ready schemas that come with the package.
 
 What the names mean and whether they contradict each other is checked in `schema`, not here.
 """
@@ -23,14 +25,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ucuie.errors import SchemaError, show
+from ucuie.errors import SchemaError, did_you_mean, show
+from ucuie.json_schema import frames_of_json_schema, is_json_schema
+from ucuie.ready_schemas import ready_schemas
 
-_FRAME_KEYS = {"description", "slots"}
-_SLOT_KEYS = {"description", "required"}
+FRAME_KEYS = {"description", "slots"}
+SLOT_KEYS = {"description", "required"}
 
 HINT = (
     'a schema is a list of names, a mapping from frame to slots, {"frames": [...]}, '
-    "or a file with one of these"
+    "a file with one of these, or the name of a ready schema"
 )
 
 
@@ -45,11 +49,14 @@ class SchemaSource:
         """All faults that validation found, each with its line where the source has lines."""
         lines = []
         for fault in error.errors():
-            location = (*fault["loc"], *fault.get("ctx", {}).get("within", ()))
-            line = _line_at(self.plain, location)
+            line = self.line_at(*fault["loc"], *fault.get("ctx", {}).get("within", ()))
             place = self.origin if line is None else f"{self.origin}, line {line}"
             lines.append(f"{_message(fault)} ({place})")
         return "schema error: " + "\n".join(lines)
+
+    def line_at(self, *location: int | str) -> int | None:
+        """The line of a place such as ("frames", 0, "slots", 1), counted from 1, if the source has lines."""
+        return _line_at(self.plain, location)
 
 
 _OWN_FAULTS = ("value_error", "repetition")
@@ -59,8 +66,20 @@ def _message(fault: ErrorDetails) -> str:
     """What is wrong; a fault that pydantic words itself gets its place and value."""
     if fault["type"] in _OWN_FAULTS:
         return fault["msg"].removeprefix("Value error, ")
-    place = ".".join(map(str, fault["loc"]))
-    return f"{place}: {fault['msg']}, got {show(fault['input'])}"
+    *within, last = fault["loc"]
+    if fault["type"] == "extra_forbidden":
+        keys = ("name", *sorted(SLOT_KEYS if "slots" in within else FRAME_KEYS))
+        return (
+            f"{'.'.join(map(str, within))}: the key {show(last)} is not known{did_you_mean(str(last), keys)}"
+        )
+    if fault["type"] == "missing":
+        return f"{'.'.join(map(str, within))}: the key {show(last)} is missing in {show(fault['input'])}"
+    if fault["type"] == "string_type" and last == "description" and "slots" in within:
+        return (
+            f"{show(fault['input'])} stands where the description of a slot should be; slots of a frame that "
+            "has other keys stand under 'slots'"
+        )
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {show(fault['input'])}"
 
 
 def read_schema_source(source: Any) -> SchemaSource:
@@ -73,9 +92,16 @@ def read_schema_source(source: Any) -> SchemaSource:
     if isinstance(source, str) and source.lstrip()[:1] in {"{", "["}:
         return SchemaSource(_canonical(_parse_json(source, "the schema text")), "the schema text")
     if isinstance(source, str | Path):
-        path = Path(source)
+        path = _ready_file(source) or Path(source)
         return SchemaSource(_canonical(_read_file(path)), str(path))
     return SchemaSource(_canonical(source), "the schema")
+
+
+def _ready_file(source: str | Path) -> Path | None:
+    """The file of a ready schema; a path, and a name that a file has, are no names of ready schemas."""
+    if not isinstance(source, str) or source not in ready_schemas() or Path(source).is_file():
+        return None
+    return ready_schemas()[source]
 
 
 def read_schema_yaml(text: str) -> SchemaSource:
@@ -92,6 +118,8 @@ def _canonical(source: Any) -> dict[str, Any]:
     if isinstance(source, type) and issubclass(source, BaseModel):
         return {"frames": _frames_of_class(source)}
     if isinstance(source, Mapping):
+        if is_json_schema(source):
+            return {"frames": frames_of_json_schema(source)}
         if set(source) == {"frames"} and _is_list(source["frames"]):
             source = source["frames"]
         else:
@@ -115,7 +143,7 @@ def _listed_frame(item: Any) -> dict[str, Any]:
 def _frame(name: Any, content: Any) -> dict[str, Any]:
     if isinstance(content, str):
         return {"name": name, "description": content}
-    if isinstance(content, Mapping) and content and set(content) <= _FRAME_KEYS:
+    if isinstance(content, Mapping) and content and set(content) <= FRAME_KEYS:
         return {"name": name, **content, "slots": _slots(content.get("slots"))}
     return {"name": name, "slots": _slots(content)}
 
@@ -131,7 +159,7 @@ def _slots(content: Any) -> list[Any]:
 
 
 def _slot(name: Any, content: Any) -> dict[str, Any]:
-    if isinstance(content, Mapping) and set(content) <= _SLOT_KEYS:
+    if isinstance(content, Mapping) and set(content) <= SLOT_KEYS:
         return {"name": name, **content}
     return {"name": name, "description": content}
 
@@ -180,7 +208,9 @@ def _read_file(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows editors like to begin with a byte order mark
     except FileNotFoundError:
-        raise SchemaError(f"schema error: there is no file {show(str(path))}; {HINT}") from None
+        # Whoever writes no suffix meant a name rather than a file.
+        hint = HINT if path.suffix else f"{HINT}{did_you_mean(str(path), ready_schemas())}"
+        raise SchemaError(f"schema error: there is no file {show(str(path))}; {hint}") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no possible name of a file
         reason = error.strerror if isinstance(error, OSError) else error
         raise SchemaError(f"schema error: {show(str(path))} cannot be read: {reason}; {HINT}") from None
@@ -268,6 +298,8 @@ def _line_at(node: Any, location: Sequence[int | str]) -> int | None:
     """The line of the innermost located string on the way to `location`, if the source has lines."""
     line = _first_line(node)
     for step in location:
+        if isinstance(node, Mapping):
+            line = next((_first_line(key) for key in node if key == step), None) or line
         try:
             node = node[step]
         except (KeyError, IndexError, TypeError):

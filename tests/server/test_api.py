@@ -12,6 +12,7 @@ from tiny_model import answer_of
 from ucuie import Extractor
 from ucuie.errors import ModelError
 from ucuie.extraction import Extraction
+from ucuie.ready_schemas import ready_schemas
 from ucuie.schema import Schema
 from ucuie.server.schemas import NamedSchemas
 
@@ -79,10 +80,12 @@ def test_schemas_go_by_name_those_of_the_folder_first(tmp_path: Path, extractor:
         assert answers(response) == expected(extractor, TEXTS, SCHEMA)
 
 
-def test_every_schema_that_comes_along_is_of_another_task_and_has_a_text() -> None:
+def test_the_schemas_that_come_along_are_of_every_task_and_have_titles() -> None:
     named = NamedSchemas().all()
-    assert {one.schema.task for one in named} == {"NER", "RE", "EE", "ABSA"}
-    assert all(one.text and one.title for one in named)
+    examples = [one for one in named if one.text]
+    assert {one.schema.task for one in examples} == {"NER", "RE", "EE", "ABSA"}
+    assert {one.name for one in named} - {one.name for one in examples} == set(ready_schemas())
+    assert all(one.title for one in named)
 
 
 def test_a_string_is_never_a_path_of_the_server(client: httpx.Client, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Questions:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._named = NamedSchemas().all()
+        self._named = [named for named in NamedSchemas().all() if named.text]
         self._number = 0
 
     def next(self) -> tuple[str, str, NamedSchema]:

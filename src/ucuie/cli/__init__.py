@@ -16,6 +16,7 @@ from ucuie.cli.data import convert, data_app
 from ucuie.cli.doctor import doctor
 from ucuie.cli.evaluate import evaluate, score, trials
 from ucuie.cli.extract import extract
+from ucuie.cli.schema import schema_app
 from ucuie.cli.serve import serve
 from ucuie.cli.train import train
 
@@ -24,6 +25,7 @@ for command in (extract, serve, convert, train, evaluate, calibrate, score, tria
     app.command()(command)
 app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
+app.add_typer(schema_app, name="schema")
 
 
 def main() -> None:

@@ -32,7 +32,11 @@ from ucuie.templates import counted
 def extract(
     schema: Annotated[
         str,
-        typer.Option("--schema", "-s", help="YAML or JSON file, or JSON itself, such as a list of names."),
+        typer.Option(
+            "--schema",
+            "-s",
+            help="YAML or JSON file, JSON itself, such as a list of names, or a ready schema's name.",
+        ),
     ],
     text: Annotated[str | None, typer.Option("--text", "-t", help="The text itself.")] = None,
     source: Annotated[

@@ -28,6 +28,7 @@ from ucuie.data.sampling import (
     sample_examples,
     zero_shot_folds,
 )
+from ucuie.data.schemas import DataSchema, schema_of_data, schema_of_examples
 from ucuie.data.statistics import SplitStatistics, Statistics, stats
 from ucuie.data.trials import (
     read_gold,
@@ -43,6 +44,7 @@ __all__ = [
     "UNIFIED",
     "CapabilitySubsets",
     "ConversionReport",
+    "DataSchema",
     "Dataset",
     "DatasetShare",
     "ExportReport",
@@ -79,6 +81,8 @@ __all__ = [
     "read_types",
     "sample_examples",
     "scan_examples",
+    "schema_of_data",
+    "schema_of_examples",
     "statistics_plot",
     "stats",
     "vary_schema",

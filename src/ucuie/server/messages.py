@@ -9,8 +9,9 @@ from ucuie.errors import ConfigError, SchemaError, did_you_mean
 from ucuie.extraction import Extraction
 from ucuie.options import AnswerOptions
 from ucuie.schema import Capability, Schema, Task
+from ucuie.schema_yaml import schema_yaml
 from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Fault, Problem, ProblemDocument
-from ucuie.server.schemas import NamedSchema, NamedSchemas, schema_yaml
+from ucuie.server.schemas import NamedSchema, NamedSchemas
 from ucuie.server.settings import ServerSettings
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
-"""The schemas that a server knows by name: those that come with it, and those of a folder."""
+"""The schemas that a server knows by name: those of a folder, examples, the package's ready ones."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from ucuie.errors import SchemaError, did_you_mean, show
-from ucuie.schema import Frame, Schema
+from ucuie.ready_schemas import ready_schemas, title_of
+from ucuie.schema import Schema
 
 _EXAMPLES = Path(__file__).with_name("examples.yaml")
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -47,6 +47,8 @@ class NamedSchemas:
         for name, example in examples.items():
             schema = Schema.of(example["schema"])
             known.setdefault(name, NamedSchema(name, example["title"], schema, example["text"]))
+        for name, path in ready_schemas().items():
+            known.setdefault(name, NamedSchema(name, title_of(path), Schema.of(path), ""))
         self._by_name: Mapping[str, NamedSchema] = known
 
     def all(self) -> tuple[NamedSchema, ...]:
@@ -73,29 +75,3 @@ def _read_folder(folder: Path) -> dict[str, NamedSchema]:
             f"schema error: {show(str(folder))} holds no schema; put YAML or JSON files into it"
         )
     return {path.stem: NamedSchema(path.stem, "", Schema.of(path), "") for path in paths}
-
-
-def schema_yaml(schema: Schema) -> str:
-    """A schema as short YAML, which `Schema.from_yaml` reads back."""
-    if all(not frame.slots and frame.description is None for frame in schema.frames):
-        return _dump([frame.name for frame in schema.frames])
-    return _dump({frame.name: _frame_content(frame) for frame in schema.frames})
-
-
-def _frame_content(frame: Frame) -> object:
-    slots: object = list(frame.slot_names)
-    if any(slot.description is not None or slot.required for slot in frame.slots):
-        slots = {slot.name: slot.model_dump(exclude={"name"}) or None for slot in frame.slots}
-    # A list under the name "frames" would be read as the frames of the schema, and a mapping from "slots" or
-    # "description" as a frame's own keys.
-    elif frame.name != "frames" and frame.description is None:
-        return slots
-    return (
-        {"slots": slots} if frame.description is None else {"description": frame.description, "slots": slots}
-    )
-
-
-def _dump(value: object) -> str:
-    # PyYAML writes the line breaks of Unicode as they are, and reads them back as blanks.
-    is_plain = json.dumps(value, ensure_ascii=False).isprintable()
-    return yaml.safe_dump(value, allow_unicode=is_plain, sort_keys=False, default_flow_style=None, width=100)

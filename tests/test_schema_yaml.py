@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucuie.schema import Frame, Schema, Slot
-from ucuie.server.schemas import schema_yaml
+from ucuie.schema_yaml import schema_yaml
 
 names = st.text(min_size=1).map(str.strip).filter(bool) | st.sampled_from(
     ["frames", "slots", "description", "name", "no", "null", "~", "1", "a: b", "#x", "[a]", "- a", "a\u2028b"]

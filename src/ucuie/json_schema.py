@@ -1,0 +1,135 @@
+"""Reads a JSON Schema as frames, as the pydantic classes are read that it may come from.
+
+An object is a frame and its properties are slots; an object whose properties are lists of objects is a schema
+of those frames. Types, limits and choices of values have no place among frames: what is found is always text.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ucuie.errors import SchemaError, show
+
+_ALTERNATIVES = ("anyOf", "oneOf", "allOf")
+
+
+def is_json_schema(source: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is a JSON Schema of an object, and not one from frames to slots."""
+    is_object = source.get("type") == "object" and isinstance(source.get("properties"), Mapping)
+    return is_object or ("$schema" in source and not isinstance(source["$schema"], Mapping))
+
+
+def frames_of_json_schema(source: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The frames of a JSON Schema, in plain form.
+
+    Raises:
+        SchemaError: it describes no object, refers to what is not in it, nests objects in slots, or mixes
+            lists of objects with other properties.
+    """
+    root = _resolved(source, source)
+    properties = _properties(root, "the JSON Schema")
+    listed = {name: _listed_object(content, source) for name, content in properties.items()}
+    frames = [_frame(found, name, source) for name, found in listed.items() if found is not None]
+    if not frames:
+        return [_frame(root, "record", source)]
+    if len(frames) < len(listed):
+        others = ", ".join(show(name) for name, found in listed.items() if found is None)
+        raise SchemaError(
+            "schema error: the JSON Schema mixes lists of objects (frames) with other properties (slots: "
+            f"{others}); put the slots into an object of their own"
+        )
+    return frames
+
+
+def _frame(content: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> dict[str, Any]:
+    title = content.get("title") or name
+    return {
+        "name": title,
+        "description": content.get("description"),
+        "slots": [
+            {"name": slot, "description": _slot_description(slot, one, title, root)}
+            for slot, one in _properties(content, show(title)).items()
+        ],
+    }
+
+
+def _slot_description(slot: str, content: Any, frame: str, root: Mapping[str, Any]) -> Any:
+    for option in _options(content, root):
+        inner = _resolved(option.get("items", option), root)
+        if "properties" in inner:
+            raise SchemaError(
+                f"schema error: the property {show(slot)} of {show(frame)} is an object itself; slots hold "
+                "text, so put its properties into the frame, or make it a list at the top level"
+            )
+    # Beside a reference, or behind it.
+    return content.get("description") or _resolved(content, root).get("description")
+
+
+def _properties(content: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
+    properties = content.get("properties")
+    if not isinstance(properties, Mapping) or not properties:
+        raise SchemaError(
+            f"schema error: {owner} describes no object with properties; an object is a frame, its "
+            "properties are slots"
+        )
+    for name, one in properties.items():
+        if not isinstance(one, Mapping):
+            raise SchemaError(
+                f"schema error: the property {show(name)} of {owner} is {show(one)}, not a JSON Schema"
+            )
+    return properties
+
+
+def _listed_object(content: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema of the items, if they are objects with properties."""
+    for option in _options(content, root):
+        items = option.get("items")
+        if isinstance(items, Mapping) and "properties" in (found := _resolved(items, root)):
+            # The name under which pydantic keeps a class is its title.
+            return found
+    return None
+
+
+def _options(content: Any, root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A schema, or each of its alternatives: pydantic writes `X | None` as `anyOf`."""
+    found = _resolved(content, root)
+    yield found
+    for key in _ALTERNATIVES:
+        alternatives = found.get(key)
+        if isinstance(alternatives, Sequence) and not isinstance(alternatives, str):
+            yield from (_resolved(one, root) for one in alternatives)
+
+
+def _resolved(content: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a schema refers to, if it does.
+
+    Raises:
+        SchemaError: it is no mapping, or the place it refers to is not in `root`, or it refers in a circle.
+    """
+    seen = set()
+    while isinstance(content, Mapping) and isinstance(reference := content.get("$ref"), str):
+        if reference in seen:
+            raise SchemaError(f"schema error: the reference {show(reference)} leads back to itself")
+        seen.add(reference)
+        content = _place(reference, root)
+    if not isinstance(content, Mapping):
+        raise SchemaError(f"schema error: {show(content)} stands where a JSON Schema should be")
+    return content
+
+
+def _place(reference: str, root: Mapping[str, Any]) -> Any:
+    start, *steps = reference.split("/")
+    node: Any = root
+    for step in steps:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if start != "#" or not isinstance(node, Mapping) or key not in node:
+            raise SchemaError(
+                f"schema error: the reference {show(reference)} leads to nothing in the JSON Schema; only "
+                "references within it, such as '#/$defs/Person', are followed"
+            )
+        node = node[key]
+    if start != "#":
+        raise SchemaError(
+            f"schema error: the reference {show(reference)} leads out of the JSON Schema; copy there what it "
+            "refers to"
+        )
+    return node
