@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tiny_model import CONTEXT, save_adapted, save_plain
-from ucuie import Extraction, __version__, demo, doctor, model_folder
+from ucuie import Extraction, __version__, demo, model_folder
 from ucuie.bulk import Extractor
 from ucuie.cli import app
 
@@ -473,24 +473,6 @@ def test_train_runs_with_the_configuration(monkeypatch: pytest.MonkeyPatch) -> N
     ((config, is_resumed),) = calls
     assert (config.seed, is_resumed) == (7, True)
     assert "next: ucuie evaluate --model my-model" in result.stderr
-
-
-def test_doctor_speaks_and_knows_when_something_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> Any:
-        raise RuntimeError("out of luck")
-
-    monkeypatch.setattr(doctor, "_CHECKS", {"python": doctor._python, "luck": fail})
-    result = ucuie("doctor")
-    assert result.exit_code == 1
-    assert "ok     python" in result.stdout
-    assert "broken luck         RuntimeError: out of luck" in result.stdout
-    assert json.loads(ucuie("doctor", "--json").stdout)[1]["state"] == "broken"
-
-
-def test_every_check_of_the_doctor_runs(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_folder, "embedded_model", lambda: Path(model))
-    findings = list(doctor.examine())
-    assert {finding.state for finding in findings} <= {"ok", "note"}, findings
 
 
 def test_bench_measures_and_prints_json() -> None:

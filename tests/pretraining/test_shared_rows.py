@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "pretraining"))
 
 from shared_rows import PADDING, SHARED, Layout, SharedRows, collate, use_shared_attention  # noqa: E402
-from tiny_model import make_backbone, tokenizer  # noqa: E402
 
+from tiny_model import make_backbone, tokenizer  # noqa: E402
 from ucuie.data import SchemaAugmentation, read_examples  # noqa: E402
 from ucuie.decode.state import GrammarFactory  # noqa: E402
 from ucuie.encode import PromptEncoder  # noqa: E402
