@@ -274,7 +274,7 @@ class Run:
                     batch = {name: part.to(self.device) for name, part in next(example_batches).items()}
                     segments = batch.pop("segments")
                     num_tokens = int((segments != PADDING).sum())
-                    num_labels = (batch["labels"] != IGNORED).sum()
+                    num_labels = (batch["labels"] != IGNORED).sum().clamp(min=1)
                     inputs = batch | {"layout": Layout(segments)}
                     loss = task_loss(self.model, inputs) / num_labels
                     progress.example_steps += 1

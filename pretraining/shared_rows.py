@@ -243,17 +243,18 @@ class _Parts:
 
     @classmethod
     def of(cls, segments: Tensor) -> "_Parts":
-        instruction, *texts = torch.unique_consecutive(segments[segments != PADDING], return_counts=True)[1]
-        lengths = torch.stack(texts)
-        places = torch.arange(int(lengths.max()), device=segments.device)
+        _, counts = torch.unique_consecutive(segments[segments != PADDING], return_counts=True)
+        instruction, *texts = counts.tolist()
+        lengths = torch.tensor(texts, dtype=torch.long, device=segments.device)
+        places = torch.arange(max(texts, default=0), device=segments.device)
         starts = instruction + lengths.cumsum(0) - lengths
         is_token = places < lengths.unsqueeze(1)
-        visible = torch.ones(len(places), int(instruction) + len(places), dtype=torch.bool)
+        visible = torch.ones(len(places), instruction + len(places), dtype=torch.bool)
         return cls(
-            int(instruction),
+            instruction,
             torch.where(is_token, starts.unsqueeze(1) + places, 0),
             is_token,
-            visible.tril(int(instruction)).to(segments.device),
+            visible.tril(instruction).to(segments.device),
         )
 
     def attend_instruction(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Rows that share an instruction: the same losses as every text in a row of its own."""
 
 import sys
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -138,3 +139,13 @@ def test_texts_that_do_not_fit_are_counted(make_rows):
     rows = make_rows(length=300)
     assert rows.num_too_long > 0
     assert all(len(rows[place].ids) == 300 for place in range(len(rows)))
+
+
+def test_a_row_whose_text_did_not_fit_in_the_end_has_an_instruction_only(model, rows):
+    row = rows[0]
+    alone = row.segments == SHARED
+    segments = np.where(alone, SHARED, PADDING)
+    labels = np.full_like(row.labels, IGNORED)
+    empty = replace(row, segments=segments, labels=labels, allowed=row.allowed[:0])
+    assert _loss_of_rows(model, [empty]) == 0
+    torch.testing.assert_close(_loss_of_rows(model, [empty, row]), _loss_of_rows(model, [row]))
