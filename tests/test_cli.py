@@ -74,6 +74,24 @@ def test_html_is_a_page(model: str) -> None:
     assert result.stdout.startswith("<!DOCTYPE html>")
 
 
+@pytest.mark.parametrize("output_format", ["graphml", "turtle"])
+def test_graphs_are_printed(model: str, output_format: str) -> None:
+    pytest.importorskip(
+        "networkx" if output_format == "graphml" else "rdflib", reason="needs the extra graph"
+    )
+    result = ucuie("extract", "-s", PERSON, "-t", TEXT, "-m", model, "-f", output_format)
+    assert result.exit_code == 0
+    assert ("<graphml" if output_format == "graphml" else "nif:isString") in result.stdout
+
+
+def test_parquet_goes_into_a_file(model: str) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra tables is not installed")
+    assert "give --output" in refuse("extract", "-s", PERSON, "-t", TEXT, "-m", model, "-f", "parquet")
+    result = ucuie("extract", "-s", PERSON, "-t", TEXT, "-m", model, "-f", "parquet", "-o", "found.parquet")
+    assert result.exit_code == 0
+    assert "record_score" in parquet.read_table("found.parquet").column_names
+
+
 @pytest.mark.parametrize("output_format", ["jsonl", "table", "html"])
 def test_a_file_of_texts_becomes_a_file(model: str, output_format: str) -> None:
     write("notes.jsonl", json.dumps({"id": "a", "text": TEXT}), json.dumps({"text": "London"}))

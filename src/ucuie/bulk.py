@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ucuie.atomic import StagedLines, write_text
+from ucuie.atomic import StagedLines
 from ucuie.data.examples import validation_faults
 from ucuie.errors import DataError, SchemaError
 from ucuie.extraction import Extraction
 from ucuie.extractor import Extractor, Query
 from ucuie.options import AnswerOptions
-from ucuie.render import Format, render
+from ucuie.render import Format, write
 from ucuie.schema import Capability, Record, Schema, Task
 from ucuie.texts import BadLine, Line, TextFile, write_rejected
 
@@ -95,7 +95,7 @@ def answer_to_file(
     if output_format == "jsonl":
         staged.publish()
     else:
-        write_text(output, render(extractions, output_format))
+        write(extractions, output, output_format)
         staged.discard()
     return extractions
 

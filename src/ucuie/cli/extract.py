@@ -23,7 +23,7 @@ from ucuie.cli.common import (
     talk_console,
 )
 from ucuie.extraction import Extraction
-from ucuie.render import FORMATS, Format, render
+from ucuie.render import FORMATS, Format, check_format, render
 from ucuie.schema import CAPABILITIES, TASKS, Schema
 from ucuie.tables import extraction_table
 from ucuie.templates import counted
@@ -56,7 +56,13 @@ def extract(
     ] = None,
     output_format: Annotated[
         Format,
-        typer.Option("--format", "-f", parser=one_of(FORMATS), metavar="NAME", help="jsonl, table or html."),
+        typer.Option(
+            "--format",
+            "-f",
+            parser=one_of(FORMATS),
+            metavar="NAME",
+            help="jsonl, table, html, parquet, graphml or turtle.",
+        ),
     ] = "jsonl",
     task: Annotated[
         str | None,
@@ -106,6 +112,9 @@ def extract(
     """Extract records from texts."""
     if (text is None) == (source is None):
         raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
+    if output_format == "parquet" and output is None:
+        raise typer.BadParameter("parquet goes into a file, so give --output", param_hint="'--format'")
+    check_format(output_format)
     parsed = Schema.of(schema)
     options = answer_options(
         threshold=threshold, end_bias=end_bias, raw_scores=raw_scores, explain=explain, n_best=n_best
@@ -163,7 +172,7 @@ def _names(listed: str | None) -> list[str] | None:
 
 def _print_extractions(extractions: Iterable[Extraction], output_format: Format) -> None:
     """Each as soon as it is there, where the format allows."""
-    if output_format == "html":
+    if output_format not in ("jsonl", "table"):
         finished: list[Extraction] = []
         try:
             for extraction in extractions:
@@ -171,7 +180,7 @@ def _print_extractions(extractions: Iterable[Extraction], output_format: Format)
         finally:
             # After Ctrl-C, what there is.
             if finished:
-                typer.echo(render(finished, "html"), nl=False)
+                typer.echo(render(finished, output_format), nl=False)
         return
     console = results()
     for extraction in extractions:

@@ -1,0 +1,194 @@
+"""A component for spaCy pipelines: `nlp.add_pipe("ucuie", config={"types": ["person", "city"]})`.
+
+It writes
+
+- `doc.ents`: the fillers of records without slots, as far as they do not overlap, longest first;
+- `doc.spans["ucuie"]`: every filler, nested ones too, labelled with its frame, or "frame: slot"; their scores
+  are `doc.spans["ucuie"].attrs["scores"]`;
+- `doc._.ucuie`: the whole `Extraction`, with relations, events and exact offsets; None for a blank document.
+
+Spans of spaCy end where tokens end, so a filler that begins or ends within a token is widened to it;
+`doc._.ucuie` has the exact offsets. Needs the extra `spacy`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ucuie.errors import MissingExtraError
+from ucuie.extraction import Extraction
+from ucuie.extractor import BATCH_SIZE, Extractor
+from ucuie.options import AnswerOptions
+from ucuie.schema import Filler, Schema
+
+try:
+    from spacy.language import Language
+    from spacy.tokens import Doc, Span, SpanGroup
+    from spacy.util import filter_spans, minibatch
+except ImportError:
+    raise MissingExtraError("spacy", "spacy") from None
+
+NAME = "ucuie"
+
+
+class UcuieComponent:
+    """Extracts from documents; it is configured and pickled without its model, which is loaded when needed.
+
+    Args:
+        schema: what to look for.
+        model: as for `Extractor.from_pretrained`.
+        device: the same.
+        task: whose wording asks for it; None takes the task that the schema has the shape of.
+        threshold: least score, or a mapping from names to scores.
+        batch_size: texts per forward pass.
+        overwrite_ents: entities that are there already are dropped; otherwise they stay, and those found
+            here have to find room beside them.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        model: str | None,
+        device: str | None,
+        task: Any,
+        threshold: Any,
+        batch_size: int,
+        overwrite_ents: bool,
+    ) -> None:
+        self.schema = schema
+        self._model = model
+        self._device = device
+        self._task = task
+        self._threshold = threshold
+        AnswerOptions.of(threshold=threshold).threshold.check(schema)
+        self._batch_size = batch_size
+        self._overwrite_ents = overwrite_ents
+        self._loaded: Extractor | None = None
+
+    @property
+    def extractor(self) -> Extractor:
+        """Finds the records; loaded on first use.
+
+        Raises:
+            ModelError: there is no such model, or it is damaged.
+        """
+        if self._loaded is None:
+            self._loaded = Extractor.from_pretrained(
+                self._model, device=self._device, batch_size=self._batch_size
+            )
+        return self._loaded
+
+    def __call__(self, doc: Doc) -> Doc:
+        """The document with what is found in it."""
+        return next(self.pipe([doc]))
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int | None = None) -> Iterator[Doc]:
+        """The documents, in their order, with what is found in them; some are read together."""
+        for docs in minibatch(stream, batch_size or self._batch_size):
+            texts = [doc.text for doc in docs if doc.text.strip()]
+            found = iter(
+                self.extractor.extract_batch(texts, self.schema, task=self._task, threshold=self._threshold)
+            )
+            for doc in docs:
+                self._annotate(doc, next(found) if doc.text.strip() else None)
+                yield doc
+
+    def _annotate(self, doc: Doc, extraction: Extraction | None) -> None:
+        doc._.ucuie = extraction
+        spans: list[tuple[Span, float | None]] = []
+        entities: list[Span] = []
+        for record in () if extraction is None else extraction.records:
+            if record.filler is not None:
+                spans.append((_span(doc, record.filler, record.frame), record.filler.score))
+                if not record.slots:
+                    entities.append(spans[-1][0])
+            for filled in record.slots:
+                if filled.filler is not None:
+                    label = f"{record.frame}: {filled.slot}"
+                    spans.append((_span(doc, filled.filler, label), filled.filler.score))
+        group = SpanGroup(doc, name=NAME, spans=[span for span, _ in spans])
+        group.attrs["scores"] = [score for _, score in spans]
+        doc.spans[NAME] = group
+        kept = [] if self._overwrite_ents else list(doc.ents)
+        taken = {token.i for span in kept for token in span}
+        free = [span for span in entities if taken.isdisjoint(range(span.start, span.end))]
+        doc.set_ents(kept + filter_spans(free))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_loaded": None}
+
+    # Everything is in the config, which the pipeline keeps.
+    def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
+        """Writes nothing."""
+
+    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "UcuieComponent":
+        """The component itself."""
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Nothing."""
+        return b""
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "UcuieComponent":
+        """The component itself."""
+        return self
+
+
+@Language.factory(  # type: ignore[untyped-decorator]  # spaCy is not typed
+    NAME,
+    assigns=["doc.ents", "doc.spans", "doc._.ucuie"],
+    default_config={
+        "types": None,
+        "model": None,
+        "device": None,
+        "task": None,
+        "threshold": None,
+        "batch_size": BATCH_SIZE,
+        "overwrite_ents": False,
+    },
+)
+def make_component(
+    nlp: Language,
+    name: str,
+    types: Any,
+    model: str | None,
+    device: str | None,
+    task: str | None,
+    threshold: Any,
+    batch_size: int,
+    overwrite_ents: bool,
+) -> UcuieComponent:
+    """The component of a config; `types` is the schema, in any form that JSON can hold.
+
+    Raises:
+        SchemaError: there is no schema, or it cannot be read.
+        ConfigError: a threshold is impossible.
+    """
+    return UcuieComponent(
+        Schema.of(types),
+        model=model,
+        device=device,
+        task=task,
+        threshold=threshold,
+        batch_size=batch_size,
+        overwrite_ents=overwrite_ents,
+    )
+
+
+def _span(doc: Doc, filler: Filler, label: str) -> Span:
+    span: Span = doc.char_span(filler.start, filler.end, label=label, alignment_mode="expand")
+    return span
+
+
+def _set_extraction(doc: Doc, extraction: Extraction | None) -> None:
+    # What is kept has to survive `doc.to_bytes`, which knows plain types only.
+    doc.user_data[NAME] = None if extraction is None else extraction.to_json()
+
+
+def _get_extraction(doc: Doc) -> Extraction | None:
+    kept = doc.user_data.get(NAME)
+    return None if kept is None else Extraction.model_validate_json(kept)
+
+
+if not Doc.has_extension(NAME):
+    Doc.set_extension(NAME, getter=_get_extraction, setter=_set_extraction)
