@@ -1,6 +1,6 @@
 """Backbones: causal language models with their tokenizers, as Hugging Face keeps them on disk.
 
-Finds, loads and saves them, and tells one from another by fingerprints. What is adapted or extracted with
+Loads and saves them, and tells one from another by fingerprints. What is adapted or extracted with
 them is not known here.
 """
 
@@ -18,13 +18,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ucuie.errors import ModelError, did_you_mean, show
+from ucuie.errors import ModelError, show
+from ucuie.model_source import CONFIG_FILE, first_line
 
-CONFIG_FILE = "config.json"
-
-_MARKS = (CONFIG_FILE, "ucuie.json")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_HUB_FILES = ("*.json", "*.safetensors", "*.yaml", "*.md", "*.model", "*/*.json", "*/*.safetensors")
 _ADAPTER_PARAMETER = re.compile(r"\.(lora|hierarchical_moe)_")
 _PROBE = "Ada O'Neil's naïve 2nd test (1815): {x: [y, z]}\n\tÜber 東京, Москва & 🙂 \\ e\u0301"
 
@@ -39,32 +35,6 @@ class Backbone:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     source: str
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of a hub id, "owner/name"."""
-    return _HUB_ID.fullmatch(name) is not None
-
-
-def local_folder(source: str | Path) -> Path:
-    """The folder that a path or hub id stands for; the hub is asked only for an "owner/name" that is no path.
-
-    Raises:
-        ModelError: there is no such folder, here or there.
-    """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return path
-    if isinstance(source, str) and is_hub_id(source) and not path.parent.exists():
-        return _download(source)
-    fault = "is a file, not a model folder" if path.exists() else "is not there"
-    neighbours = sorted(
-        config.parent.name for config in path.parent.glob("*/*.json") if config.name in _MARKS
-    )
-    raise ModelError(
-        f"the model {show(str(source))} {fault}{did_you_mean(path.name, dict.fromkeys(neighbours))}; "
-        "name a model folder, or a hub id such as owner/name"
-    )
 
 
 def read_backbone(
@@ -143,11 +113,6 @@ def tokenizer_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
     return hashlib.sha256(json.dumps([vocabulary, probe]).encode()).hexdigest()
 
 
-def first_line(error: Exception) -> str:
-    """What other libraries say in their errors, without the pages of advice below."""
-    return str(error).strip().partition("\n")[0]
-
-
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
     """Silences transformers, whose bars for a moment's work would clutter stderr."""
@@ -167,15 +132,3 @@ def _backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if not _ADAPTER_PARAMETER.search(name)
     }
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(_HUB_FILES)))
-    except Exception as error:  # the hub's client, its cache and the network each raise their own
-        raise ModelError(
-            f"{show(hub_id)} is no folder here, and the hub gives no model of that name "
-            f"({type(error).__name__}: {first_line(error)})"
-        ) from error

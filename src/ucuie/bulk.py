@@ -51,7 +51,7 @@ def usable_queries(
     asked: list[Line] = []
     for line in lines:
         try:
-            elements = _elements(line) if task == "associating" else None
+            elements = read_elements(line) if task == "associating" else None
         except ValidationError as error:
             bad_lines.append(line.bad(f"elements: {validation_faults(error)}"))
             continue
@@ -74,7 +74,12 @@ def usable_queries(
 _ELEMENTS = TypeAdapter(tuple[Record, ...] | None)
 
 
-def _elements(line: Line) -> tuple[Record, ...] | None:
+def read_elements(line: Line) -> tuple[Record, ...] | None:
+    """The located spans of a line, for the task "associating".
+
+    Raises:
+        ValidationError: they are no records.
+    """
     return _ELEMENTS.validate_python(line.elements)
 
 

@@ -31,9 +31,6 @@ from ucuie.atomic import staged_files
 from ucuie.backbone import Backbone as Backbone
 from ucuie.backbone import (
     backbone_fingerprint,
-    first_line,
-    is_hub_id,
-    local_folder,
     read_backbone,
     save_backbone,
     tokenizer_sha256,
@@ -42,9 +39,10 @@ from ucuie.calibration import Calibration
 from ucuie.errors import ConfigError, DataError, ModelError, show
 from ucuie.instructions import InstructionPool
 from ucuie.model_info import BACKBONE_FOLDER, CARD_FILE, INFO_FILE, REPAIR, ModelInfo, read_info, write_info
+from ucuie.model_source import EMBEDDED as EMBEDDED
+from ucuie.model_source import EMBEDDED_NAME as EMBEDDED_NAME
+from ucuie.model_source import embedded_model, first_line, is_hub_id, local_folder
 
-EMBEDDED = "embedded"
-EMBEDDED_NAME = "ucuie-mini"
 ADAPTER_FILE = "adapter_config.json"
 POOL_FILE = "instructions.yaml"
 CALIBRATION_FILE = "calibration.json"
@@ -64,21 +62,6 @@ class LoadedModel:
     info: ModelInfo | None
     name: str
     calibration: Calibration | None = None
-
-
-def embedded_model() -> Path:
-    """The folder of the model that comes with the package.
-
-    Raises:
-        ModelError: this copy of the package has none.
-    """
-    folder = Path(__file__).with_name("models") / EMBEDDED_NAME
-    if not (folder / INFO_FILE).is_file():
-        raise ModelError(
-            f"this copy of ucuie has no embedded model ({folder} is missing); "
-            "reinstall ucuie, or name a model folder or hub id"
-        )
-    return folder
 
 
 def load_backbone(source: str | Path, *, device: str | torch.device = "cpu") -> Backbone:

@@ -140,7 +140,7 @@ def _lines(content: str, *, is_plain: bool) -> Iterator[Line | BadLine]:
         raw = raw.removesuffix("\r")
         if not raw.strip():
             continue
-        yield Line(number, str(number), raw, raw) if is_plain else _read_object(number, raw)
+        yield Line(number, str(number), raw, raw) if is_plain else read_object(number, raw)
 
 
 def write_rejected(path: Path, bad_lines: Sequence[BadLine]) -> None:
@@ -157,19 +157,45 @@ def _rejection(bad: BadLine) -> dict[str, Any]:
     return {"line": bad.number, "reason": bad.reason, "raw": bad.raw}
 
 
-def _read_object(number: int, raw: str) -> Line | BadLine:
+def read_object(
+    number: int,
+    raw: str,
+    *,
+    text_key: str = "text",
+    id_key: str = "id",
+    default_id: str | None = None,
+) -> Line | BadLine:
+    """The text of a line of JSON Lines.
+
+    Args:
+        number: of the line.
+        raw: the line.
+        text_key: where its text is.
+        id_key: where its id is, a string or a number.
+        default_id: of a line without one; None takes the number.
+    """
     try:
         value = json.loads(raw)
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-        return BadLine(number, raw, f"not JSON: {reason}")
+    except (ValueError, RecursionError) as error:
+        return BadLine(number, raw, f"not JSON: {_reason(error)}")
     if not isinstance(value, dict):
-        return BadLine(number, raw, f'not an object with "text": {show(value)}')
-    if "text" not in value:
-        return BadLine(number, raw, f'"text" is missing{did_you_mean("text", value)}')
-    text, text_id = value["text"], value.get("id", number)
+        return BadLine(number, raw, f'not an object with "{text_key}": {show(value)}')
+    if text_key not in value:
+        return BadLine(number, raw, f'"{text_key}" is missing{did_you_mean(text_key, value)}')
+    text, text_id = value[text_key], value.get(id_key, number if default_id is None else default_id)
     if not isinstance(text, str):
-        return BadLine(number, raw, f'"text" is not a string: {show(text)}')
+        return BadLine(number, raw, f'"{text_key}" is not a string: {show(text)}')
     if not isinstance(text_id, str | int) or isinstance(text_id, bool):
-        return BadLine(number, raw, f'"id" is neither a string nor a number: {show(text_id)}')
+        return BadLine(number, raw, f'"{id_key}" is neither a string nor a number: {show(text_id)}')
     return Line(number, str(text_id), text, raw, value.get("elements"))
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return error.msg
+        case RecursionError():
+            return "nested too deeply"
+        case _:
+            # An integer of more digits than Python reads.
+            return str(error)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ucuie import __version__
+from ucuie.cli.batch import batch
 from ucuie.cli.bench import bench_app
 from ucuie.cli.calibrate import calibrate
 from ucuie.cli.common import Commands
@@ -21,7 +22,7 @@ from ucuie.cli.serve import serve
 from ucuie.cli.train import train
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (extract, serve, convert, train, evaluate, calibrate, score, trials, doctor):
+for command in (extract, batch, serve, convert, train, evaluate, calibrate, score, trials, doctor):
     app.command()(command)
 app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")

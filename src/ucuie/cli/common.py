@@ -20,6 +20,7 @@ from ucuie.errors import (
     ModelError,
     SchemaError,
     TextError,
+    UcuieError,
     UserError,
     did_you_mean,
 )
@@ -46,12 +47,12 @@ class Commands(TyperGroup):
     """Turns errors into words and exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a mistake of the user's becomes a message and exit code 2."""
+        """Run the command; a mistake of the user's becomes a message and exit code 2, other errors 1."""
         try:
             return super().invoke(ctx)
-        except UserError as error:
+        except UcuieError as error:
             _print_error(error)
-            raise typer.Exit(2) from None
+            raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
 
 
 def one_of(choices: Sequence[str]) -> Any:
@@ -166,7 +167,7 @@ def talk_console(*, quiet: bool = False) -> Console:
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
 
 
-def _print_error(error: UserError) -> None:
+def _print_error(error: UcuieError) -> None:
     kind = next((name for cls, name in _KINDS.items() if isinstance(error, cls)), "error")
     message = str(error)
     prefix = "" if message.startswith(f"{kind}") else f"{kind}: "

@@ -1,0 +1,14 @@
+"""Many texts, in files of any number and size, on one machine or many: `ucuie batch`.
+
+    sources   files of texts, anywhere that fsspec reaches, as rows
+    work      rows cut into shards, which are finished one by one, and slices, which are answered at once
+    job       what is asked of every row, and the one function that answers a slice
+    local     slices to processes of this machine
+    cluster   slices to actors of a Ray cluster
+    output    the folder of finished shards, with the manifest that says whose they are
+    run       all of it together
+
+Whatever the engine, the same rows share the same slices and go through the same function, so the content is
+the same. A shard appears when it is whole, in one step; what an interrupted run has finished is never done
+again.
+"""

@@ -1,0 +1,172 @@
+"""Slices to the actors of a Ray cluster, one model each: Ray Data's actor pool, here or on other machines.
+
+Slices go as a data set of one block each and come back in the order in which they are done. Actors that are
+lost are replaced by Ray; a slice that was lost with them is told of.
+"""
+
+import logging
+import os
+import pickle
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from ucuie.batch.job import Answerer, Job
+from ucuie.batch.work import Lost, Slice
+from ucuie.errors import ConfigError, MissingExtraError, UcuieError, UserError, show
+
+_OBJECT_STORE_BYTES = 2**29
+"""Of a cluster that is only here; what goes through at once is far less."""
+
+
+class ClusterError(UcuieError):
+    """A cluster cannot be reached, or has been lost."""
+
+
+class RayEngine:
+    """Actors that answer slices, as long as it is open.
+
+    Args:
+        job: what every actor is told.
+        num_workers: actors.
+        address: of a cluster: "auto", "host:port" from a machine of it, "ray://host:port" from elsewhere;
+            None starts one here.
+        cpus: of an actor.
+        gpus: of an actor; a fraction shares one.
+
+    Raises:
+        MissingExtraError: ray is not installed.
+    """
+
+    def __init__(
+        self, job: Job, *, num_workers: int, address: str | None = None, cpus: float = 1, gpus: float = 0
+    ) -> None:
+        try:
+            import ray.data  # noqa: F401
+        except ImportError:
+            raise MissingExtraError("ray", "ray") from None
+        self._job = job
+        self._num_workers = num_workers
+        self._address = address
+        self._resources: dict[str, float] = {"num_cpus": cpus, "num_gpus": gpus}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        ray.shutdown()
+
+    def answer(self, slices: Sequence[Slice]) -> Iterator[tuple[int, list[bytes] | Lost]]:
+        """For each slice, by its position and in any order, its lines, or that it is lost.
+
+        Raises:
+            ClusterError: the cluster cannot be reached, or is lost.
+            ConfigError: it has not what the workers need.
+            UserError: the model cannot be loaded there, or does not fit what is asked.
+        """
+        import ray
+        from ray.data import ActorPoolStrategy
+
+        if not ray.is_initialized():
+            self._connect()
+            self._check_resources()
+            self._try()
+        items = [{"slice": index, "rows": pickle.dumps(one.rows)} for index, one in enumerate(slices)]
+        missing = set(range(len(slices)))
+        with warnings.catch_warnings():
+            # Retries are to have arguments of their own from 2.64 on; until then there is this one.
+            warnings.filterwarnings("ignore", message=".*ray_remote_args")
+            dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+                _Actor,
+                fn_constructor_args=(self._job,),
+                batch_size=1,
+                compute=ActorPoolStrategy(size=min(self._num_workers, len(items))),
+                ray_remote_args_fn=_fault_tolerance,
+                **self._resources,
+            )
+        try:
+            for row in dataset.iter_rows():
+                missing.discard(row["slice"])
+                yield row["slice"], pickle.loads(row["lines"])  # noqa: S301  from our own actors
+        except ray.exceptions.RayError as error:
+            raise ClusterError(f"the Ray cluster is lost: {_first_line(error)}") from error
+        for index in sorted(missing):
+            yield index, Lost("without a word")
+
+    def _connect(self) -> None:
+        import ray
+        from ray.data import DataContext
+
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self._address is None:
+            options |= {
+                "num_cpus": max(self._num_workers * self._resources["num_cpus"], 1),
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE_BYTES,
+            }
+        # What is lost is told of here, once.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        try:
+            ray.init(address=self._address, **options)
+        except Exception as error:  # ConnectionError, RuntimeError, ValueError and others, as the address is
+            where = "here" if self._address is None else f"at {show(self._address)}"
+            raise ClusterError(
+                f"there is no Ray cluster {where}: {_first_line(error)}; start one with: ray start --head"
+            ) from None
+        context = DataContext.get_current()
+        # Blocks that are lost are missing in what comes back, and asked for anew.
+        context.max_errored_blocks = -1
+        context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+    def _check_resources(self) -> None:
+        import ray
+
+        there = ray.cluster_resources()
+        for name, wanted in (("CPU", self._resources["num_cpus"]), ("GPU", self._resources["num_gpus"])):
+            needed = wanted * self._num_workers
+            if needed > there.get(name, 0):
+                raise ConfigError(
+                    f"{self._num_workers:,} workers need {needed:g} {name}, the cluster has "
+                    f"{there.get(name, 0):g}; ask for fewer workers, or start more machines"
+                )
+
+    def _try(self) -> None:
+        """Load the model once: what is wrong with it, or what is asked of it, is said in words."""
+        import ray
+
+        task = ray.remote(_try).options(max_retries=0, **self._resources)
+        try:
+            ray.get(task.remote(self._job))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            raise ClusterError(f"a worker of the cluster cannot start: {_first_line(error.cause)}") from error
+        except ray.exceptions.RayError as error:
+            raise ClusterError(f"a worker of the cluster cannot start: {_first_line(error)}") from error
+
+
+def _fault_tolerance() -> dict[str, int]:
+    """Lost with its actor, a slice is ours to divide."""
+    return {"max_restarts": -1, "max_task_retries": 0}
+
+
+class _Actor:
+    """What an actor does."""
+
+    def __init__(self, job: Job) -> None:
+        self._answerer = Answerer(job)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        lines = [pickle.dumps(self._answerer.answer(pickle.loads(rows))) for rows in batch["rows"]]  # noqa: S301
+        return {"slice": batch["slice"], "lines": lines}
+
+
+def _try(job: Job) -> None:
+    Answerer(job)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -1,0 +1,238 @@
+"""A batch from beginning to end: shards that are not there yet are answered, written, and counted.
+
+In: a source, an output folder, an engine. Out: a row for each row of the source, whatever happens meanwhile.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from ucuie.batch.output import OutputFolder
+from ucuie.batch.rows import OutputRow, Row
+from ucuie.batch.sources import Source
+from ucuie.batch.work import SHARD_BYTES, Engine, Lost, Shard, Slice, cut_shards
+from ucuie.errors import UcuieError
+
+_MOST_LOSSES = 2
+"""Of one row by itself, until it is set aside."""
+_MOST_LOST_ROWS = 5
+"""Set aside one after the other with no answer in between: then it is not the rows that are at fault."""
+_ROUND_SHARDS = 16
+
+
+class EngineError(UcuieError):
+    """Workers are lost whatever they are given."""
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Args:
+        num_rows: answered in this run, with or without an error.
+        num_rejected: of these without an answer.
+        num_kept: rows that were finished before.
+        num_lost: slices whose worker was lost; they are asked again.
+        num_bytes: of the input, answered in this run, about.
+        kept_bytes: finished before.
+        total_bytes: of the input.
+        seconds: of this run.
+    """
+
+    total_bytes: int
+    num_rows: int = 0
+    num_rejected: int = 0
+    num_kept: int = 0
+    num_lost: int = 0
+    num_bytes: float = 0.0
+    kept_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def rows_per_second(self) -> float:
+        """Of this run."""
+        return self.num_rows / max(self.seconds, 1e-9)
+
+    @property
+    def share(self) -> float:
+        """Of the input that is done, from 0 to 1."""
+        return min((self.num_bytes + self.kept_bytes) / max(self.total_bytes, 1), 1.0)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far; None where nothing is done yet."""
+        if not self.num_bytes:
+            return None
+        left = max(self.total_bytes - self.kept_bytes - self.num_bytes, 0)
+        return left * self.seconds / self.num_bytes
+
+
+class Watcher(Protocol):
+    """Is told how far a run is, after every slice."""
+
+    def __call__(self, progress: Progress) -> None:
+        """It has come so far."""
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What a batch came to.
+
+    Args:
+        num_rows: of the output, those of earlier runs included.
+        num_rejected: of these without an answer.
+        num_kept: of these from earlier runs.
+        num_shards: that hold them.
+        seconds: of this run.
+        rows_per_second: of this run.
+    """
+
+    num_rows: int
+    num_rejected: int
+    num_kept: int
+    num_shards: int
+    seconds: float
+    rows_per_second: float
+
+
+def run_batch(
+    source: Source,
+    output: OutputFolder,
+    engine: Engine,
+    *,
+    shard_rows: int,
+    slice_rows: int,
+    model: str,
+    watch: Watcher,
+) -> BatchReport:
+    """Answers all rows of a source that are not in the output yet.
+
+    Args:
+        source: the rows.
+        output: open.
+        engine: open.
+        shard_rows: of a shard.
+        slice_rows: of a slice.
+        model: what rows that no worker survives say was asked.
+        watch: is told how far it is.
+
+    Raises:
+        OutputError: the output cannot be written.
+        EngineError: workers are lost whatever they are given.
+    """
+    return _Run(source, output, engine, shard_rows, slice_rows, model, watch).report()
+
+
+class _Run:
+    def __init__(
+        self,
+        source: Source,
+        output: OutputFolder,
+        engine: Engine,
+        shard_rows: int,
+        slice_rows: int,
+        model: str,
+        watch: Watcher,
+    ) -> None:
+        self._source = source
+        self._output = output
+        self._engine = engine
+        self._shard_rows = shard_rows
+        self._slice_rows = slice_rows
+        self._model = model
+        self._watch = watch
+        self._progress = Progress(source.facts.num_bytes)
+        self._num_lost_rows = 0
+        self._start = time.perf_counter()
+
+    def report(self) -> BatchReport:
+        """Do all of it."""
+        num_shards = num_kept_rejected = 0
+        finished = self._output.finished()
+        progress = self._progress
+        for shards in self._rounds():
+            pending = []
+            for shard in shards:
+                num_shards += 1
+                if shard.number not in finished:
+                    pending.append(shard)
+                    continue
+                progress.num_kept += len(shard.rows)
+                progress.kept_bytes += shard.num_bytes
+                num_kept_rejected += self._output.num_rejected(shard.number)
+            if pending:
+                self._finish(pending)
+        report = BatchReport(
+            num_rows=progress.num_rows + progress.num_kept,
+            num_rejected=progress.num_rejected + num_kept_rejected,
+            num_kept=progress.num_kept,
+            num_shards=num_shards,
+            seconds=round(progress.seconds, 3),
+            rows_per_second=round(progress.rows_per_second, 3),
+        )
+        self._output.write_report(asdict(report))
+        return report
+
+    def _rounds(self) -> Iterator[list[Shard]]:
+        """Shards in groups that go to the engine together: enough to keep it busy, few enough for memory."""
+        shards: list[Shard] = []
+        num_bytes = 0
+        for shard in cut_shards(self._source.rows(), self._shard_rows, self._progress.total_bytes):
+            shards.append(shard)
+            num_bytes += sum(len(row.raw) for row in shard.rows)
+            if len(shards) == _ROUND_SHARDS or num_bytes >= SHARD_BYTES:
+                yield shards
+                shards, num_bytes = [], 0
+        yield shards
+
+    def _finish(self, shards: Sequence[Shard]) -> None:
+        """Answer and write shards, each as soon as its last row has an answer."""
+        answers: dict[int, dict[int, bytes]] = {shard.number: {} for shard in shards}
+        by_number = {shard.number: shard for shard in shards}
+        slices = [one for shard in shards for one in shard.slices(self._slice_rows)]
+        while slices:
+            lost: list[Slice] = []
+            for index, answer in self._engine.answer(slices):
+                asked = slices[index]
+                if isinstance(answer, Lost):
+                    self._progress.num_lost += 1
+                    retried = self._after_loss(asked, answer)
+                    if not isinstance(retried, list):
+                        lost += retried
+                        continue
+                    answer = retried
+                else:
+                    self._num_lost_rows = 0
+                shard = by_number[asked.shard]
+                answers[asked.shard].update(enumerate(answer, start=asked.first))
+                self._progress.num_rows += len(answer)
+                self._progress.num_bytes += shard.num_bytes * len(answer) / len(shard.rows)
+                if len(answers[asked.shard]) == len(shard.rows):
+                    lines = answers.pop(asked.shard)
+                    rejected = self._output.write_shard(
+                        shard.number, [lines[position] for position in range(len(shard.rows))]
+                    )
+                    self._progress.num_rejected += rejected
+                self._tell()
+            slices = lost
+
+    def _after_loss(self, asked: Slice, lost: Lost) -> list[bytes] | tuple[Slice, ...]:
+        """What to ask next, or the line of a row that no worker survives."""
+        if len(asked.rows) > 1 or asked.num_lost + 1 < _MOST_LOSSES:
+            return asked.again()
+        self._num_lost_rows += 1
+        if self._num_lost_rows >= _MOST_LOST_ROWS:
+            raise EngineError(
+                f"workers are lost whatever they are given, at last {lost.reason}; what is finished stays, "
+                "and the same command goes on from there"
+            )
+        return [self._line_of_lost(asked.rows[0], lost)]
+
+    def _line_of_lost(self, row: Row, lost: Lost) -> bytes:
+        error = f"the worker that read it ended {lost.reason}, {_MOST_LOSSES} times; memory may not be enough"
+        return OutputRow.failed(row, error, model=self._model).model_dump_json().encode()
+
+    def _tell(self) -> None:
+        self._progress.seconds = time.perf_counter() - self._start
+        self._watch(self._progress)

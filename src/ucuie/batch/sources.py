@@ -1,0 +1,292 @@
+"""Files of texts as a stream of rows, in an order that never changes.
+
+In: a file, a folder or a pattern, anywhere that fsspec reaches. Out: a row for each line that is not blank of
+JSON Lines and plain text, for each row of a table, for each .txt file of a folder. What cannot be read is a
+row with its fault; memory is bounded by the longest row that is allowed. What a row means is not known here.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+import fsspec
+from fsspec.compression import compr
+from fsspec.core import url_to_fs
+from fsspec.utils import infer_compression
+
+from ucuie.batch.rows import Columns, Row, too_long
+from ucuie.errors import DataError, MissingExtraError, did_you_mean, show
+
+JSON_LINES, PLAIN, TABLES, PARQUET = (".jsonl", ".ndjson"), (".txt",), (".csv", ".tsv"), (".parquet",)
+_KINDS = (*JSON_LINES, *PLAIN, *TABLES, *PARQUET)
+_HINT = (
+    "name a file, a folder or a pattern such as 's3://bucket/notes-*.jsonl' with .jsonl, .parquet, .csv, "
+    ".tsv or .txt files; all but .parquet may be compressed"
+)
+_VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified")
+"""What file systems call that which changes with a file."""
+_LONGEST_TABLE_ROW = 2**28
+"""Bytes; a quoted cell that does not end would hold all the rest of its file."""
+_TABLE_ROWS = 64
+"""Of a Parquet file, in memory at once."""
+_BUFFER_BYTES = 2**16
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """What tells one input from another.
+
+    Args:
+        num_files: that are read.
+        num_bytes: of all of them, as stored.
+        sha256: of their names, sizes and versions.
+    """
+
+    num_files: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file: `name` is its path in the input, `kind` its suffix, `is_document` whether it is one text."""
+
+    path: str
+    name: str
+    size: int
+    version: str
+    kind: str
+    compression: str | None
+    is_document: bool
+
+
+class Source:
+    """The files of an input.
+
+    Args:
+        url: of a file, a folder, or a pattern with `*`.
+        columns: where the texts are.
+
+    Raises:
+        DataError: nothing of the kind is there, or the address cannot be reached.
+    """
+
+    def __init__(self, url: str, columns: Columns) -> None:
+        self._url = url
+        self._columns = columns
+        try:
+            self._fs, root = url_to_fs(url)
+            found, self._is_folder = _find(self._fs, str(root))
+        except Exception as error:  # each file system raises its own
+            raise DataError(url, [_said(error)], _HINT) from None
+        self.files = tuple(
+            file
+            for path, info in sorted(found.items())
+            if (file := _input_file(path, info, root, self._is_folder))
+        )
+        self.num_left_out = len(found) - len(self.files)
+        """Files of kinds that are not read."""
+        if not self.files:
+            raise DataError(
+                url, ["there is no file of texts in it" if found else "there is no such file"], _HINT
+            )
+        if any(file.kind in PARQUET for file in self.files):
+            require_parquet()
+
+    @property
+    def facts(self) -> InputFacts:
+        """What tells this input from another."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            digest.update(f"{file.name}\0{file.size}\0{file.version}\n".encode())
+        return InputFacts(len(self.files), sum(file.size for file in self.files), digest.hexdigest())
+
+    def rows(self) -> Iterator[tuple[Row, int]]:
+        """Every row, with how many bytes of all files come before it, about."""
+        before = 0
+        for file in self.files:
+            for row, position in self._rows_of(file):
+                yield row, before + min(position, file.size)
+            before += file.size
+
+    def _rows_of(self, file: InputFile) -> Iterator[tuple[Row, int]]:
+        if file.is_document:
+            yield self._document(file), 0
+            return
+        num_seen = 0
+        try:
+            with self._fs.open(file.path, "rb") as raw:
+                read = _parquet_rows if file.kind in PARQUET else _text_rows
+                for row, position in read(file, raw, self._columns):
+                    num_seen = row.number
+                    yield row, position
+        except Exception as error:  # whatever the file system, the decompressor or the table's reader raise
+            fault = f"the file cannot be read from row {num_seen + 1} on: {_said(error)}"
+            yield Row(file.name, num_seen + 1, b"", fault=fault), file.size
+
+    def _document(self, file: InputFile) -> Row:
+        if file.size > self._columns.max_bytes:
+            return Row(file.name, 1, b"", id=file.name, fault=too_long(f"{file.size:,} bytes", self._columns))
+        try:
+            content = self._fs.cat_file(file.path)
+        except Exception as error:  # as above
+            return Row(file.name, 1, b"", id=file.name, fault=f"the file cannot be read: {_said(error)}")
+        return Row(file.name, 1, content.removeprefix(b"\xef\xbb\xbf"), id=file.name)
+
+
+def require_parquet() -> None:
+    """Say what to install where pyarrow is missing.
+
+    Raises:
+        MissingExtraError: it is.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("pyarrow", "tables") from None
+
+
+def _find(fs: fsspec.AbstractFileSystem, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
+    """All files with what the file system says of them, and whether they are those of a folder."""
+    if any(mark in root for mark in "*?["):
+        found = fs.glob(root, detail=True)
+        return {path: info for path, info in found.items() if info["type"] == "file"}, True
+    if fs.isdir(root):
+        return fs.find(root, detail=True), True
+    info = fs.info(root)
+    return {info["name"]: info}, False
+
+
+def _input_file(path: str, info: dict[str, Any], root: str, is_folder: bool) -> InputFile | None:
+    """None for hidden files, and kinds that are not read."""
+    base = root.partition("*")[0].rpartition("/")[0] if "*" in root else root
+    name = path.removeprefix(base).lstrip("/") if is_folder else PurePosixPath(path).name
+    if any(part.startswith((".", "_")) for part in PurePosixPath(name).parts):
+        return None
+    compression = infer_compression(name)
+    suffixes = PurePosixPath(name).suffixes
+    kind = "".join(suffixes[-2:-1] if compression else suffixes[-1:])
+    if kind not in _KINDS or (compression and kind in PARQUET):
+        return None
+    version = next((str(info[key]) for key in _VERSION_KEYS if key in info), "")
+    is_document = is_folder and kind in PLAIN and not compression
+    return InputFile(path, name, int(info["size"] or 0), version, kind, compression, is_document)
+
+
+def _text_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tuple[Row, int]]:
+    content: Any = raw if file.compression is None else compr[file.compression](raw, mode="r")
+    # Not every file system's own readline has a limit. Of a damaged file, what is in the buffer is lost.
+    lines = io.BufferedReader(content, _BUFFER_BYTES)
+    try:
+        if lines.peek(3)[:3] == b"\xef\xbb\xbf":
+            lines.read(3)
+        read = _table_rows if file.kind in TABLES else _line_rows
+        for row in read(file, lines, columns):
+            yield row, (raw if file.compression else lines).tell()
+    finally:
+        # Closed it would be twice: by whoever opened the file too.
+        lines.detach()
+
+
+def _line_rows(file: InputFile, lines: io.BufferedReader, columns: Columns) -> Iterator[Row]:
+    for number, line, size in _limited_lines(lines, columns.max_bytes):
+        if line is None:
+            yield Row(file.name, number, b"", fault=too_long(f"{size:,} bytes", columns))
+        elif line.strip():
+            yield Row(file.name, number, line, is_json=file.kind in JSON_LINES)
+
+
+def _limited_lines(lines: io.BufferedReader, limit: int) -> Iterator[tuple[int, bytes | None, int]]:
+    """Number, content without its end, and size of each line; no content of those that are longer."""
+    number = 0
+    while line := lines.readline(limit):
+        number += 1
+        size = len(line)
+        if line.endswith(b"\n") or size < limit:
+            yield number, line.removesuffix(b"\n").removesuffix(b"\r"), size
+            continue
+        while rest := lines.readline(_BUFFER_BYTES):
+            size += len(rest)
+            if rest.endswith(b"\n"):
+                break
+        yield number, None, size
+
+
+def _table_rows(file: InputFile, lines: io.BufferedReader, columns: Columns) -> Iterator[Row]:
+    # The limit is Python's own and one for all; ours is on bytes, below.
+    csv.field_size_limit(2**31 - 1)
+    physical = _TableLines(lines)
+    reader = csv.reader(physical, delimiter="\t" if file.kind == ".tsv" else ",")
+    header = next(reader, [])
+    for number, cells in enumerate(reader, start=1):
+        physical.size = 0
+        if not cells:
+            continue
+        if len(cells) > len(header):
+            fault = f"the row has {len(cells):,} cells, the first line names {len(header):,} columns"
+            yield Row(file.name, number, b"", fault=fault)
+            continue
+        values = dict(zip(header, cells, strict=False))
+        yield _of_cells(file, number, values.get(columns.text), values.get(columns.id), header, columns)
+
+
+class _TableLines:
+    """Lines for the reader of tables; `size` is what it took since it was last set to 0."""
+
+    def __init__(self, lines: io.BufferedReader) -> None:
+        self._lines = lines
+        self.size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._lines.readline(_LONGEST_TABLE_ROW):
+            self.size += len(line)
+            if self.size > _LONGEST_TABLE_ROW:
+                raise ValueError(f"a row has more than {_LONGEST_TABLE_ROW:,} bytes; is a quote left open?")
+            # Bytes that are no UTF-8 are told for their row.
+            yield line.decode(errors="surrogateescape")
+
+
+def _parquet_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tuple[Row, int]]:
+    from pyarrow import parquet
+
+    table = parquet.ParquetFile(raw)
+    names = table.schema_arrow.names
+    wanted = [name for name in (columns.text, columns.id) if name in names]
+    number = 0
+    for batch in table.iter_batches(batch_size=_TABLE_ROWS, columns=wanted):
+        texts, ids = (
+            batch.column(name).to_pylist() if name in wanted else [None] * len(batch)
+            for name in (columns.text, columns.id)
+        )
+        for text, text_id in zip(texts, ids, strict=True):
+            number += 1
+            position = file.size * number // table.metadata.num_rows
+            yield _of_cells(file, number, text, text_id, names, columns), position
+
+
+def _of_cells(
+    file: InputFile, number: int, text: object, text_id: object, names: Sequence[str], columns: Columns
+) -> Row:
+    """A row of a table, from its cells."""
+    name = None if text_id in (None, "") else str(text_id)
+    if isinstance(text, str):
+        return Row(file.name, number, text.encode(errors="surrogateescape"), id=name)
+    if isinstance(text, bytes):
+        return Row(file.name, number, text, id=name)
+    if columns.text not in names:
+        fault = f"no column {columns.text!r}{did_you_mean(columns.text, names)}"
+    elif text is None:
+        fault = f"{columns.text!r} is empty"
+    else:
+        fault = f"{columns.text!r} is not a string: {show(text)}"
+    return Row(file.name, number, b"", id=name, fault=fault)
+
+
+def _said(error: Exception) -> str:
+    """What an error says, with its class where it says little."""
+    reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+    return reason if " " in reason else f"{type(error).__name__}: {reason}"
