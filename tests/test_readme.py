@@ -18,7 +18,7 @@ from ucuie.schema import Example
 from ucuie.train.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/engine.md", "docs/gpu.md", "docs/server.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/engine.md", "docs/gpu.md", "docs/scale.md", "docs/server.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)]+)\)")
 PLACE = re.compile(r"(\S(?:.*?\S)?) \[(\d+):(\d+)\]")
