@@ -54,7 +54,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(call timed,setting up $(VENV),$(INSTALL) 'pip>=25.1' && $(INSTALL) --editable '.[serve]')
+	$(call timed,setting up $(VENV),$(INSTALL) 'pip>=25.1' && $(INSTALL) --editable '.[serve,experiments]')
 
 # pip 25.1 is the first that knows groups.
 $(VENV)/.installed-dev: $(VENV)/.installed

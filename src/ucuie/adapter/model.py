@@ -26,6 +26,8 @@ from ucuie.adapter.routing import (
 from ucuie.adapter.state import INPUT_NAMES, RoutingState
 from ucuie.errors import did_you_mean
 
+PINNED_LOGIT = 120.0
+
 
 class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type-checked
     """A backbone whose linears carry a hierarchical mixture of experts (UC-UIE, Section 3.4).
@@ -163,6 +165,31 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
             yield
         finally:
             self.state.enabled = previous
+
+    @torch.no_grad()
+    def pin_gates(self, capabilities: Sequence[str]) -> None:
+        """Make the router a constant: gates are 1 for the named capabilities and 0 for all others.
+
+        The router's own weights are overwritten.
+
+        Raises:
+            ValueError: a name is unknown, or the adapter has no soft router.
+        """
+        layout = self._config.layout()
+        if not layout.routes_capabilities:
+            raise ValueError("this adapter has no soft router, so there are no gates to pin")
+        names = self._config.capability_names
+        for name in capabilities:
+            if name not in names:
+                raise ValueError(f"unknown capability {name!r}{did_you_mean(name, names)}")
+        # In float32 the sigmoid of these is exactly 1 and 0.
+        logits = [PINNED_LOGIT if name in capabilities else -PINNED_LOGIT for name in names]
+        adapter_name = self.active_adapters[0]
+        for layer in self._layers():
+            if adapter_name in layer.layout:
+                layer.hierarchical_moe_down[adapter_name][-layout.num_gates :] = 0
+                bias = layer.hierarchical_moe_bias[adapter_name]
+                bias[-layout.num_gates :] = bias.new_tensor(logits)
 
     @torch.no_grad()
     def compute_gates(

@@ -16,13 +16,26 @@ from ucuie.cli.common import Commands
 from ucuie.cli.data import convert, data_app
 from ucuie.cli.doctor import doctor
 from ucuie.cli.evaluate import evaluate, score, trials
+from ucuie.cli.experiment import experiment
 from ucuie.cli.extract import extract
 from ucuie.cli.schema import schema_app
 from ucuie.cli.serve import serve
 from ucuie.cli.train import train
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (extract, batch, serve, convert, train, evaluate, calibrate, score, trials, doctor):
+for command in (
+    extract,
+    batch,
+    serve,
+    convert,
+    train,
+    evaluate,
+    calibrate,
+    score,
+    trials,
+    experiment,
+    doctor,
+):
     app.command()(command)
 app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")

@@ -15,7 +15,14 @@ from ucuie.metrics.marks import Mark, mark_elements
 from ucuie.metrics.mistakes import Finding, Mistake, Mistakes, find_mistakes
 from ucuie.metrics.report import ALL, Report, RowScore, placing_ceiling, score, scorer_names
 from ucuie.metrics.scorers import SCORERS, Scorer
-from ucuie.metrics.uncertainty import Interval, TrialScore, bootstrap, over_trials
+from ucuie.metrics.uncertainty import (
+    Difference,
+    Interval,
+    TrialScore,
+    bootstrap,
+    over_trials,
+    paired_difference,
+)
 from ucuie.metrics.views import View, apply_views, coarse_types, gold_trigger, positives_only
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "SCORERS",
     "Breakdown",
     "Counts",
+    "Difference",
     "Finding",
     "Interval",
     "Mark",
@@ -41,6 +49,7 @@ __all__ = [
     "gold_trigger",
     "mark_elements",
     "over_trials",
+    "paired_difference",
     "placing_ceiling",
     "positives_only",
     "render_page",

@@ -93,7 +93,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
 
     losses = {}
     if config.method == "adapter":
-        run.model = _adapted(backbone.model, adapter_config(config.adapter))
+        run.model = adapted(backbone.model, config.adapter)
         if config.warming.enabled:
             warming = run.training_set(_warming_examples(data.train, config))
             losses["warming"] = run.stage(config.warming, warming, name="warming")
@@ -153,7 +153,13 @@ def adapter_config(settings: dict[str, Any]) -> HierarchicalMoeConfig:
     return HierarchicalMoeConfig(**settings)
 
 
-def _adapted(backbone: PreTrainedModel, adapter: HierarchicalMoeConfig) -> PeftModel:
+def adapted(backbone: PreTrainedModel, settings: dict[str, Any]) -> PeftModel:
+    """The backbone, frozen, with a fresh adapter of these settings.
+
+    Raises:
+        ConfigError: a key is unknown or a value impossible.
+    """
+    adapter = adapter_config(settings)
     with warnings.catch_warnings():
         # PEFT asks for an attribute that transformers has renamed; users can do nothing about it.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)

@@ -1,0 +1,89 @@
+"""`ucuie experiment`."""
+
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ucuie.cli.common import Quiet, exit_interrupted, results, talk_console
+from ucuie.errors import MissingExtraError
+
+
+def experiment(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="table1 to table6, figure5, figure6, cost, or run-all.", show_default=False, metavar="NAME"
+        ),
+    ],
+    scale: Annotated[str, typer.Option(help="smoke, mini or full.")] = "mini",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trials of everything; left out, as many as the scale has.")
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="embedded (ucuie-mini), a folder, or a hub id of a causal language model.")
+    ] = "embedded",
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of converted sets; repeatable. Left out: runs/data, for smoke examples."),
+    ] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Only these variants of table4; repeatable.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of all trials.")] = Path("runs/experiments"),
+    docs: Annotated[
+        Path | None, typer.Option(help="Folder for pages, tables and figures; left out, beside the trials.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many hours.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Repeat trials that crashed, too.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Run nothing; make the pages again.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Reproduce a table or figure of the paper; finished trials are kept, missing ones are run."""
+    from ucuie.experiments.definitions import EXPERIMENTS, RUN_ALL, Plan, experiment_named
+    from ucuie.experiments.scales import scale_named
+    from ucuie.experiments.variants import ABLATIONS, variant_named
+
+    chosen = list(EXPERIMENTS.values()) if name == RUN_ALL else [experiment_named(name)]
+    size = scale_named(scale)
+    variants = tuple(variant_named(one).name for one in variant) if variant else ABLATIONS
+    for package in ("matplotlib", "plotly"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "experiments")
+    sources = tuple(data or [Path("examples" if scale == "smoke" else "runs/data")])
+    from ucuie.experiments.samples import check_sources
+
+    if not report:
+        check_sources(size, sources)
+    from ucuie.experiments.pages import write_page
+    from ucuie.experiments.queue import progress_of, run_queue
+    from ucuie.experiments.trials import Job
+    from ucuie.experiments.workspace import Workspace, open_workspace
+
+    talk = talk_console(quiet=quiet)
+    workspace = open_workspace(runs, scale=size, sources=sources, backbone=backbone)
+    num_seeds = seeds or size.num_seeds
+
+    def jobs_of(workspace: Workspace) -> list[Job]:
+        plan = Plan(workspace, num_seeds, variants)
+        return list(dict.fromkeys(job for one in chosen for job in one.jobs(plan)))
+
+    if not report:
+        from ucuie.experiments.execute import execute
+
+        try:
+            run_queue(jobs_of, workspace, execute, hours=hours, repeats_crashed=resume, say=talk.print)
+        except KeyboardInterrupt:
+            exit_interrupted("", shlex.join(["ucuie", *sys.argv[1:]]))
+    progress = progress_of(jobs_of(workspace), workspace)
+    pages = docs or workspace.folder / "pages"
+    plan = Plan(workspace, num_seeds, variants)
+    for one in chosen:
+        page = write_page(one, plan, pages)
+        results().print(str(page), soft_wrap=True)
+    missing = f", {progress.num_missing} missing" if progress.num_missing else ""
+    crashed = f", {len(progress.crashed)} crashed (--resume repeats them)" if progress.crashed else ""
+    talk.print(f"{progress.num_finished} jobs finished{missing}{crashed}; trials are in {workspace.folder}")

@@ -1,0 +1,80 @@
+"""The routing explorer: a page with heat maps of sub-expert weights per layer, task and token.
+
+In: what `routing` measured, by the name of the model. Out: `index.html`, with plotly's script beside it, so
+that it opens without a network and several pages can share the 5 MB.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_explorer(folder: Path, models: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Writes the page and returns its path; a menu on it chooses model, task and text."""
+    import plotly.graph_objects as graph
+
+    folder.mkdir(parents=True, exist_ok=True)
+    views = [view for name, routing in models.items() for view in _views(name, routing)]
+    figure = graph.Figure()
+    for index, (_, rows, columns, values) in enumerate(views):
+        figure.add_heatmap(
+            z=values,
+            x=columns,
+            y=rows,
+            visible=index == 0,
+            colorscale="Viridis",
+            zmin=0,
+            hovertemplate="%{y}<br>%{x}<br>weight %{z:.3f}<extra></extra>",
+        )
+    buttons = [
+        {
+            "label": title,
+            "method": "update",
+            "args": [{"visible": [place == index for place in range(len(views))]}, {"title.text": title}],
+        }
+        for index, (title, *_) in enumerate(views)
+    ]
+    figure.update_layout(
+        title={"text": views[0][0] if views else "nothing is measured yet"},
+        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.12, "yanchor": "top"}],
+        height=760,
+        yaxis={"autorange": "reversed", "automargin": True},
+        margin={"t": 140},
+    )
+    page = folder / "index.html"
+    figure.write_html(page, include_plotlyjs="directory", full_html=True)
+    return page
+
+
+_View = tuple[str, list[str], list[str], list[list[float]]]
+"""Title, names of rows and columns, values."""
+
+
+def _views(model: str, routing: Mapping[str, Any]) -> list[_View]:
+    capabilities = routing["capabilities"]
+    views: list[_View] = []
+    for task, found in routing["tasks"].items():
+        num_experts = len(found["weights"][0][0])
+        columns = [f"{name} {expert + 1}" for name in capabilities for expert in range(num_experts)]
+        by_linear = [[value for row in linear for value in row] for linear in found["weights"]]
+        views.append(
+            (f"{model}, {task}: sub-experts by linear", _short(routing["linears"]), columns, by_linear)
+        )
+        if found["gates"] and found["gates"][0]:
+            views.append(
+                (
+                    f"{model}, {task}: gates by linear",
+                    _short(routing["linears"]),
+                    capabilities,
+                    found["gates"],
+                )
+            )
+        for number, example in enumerate(found["examples"], start=1):
+            tokens = [f"{place} {token!r}" for place, token in enumerate(example["tokens"], start=1)]
+            by_token = [[value for row in token for value in row] for token in example["weights"]]
+            views.append((f"{model}, {task}: tokens of text {number}", tokens, columns, by_token))
+    return views
+
+
+def _short(linears: list[str]) -> list[str]:
+    return [name.removeprefix("model.layers.").replace(".mlp.", " ") for name in linears]

@@ -1,0 +1,460 @@
+"""Pages about experiments, made from what a workspace holds: tables, figures, and what they say.
+
+Everything on a page comes from results, but for the part between two marks: words that somebody wrote about
+them, which stay when the page is made again.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ucuie.atomic import write_text
+from ucuie.experiments import readings, samples
+from ucuie.experiments.definitions import (
+    HEADLINE_ROWS,
+    LOW_RESOURCE_OF_SUB_EXPERTS,
+    ROUTERS,
+    Experiment,
+    Plan,
+    headline,
+)
+from ucuie.experiments.explorer import write_explorer
+from ucuie.experiments.figures import bar_figure, heat_figure, line_figure
+from ucuie.experiments.queue import progress_of
+from ucuie.experiments.tables import NOT_GIVEN, Cell, Table, Trials
+from ucuie.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Routing, Training, mask_title
+from ucuie.experiments.variants import VARIANTS
+from ucuie.metrics import Report
+from ucuie.schema import CAPABILITIES
+from ucuie.templates import counted
+
+READING = ("<!-- reading: kept when the page is made again -->", "<!-- end of reading -->")
+_KEPT = re.compile(re.escape(READING[0]) + r"\n(.*?)\n?" + re.escape(READING[1]), re.DOTALL)
+_NO_PAPER = (
+    "The paper's own numbers for this experiment are not part of this project's sources, so none stand here; "
+    "they would come from another backbone and other data in any case."
+)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an experiment's page shows.
+
+    Args:
+        tables: in order.
+        claims: sentences made from the numbers, one a line.
+        figures: their paths without the suffix, below the folder of the pages.
+        paper: what is known of the paper's numbers.
+    """
+
+    tables: tuple[Table, ...]
+    claims: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    paper: str = _NO_PAPER
+
+
+def write_page(experiment: Experiment, plan: Plan, folder: Path) -> Path:
+    """Writes an experiment's page, its tables as CSV and JSON, and its figures; returns the page."""
+    contents = _CONTENTS[experiment.name](plan, folder)
+    for table in contents.tables:
+        write_text(folder / "tables" / f"{table.name}.csv", table.to_csv())
+        write_text(folder / "tables" / f"{table.name}.json", table.to_json())
+    page = folder / f"{experiment.name}.md"
+    write_text(page, _markdown(experiment, plan, contents, kept=_kept(page)))
+    return page
+
+
+def _kept(page: Path) -> str:
+    found = _KEPT.search(page.read_text("utf-8")) if page.exists() else None
+    return found.group(1).strip() if found else ""
+
+
+def _markdown(experiment: Experiment, plan: Plan, contents: Contents, *, kept: str) -> str:
+    parts = [f"# {experiment.name}: {experiment.title}", "", *_setting(experiment, plan), ""]
+    for table in contents.tables:
+        parts += [table.to_markdown()]
+    parts += [f"![{experiment.title}]({name}.svg)\n" for name in contents.figures]
+    if contents.claims:
+        parts += ["## What the numbers say", "", *contents.claims, ""]
+    parts += ["## Reading", "", READING[0], *([kept] if kept else []), READING[1], ""]
+    parts += ["## The paper", "", contents.paper, ""]
+    return "\n".join(parts)
+
+
+def _setting(experiment: Experiment, plan: Plan) -> list[str]:
+    """What the trials are: backbone, data, scorer, seeds, and how far they are."""
+    workspace = plan.workspace
+    scale = workspace.scale
+    progress = progress_of(experiment.jobs(plan), workspace)
+    is_partial = progress.num_missing > 0 or bool(progress.crashed)
+    taken = samples.shares(workspace.folder)
+    sets = [f"{name} ({one['used']:,} / {one['test']:,})" for name, one in taken.items()]
+    steps = (
+        "the epochs of the paper"
+        if scale.multitask_steps is None
+        else f"{counted(scale.warming_steps or 0, 'step')} of capability warming, {scale.multitask_steps} of "
+        "multi-task learning"
+    )
+    rates = ", ".join(f"{rate:g}" for rate in scale.learning_rates)
+    frozen = "" if experiment.name == "cost" else ", frozen but for full fine-tuning"
+    data = ", ".join(sets) or "not prepared yet"
+    lines = [
+        (
+            f"Scale `{scale.name}`; backbone {workspace.backbone_name}{frozen}; scorer `offset`; "
+            f"{counted(plan.num_seeds, 'seed')} planned; ± is the standard deviation over seeds."
+        ),
+        "",
+        (
+            f"- Data (training / test texts): {data}. Zero-shot texts: {', '.join(scale.zero_shot_sets)}. "
+            "Samples are fixed; training texts that stand in a validation or test split of any of these sets "
+            "are left out."
+        ),
+        (
+            f"- Training: {steps}, {scale.settings.get('batch_size', 16)} rows a step. Learning rate of each "
+            f"variant: the best of {rates} on validation texts, with the first seed."
+        ),
+        f"- Mean F1: unweighted, over data sets and their rows {', '.join(HEADLINE_ROWS)}.",
+    ]
+    if is_partial:
+        lines.append(
+            f"- **Partial**: {progress.num_finished} jobs are finished, {len(progress.crashed)} crashed, at "
+            f"least {progress.num_missing} are missing (how many is known once learning rates are chosen)."
+        )
+    lines += [f"  - crashed: `{job.folder}`: {workspace.error(job)}" for job in progress.crashed]
+    suffix = "" if scale.name == "mini" else f" --scale {scale.name}"
+    lines.append(
+        f"- This page: `ucuie experiment {experiment.name}{suffix} --docs docs/experiments --report`; "
+        "without `--report` missing trials are run first."
+    )
+    return lines
+
+
+def _reports(
+    plan: Plan,
+    variant: str,
+    data: Data = "test",
+    *,
+    gates: Gates | None = None,
+    percent: int | None = None,
+) -> list[Report]:
+    """The finished reports of a variant, by seed."""
+    trainings = [plan.training(variant, seed, percent=percent) for seed in range(plan.num_seeds)]
+    evaluations = [Evaluation(one, data, gates) for one in trainings if one is not None]
+    return [plan.workspace.report(one) for one in evaluations if plan.workspace.state(one) == "finished"]
+
+
+def _mean(reports: Sequence[Report]) -> Trials:
+    return Trials(tuple(map(headline, reports)))
+
+
+def _row(reports: Sequence[Report], row: str) -> Trials:
+    return Trials(tuple(report.mean_f1(row) for report in reports if report.of(row)))
+
+
+def _places(reports: Mapping[str, Sequence[Report]]) -> list[tuple[str, str]]:
+    """(data set, row) of all that is in a mean."""
+    first = next((one[0] for one in reports.values() if one), None)
+    if first is None:
+        return []
+    return sorted({(one.dataset, one.row) for one in first.scores if one.row in HEADLINE_ROWS})
+
+
+def _place(reports: Sequence[Report], place: tuple[str, str]) -> Trials:
+    dataset, row = place
+    found = [[one.counts.f1 for one in report.of(row) if one.dataset == dataset] for report in reports]
+    return Trials(tuple(one[0] for one in found if one))
+
+
+def _by_set(name: str, title: str, columns: Mapping[str, Sequence[Report]]) -> Table:
+    """A row for each data set and row, a column for each variant."""
+    rows: list[tuple[Cell, ...]] = [
+        (*place, *(_place(reports, place) for reports in columns.values())) for place in _places(columns)
+    ]
+    rows.append(("all", "mean F1", *(_mean(reports) for reports in columns.values())))
+    return Table(name, title, ("data set", "row", *columns), tuple(rows))
+
+
+def _table1(plan: Plan, _folder: Path) -> Contents:
+    columns = {VARIANTS[name].title: _reports(plan, name) for name in ROUTERS}
+    return Contents((_by_set("table1", "F1 by data set", columns),))
+
+
+def _table2(plan: Plan, folder: Path) -> Contents:
+    percents = plan.workspace.scale.percents
+    rows: list[tuple[Cell, ...]] = []
+    lines: dict[str, dict[int, Trials]] = {VARIANTS[name].title: {} for name in ROUTERS}
+    for percent in percents:
+        for name in ROUTERS:
+            reports = _reports(plan, name, percent=percent)
+            lines[VARIANTS[name].title][percent] = _mean(reports)
+            by_row = (_row(reports, row) for row in HEADLINE_ROWS)
+            rows.append((f"{percent} %", VARIANTS[name].title, _mean(reports), *by_row))
+    headings = ("training texts", "variant", "mean F1", *HEADLINE_ROWS)
+    line_figure(
+        folder / "figures" / "table2",
+        lines,
+        title="Low-resource extraction",
+        x_label="per cent of the training split",
+        y_label="mean F1",
+    )
+    return Contents(
+        (Table("table2", "Low-resource F1, equal numbers of steps", headings, tuple(rows)),),
+        figures=("figures/table2",),
+    )
+
+
+def _table3(plan: Plan, _folder: Path) -> Contents:
+    columns = {
+        "with paraphrased instructions": _reports(plan, "soft", "zero-shot"),
+        "without": _reports(plan, "no-paraphrase", "zero-shot"),
+    }
+    return Contents((_by_set("table3", "F1 on sets that were never trained on", columns),))
+
+
+def _table4(plan: Plan, folder: Path) -> Contents:
+    rows: list[tuple[Cell, ...]] = []
+    bars: dict[str, Trials] = {}
+    for name in plan.variants:
+        reports = _reports(plan, name)
+        bars[name] = _mean(reports)
+        trainings = [plan.training(name, seed) for seed in range(plan.num_seeds)]
+        results = [
+            plan.workspace.result(one)
+            for one in trainings
+            if one is not None and plan.workspace.state(one) == "finished"
+        ]
+        rate = plan.learning_rate(name)
+        rows.append(
+            (
+                VARIANTS[name].title,
+                _mean(reports),
+                *(_row(reports, row) for row in HEADLINE_ROWS),
+                len(reports),
+                None if rate is None else f"{rate:g}",
+                results[0]["trainable_parameters"] if results else None,
+                Trials(tuple(one["processor_seconds"] for one in results)),
+                NOT_GIVEN,
+            )
+        )
+    headings = (
+        "variant",
+        "mean F1",
+        *HEADLINE_ROWS,
+        "trials",
+        "learning rate",
+        "trainable parameters",
+        "training, processor seconds",
+        "paper",
+    )
+    tables = [Table("table4", "Ablations", headings, tuple(rows))]
+    if len(plan.workspace.scale.learning_rates) > 1:
+        tables.append(_tuning_table(plan))
+    bar_figure(folder / "figures" / "table4", {"mean F1": bars}, title="Ablations", y_label="mean F1")
+    return Contents(
+        tuple(tables),
+        claims=(
+            *readings.ordering_claims(plan),
+            "",
+            (
+                "Intervals are percentiles of 1,000 resamples of the texts, the same for both variants, and "
+                "of the trials of each variant. With three seeds or fewer they say little about other seeds."
+            ),
+        ),
+        figures=("figures/table4",),
+        paper="Known of the paper are the order soft > hard > no shared expert > LoRA-MoE > LoRA, that each "
+        "optimisation ablation hurts, and 84,616,608 trainable parameters (1.240 %) on LLaMA-2-7B, which the "
+        "same adapter has here (`ucuie bench adapter`). Its F1 of each variant is "
+        f"{NOT_GIVEN} in this project's sources.",
+    )
+
+
+def _tuning_table(plan: Plan) -> Table:
+    rates = plan.workspace.scale.learning_rates
+    rows: list[tuple[Cell, ...]] = []
+    for name in plan.variants:
+        cells: list[Cell] = []
+        for rate in rates:
+            evaluation = Evaluation(Training(name, rate, seed=0), "validation")
+            is_there = plan.workspace.state(evaluation) == "finished"
+            cells.append(Trials((headline(plan.workspace.report(evaluation)),) if is_there else ()))
+        rows.append((VARIANTS[name].title, *cells))
+    headings = ("variant", *(f"rate {rate:g}" for rate in rates))
+    return Table(
+        "table4-tuning", "Choice of the learning rate: mean F1 on validation texts", headings, tuple(rows)
+    )
+
+
+def _masked(
+    plan: Plan, name: str, title: str, lines: Mapping[str, tuple[Data, str]]
+) -> tuple[Table, dict[str, dict[str, Trials]]]:
+    """A row for each line, a column for each mask of the soft model's capabilities.
+
+    Args:
+        plan: of the experiment.
+        name: of the table.
+        title: of the table.
+        lines: on which data which row is read.
+    """
+    scores = {
+        line: {
+            mask_title(gates): _row(_reports(plan, "soft", data, gates=gates), row)
+            for gates in (*MASKS, None)
+        }
+        for line, (data, row) in lines.items()
+    }
+    columns = [mask_title(gates) for gates in (*MASKS, None)]
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (line, *(by_mask[column] for column in columns)) for line, by_mask in scores.items()
+    )
+    return Table(name, title, ("task", *columns), rows), scores
+
+
+def _table5(plan: Plan, folder: Path) -> Contents:
+    lines: dict[str, tuple[Data, str]] = {name: (name, name) for name in CAPABILITIES}
+    table, scores = _masked(
+        plan, "table5", "F1 of capability tasks; gates are 1 for the named, 0 for the others", lines
+    )
+    bar_figure(
+        folder / "figures" / "table5", scores, title="Capability tasks by active experts", y_label="F1"
+    )
+    return Contents((table,), tuple(readings.dominance_claims(scores)), ("figures/table5",))
+
+
+def _table6(plan: Plan, folder: Path) -> Contents:
+    lines: dict[str, tuple[Data, str]] = {row: ("test", row) for row in HEADLINE_ROWS}
+    table, scores = _masked(
+        plan, "table6", "F1 of extraction; gates are 1 for the named, 0 for the others", lines
+    )
+    bar_figure(folder / "figures" / "table6", scores, title="Extraction by active experts", y_label="F1")
+    return Contents((table,), figures=("figures/table6",))
+
+
+def _figure5(plan: Plan, folder: Path) -> Contents:
+    percent = LOW_RESOURCE_OF_SUB_EXPERTS
+    lines: dict[str, dict[int, Trials]] = {"supervised": {}, f"{percent} % of the data": {}, "zero-shot": {}}
+    for number in plan.workspace.scale.sub_experts:
+        name = f"sub-experts-{number}"
+        found = (
+            _reports(plan, name),
+            _reports(plan, name, percent=percent),
+            _reports(plan, name, "zero-shot"),
+        )
+        for line, reports in zip(lines.values(), found, strict=True):
+            line[number] = _mean(reports)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (number, *(line[number] for line in lines.values())) for number in plan.workspace.scale.sub_experts
+    )
+    line_figure(
+        folder / "figures" / "figure5", lines, title="Sub-experts", x_label="sub-experts", y_label="mean F1"
+    )
+    table = Table("figure5", "Mean F1 by the number of sub-experts", ("sub-experts", *lines), rows)
+    return Contents((table,), figures=("figures/figure5",))
+
+
+def _figure6(plan: Plan, folder: Path) -> Contents:
+    routed = {}
+    shares: dict[str, dict[str, list[float]]] = {}
+    panels: dict[str, list[list[float]]] = {}
+    columns: list[str] = []
+    for name in ("soft", "no-entropy"):
+        trainings = [plan.training(name, seed) for seed in range(plan.num_seeds)]
+        jobs = [Routing(one) for one in trainings if one is not None]
+        found = [plan.workspace.result(job) for job in jobs if plan.workspace.state(job) == "finished"]
+        shares[name] = {}
+        for routing in found:
+            for capability, share in largest_shares(routing).items():
+                shares[name].setdefault(capability, []).append(100 * share)
+        if found:
+            routed[VARIANTS[name].title] = found[0]
+            panels[VARIANTS[name].title] = _mean_weights(found[0])
+            num_experts = len(found[0]["tasks"][next(iter(found[0]["tasks"]))]["weights"][0][0])
+            columns = [f"{one[0].upper()}{place + 1}" for one in CAPABILITIES for place in range(num_experts)]
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (VARIANTS[name].title, *(Trials(tuple(by_capability.get(one, ()))) for one in CAPABILITIES))
+        for name, by_capability in shares.items()
+    )
+    table = Table(
+        "figure6",
+        "Largest share of a sub-expert in its capability, per cent, mean over linears and tasks (evenly: 25)",
+        ("variant", *CAPABILITIES),
+        rows,
+    )
+    tasks = list(next(iter(routed.values()))["tasks"]) if routed else []
+    heat_figure(
+        folder / "figures" / "figure6",
+        panels,
+        rows=tasks,
+        columns=columns,
+        title="Weights of the sub-experts",
+    )
+    if routed:
+        write_explorer(plan.workspace.folder / "explorer", routed)
+    return Contents((table,), figures=("figures/figure6",))
+
+
+def largest_shares(routing: Mapping[str, Any]) -> dict[str, float]:
+    """Of each capability the largest mean weight of a sub-expert in a linear, over all linears and tasks."""
+    tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
+    shares: dict[str, float] = {}
+    for index, capability in enumerate(CAPABILITIES):
+        largest = [max(linear[index]) for task in tasks.values() for linear in task["weights"]]
+        shares[capability] = sum(largest) / len(largest)
+    return shares
+
+
+def _mean_weights(routing: Mapping[str, Any]) -> list[list[float]]:
+    """A line for each task: the mean over linears of the weight of every sub-expert."""
+    tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
+    lines = []
+    for task in tasks.values():
+        flat = [[value for row in linear for value in row] for linear in task["weights"]]
+        lines.append([sum(column) / len(column) for column in zip(*flat, strict=True)])
+    return lines
+
+
+def _cost(plan: Plan, _folder: Path) -> Contents:
+    job = Cost()
+    headings = (
+        "variant",
+        "trainable parameters",
+        "training step, ms",
+        "of LoRA at equal rank",
+        "of LoRA at equal parameters",
+        "kept for the backward, MB",
+        "extraction, ms a text",
+    )
+    if plan.workspace.state(job) != "finished":
+        return Contents((Table("cost", "Time and memory", headings, ()),))
+    result = plan.workspace.result(job)
+    variants = result["variants"]
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            VARIANTS[name].title,
+            one["trainable_parameters"],
+            1000 * one["step_seconds"],
+            one["step_seconds"] / variants["lora-rank"]["step_seconds"],
+            one["step_seconds"] / variants["lora-equal"]["step_seconds"],
+            one["step_bytes"] / 1e6,
+            1000 * one["text_seconds"],
+        )
+        for name, one in variants.items()
+    )
+    title = (
+        f"Medians, interleaved, {result['device']}; a batch of {result['rows']} x {result['tokens']} tokens"
+    )
+    return Contents((Table("cost", title, headings, rows),))
+
+
+_CONTENTS: Mapping[str, Callable[[Plan, Path], Contents]] = {
+    "table1": _table1,
+    "table2": _table2,
+    "table3": _table3,
+    "table4": _table4,
+    "table5": _table5,
+    "table6": _table6,
+    "figure5": _figure5,
+    "figure6": _figure6,
+    "cost": _cost,
+}

@@ -1,0 +1,126 @@
+"""Runs the jobs of experiments that are missing, one after another, and marks those that crash.
+
+Which jobs there are may depend on what others found, such as the best learning rate; so the list is asked for
+again after every job. It may be stopped at any time: what is finished stays, the rest is run the next time.
+"""
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ucuie.errors import ConfigError
+from ucuie.experiments.trials import Cost, Evaluation, Job, Routing, Training
+from ucuie.experiments.workspace import Workspace
+
+Execute = Callable[[Job, Workspace], Mapping[str, Any]]
+Say = Callable[[str], None]
+LOG_FILE = "log.txt"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a queue came.
+
+    Args:
+        num_finished: jobs that are done, whenever that was.
+        crashed: jobs that failed, and those that need one of these.
+        num_missing: jobs known of that time was too short for.
+    """
+
+    num_finished: int
+    crashed: tuple[Job, ...]
+    num_missing: int
+
+
+def run_queue(
+    jobs_of: Callable[[Workspace], Sequence[Job]],
+    workspace: Workspace,
+    execute: Execute,
+    *,
+    hours: float | None = None,
+    repeats_crashed: bool = False,
+    say: Say,
+) -> Progress:
+    """Runs what is missing.
+
+    Args:
+        jobs_of: all jobs known from what is finished; a training comes before the jobs on its model.
+        workspace: where results are.
+        execute: does one.
+        hours: no job is begun after so many; None runs all.
+        repeats_crashed: run jobs again that crashed in earlier runs.
+        say: is told about every job.
+
+    Raises:
+        ConfigError: another process runs jobs in this workspace.
+        KeyboardInterrupt: Ctrl-C; the job at hand is missing, not crashed.
+    """
+    end = None if hours is None else time.monotonic() + 3600 * hours
+    tried: set[Job] = set()
+    with _alone(workspace):
+        while (job := _next(jobs_of(workspace), workspace, tried, repeats_crashed)) is not None:
+            if end is not None and time.monotonic() > end:
+                break
+            tried.add(job)
+            start = time.perf_counter()
+            try:
+                with _talk_into(workspace.folder / LOG_FILE):
+                    result = execute(job, workspace)
+            except Exception as error:  # whatever a trial fails of, the others go on
+                workspace.crash(job, error)
+                say(f"crashed: {job.folder}: {workspace.error(job)}")
+            else:
+                workspace.finish(job, result)
+                say(f"finished: {job.folder} ({time.perf_counter() - start:.0f} s)")
+    return progress_of(jobs_of(workspace), workspace)
+
+
+def progress_of(jobs: Sequence[Job], workspace: Workspace) -> Progress:
+    """How far a workspace is with some jobs."""
+    states = {job: workspace.state(job) for job in jobs}
+    crashed = [job for job in states if is_lost(job, workspace)]
+    finished = [job for job, state in states.items() if state == "finished"]
+    return Progress(len(finished), tuple(crashed), len(states) - len(finished) - len(crashed))
+
+
+def is_lost(job: Job, workspace: Workspace) -> bool:
+    """Whether a job crashed, or cannot be run because its training crashed."""
+    if workspace.state(job) == "crashed":
+        return True
+    return isinstance(job, Evaluation | Routing) and workspace.state(job.training) == "crashed"
+
+
+def _next(jobs: Sequence[Job], workspace: Workspace, tried: set[Job], repeats_crashed: bool) -> Job | None:
+    for job in jobs:
+        if job in tried or workspace.state(job) == "finished":
+            continue
+        if workspace.state(job) == "crashed" and not repeats_crashed:
+            continue
+        if isinstance(job, Training | Cost) or workspace.state(job.training) == "finished":
+            return job
+    return None
+
+
+@contextmanager
+def _talk_into(path: Path) -> Iterator[None]:
+    """What libraries print goes into a file; their bars would bury what is said about the trials."""
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        yield
+
+
+@contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    with (workspace.folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"another process runs experiments in {workspace.folder}; wait for it, or name another "
+                "folder with --runs"
+            ) from None
+        yield

@@ -1,0 +1,189 @@
+"""The queue on hand-made results: what is run, what is kept, what a crash does."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ucuie.errors import ConfigError
+from ucuie.experiments.definitions import EXPERIMENTS, Plan, experiment_named
+from ucuie.experiments.queue import progress_of, run_queue
+from ucuie.experiments.samples import check_sources
+from ucuie.experiments.scales import SCALES, scale_named
+from ucuie.experiments.trials import MASKS, Evaluation, Training, mask_title
+from ucuie.experiments.variants import ABLATIONS, VARIANTS, laid_over, variant_named
+from ucuie.experiments.workspace import Workspace
+
+
+def workspace_in(folder: Path, scale: str = "mini") -> Workspace:
+    return Workspace(folder, SCALES[scale], (), "backbone", "tiny", {"rank": 52, "parameters": 59})
+
+
+def report(f1: int) -> dict:
+    """100 gold, 100 predicted, so that F1 is the number of matches."""
+    labels = {"person": {"gold": 100, "predicted": 100, "matched": f1}}
+    row = {"task": "NER", "row": "NER", "datasets": [{"dataset": "a", "labels": labels}]}
+    return {"scores": [{"scorer": "offset", "rows": [row]}]}
+
+
+class Fake:
+    """Does a job in no time; F1 of the learning rate 0.002 is highest."""
+
+    def __init__(self, fails: str = "nothing") -> None:
+        self.done: list[str] = []
+        self.fails = fails
+
+    def __call__(self, job, workspace):
+        self.done.append(job.folder.as_posix())
+        if self.fails in str(job.folder):
+            raise RuntimeError("out of memory")
+        if isinstance(job, Evaluation):
+            folder = workspace.folder / job.folder
+            folder.mkdir(parents=True, exist_ok=True)
+            f1 = 50 if job.training.learning_rate == 0.002 else 40
+            (folder / "report.json").write_text(json.dumps(report(f1)))
+        return {}
+
+
+def run(workspace: Workspace, fake: Fake, *, variants=("soft", "lora"), **options):
+    return run_queue(
+        lambda one: EXPERIMENTS["table4"].jobs(Plan(one, 2, variants)),
+        workspace,
+        fake,
+        say=lambda _: None,
+        **options,
+    )
+
+
+def test_a_finished_queue_has_tuned_every_variant_alike_and_runs_nothing_twice(tmp_path):
+    workspace, fake = workspace_in(tmp_path), Fake()
+    progress = run(workspace, fake)
+    # Two variants: three rates with validation, the test of the best, a second seed with its test.
+    assert (progress.num_finished, progress.num_missing, progress.crashed) == (2 * (6 + 1 + 2), 0, ())
+    assert len(fake.done) == len(set(fake.done)) == 18
+    assert "trials/lora-lr0.002-seed1/test" in fake.done
+    again = Fake()
+    run(workspace, again)
+    assert again.done == []
+
+
+def test_a_crashed_trial_is_marked_and_the_others_go_on(tmp_path):
+    workspace, fake = workspace_in(tmp_path), Fake(fails="lora-lr0.0005-seed0")
+    progress = run(workspace, fake)
+    assert Training("lora", 0.0005, 0) in progress.crashed
+    assert Evaluation(Training("lora", 0.0005, 0), "validation") in progress.crashed
+    assert workspace.error(Training("lora", 0.0005, 0)) == "RuntimeError: out of memory"
+    assert workspace.state(Evaluation(Training("lora", 0.002, 1), "test")) == "finished"
+
+    again = Fake()
+    run(workspace, again)
+    assert again.done == []
+    run(workspace, again, repeats_crashed=True)
+    assert again.done == ["trials/lora-lr0.0005-seed0", "trials/lora-lr0.0005-seed0/validation"]
+
+
+def test_a_variant_whose_trials_all_crash_does_not_stop_the_others(tmp_path):
+    workspace = workspace_in(tmp_path)
+    progress = run(workspace, Fake(fails="lora-lr"))
+    assert Plan(workspace, 2).learning_rate("lora") is None
+    assert len(progress.crashed) == 6
+    assert workspace.state(Evaluation(Training("soft", 0.002, 1), "test")) == "finished"
+
+
+def test_an_interrupted_job_is_missing_not_crashed(tmp_path):
+    workspace = workspace_in(tmp_path)
+
+    def interrupted(job, workspace):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(workspace, interrupted)
+    assert workspace.state(Training("soft", 0.0005, 0)) == "missing"
+
+
+def test_without_time_nothing_is_begun(tmp_path):
+    fake = Fake()
+    progress = run(workspace_in(tmp_path), fake, hours=-1)
+    assert fake.done == []
+    assert progress.num_missing > 0
+
+
+def test_two_queues_in_one_folder_are_refused(tmp_path):
+    workspace = workspace_in(tmp_path)
+    messages = []
+
+    def second(job, workspace):
+        with pytest.raises(ConfigError, match="another process") as caught:
+            run(workspace, Fake())
+        messages.append(str(caught.value))
+        return Fake()(job, workspace)
+
+    run(workspace, second, variants=("soft",))
+    assert messages
+
+
+def test_results_of_other_settings_do_not_count(tmp_path):
+    training = Training("soft", 0.002, 0)
+    workspace_in(tmp_path).finish(training, {})
+    assert workspace_in(tmp_path).state(training) == "finished"
+    assert workspace_in(tmp_path, "smoke").state(training) == "missing"
+
+
+def test_a_result_cut_in_the_middle_is_missing(tmp_path):
+    workspace, training = workspace_in(tmp_path), Training("soft", 0.002, 0)
+    workspace.finish(training, {})
+    path = tmp_path / training.folder / "result.json"
+    path.write_text(path.read_text()[:20])
+    assert workspace.state(training) == "missing"
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_a_training_configuration(tmp_path, name):
+    config = workspace_in(tmp_path).config(Training(name, 0.002, 3))
+    assert config.seed == 3
+    assert config.multitask.learning_rate == config.warming.learning_rate == 0.002
+
+
+def test_variants_differ_from_the_soft_router_as_they_say(tmp_path):
+    workspace = workspace_in(tmp_path)
+    configs = {name: workspace.config(Training(name, 0.002, 0)) for name in ABLATIONS}
+    assert len({config.model_dump_json(exclude={"output"}) for config in configs.values()}) == len(ABLATIONS)
+    assert configs["hard"].adapter == {"router": "hard"}
+    assert configs["lora-equal"].adapter == {"use_capability_experts": False, "r": 59, "alpha": 118}
+    assert configs["no-warming-longer"].multitask.max_steps == 28 + 94
+    assert configs["no-warming"].multitask.max_steps == 94
+    assert (configs["no-entropy"].loss.beta, configs["no-bce"].loss.gamma) == (0, 0)
+
+
+def test_settings_laid_over_others_leave_both_as_they_were():
+    below, above = {"a": {"x": 1, "y": 2}, "b": 1}, {"a": {"y": 3}, "c": {}}
+    assert laid_over(below, above) == {"a": {"x": 1, "y": 3}, "b": 1, "c": {}}
+    assert below == {"a": {"x": 1, "y": 2}, "b": 1}
+
+
+def test_masks_are_all_seven_subsets():
+    assert [mask_title(mask) for mask in MASKS] == ["J", "L", "A", "J+L", "J+A", "L+A", "J+L+A"]
+    assert mask_title(None) == "soft"
+
+
+@pytest.mark.parametrize("find", [experiment_named, variant_named, scale_named])
+def test_unknown_names_list_all(find):
+    with pytest.raises(ConfigError, match="choices: ") as caught:
+        find("tabel4")
+    known = {experiment_named: "figure6", variant_named: "lora-moe", scale_named: "smoke"}[find]
+    assert known in str(caught.value)
+
+
+def test_missing_sets_are_named_all_at_once_with_what_makes_them(tmp_path):
+    with pytest.raises(Exception, match="bc5cdr") as caught:
+        check_sources(SCALES["mini"], [tmp_path])
+    for name in SCALES["mini"].sets:
+        assert f"ucuie convert {name} --source RAW --output {tmp_path / name}" in str(caught.value)
+
+
+def test_progress_counts_what_is_there(tmp_path):
+    workspace = workspace_in(tmp_path)
+    jobs = [Training("soft", 0.002, 0), Training("soft", 0.002, 1)]
+    workspace.finish(jobs[0], {})
+    progress = progress_of(jobs, workspace)
+    assert (progress.num_finished, progress.num_missing) == (1, 1)
