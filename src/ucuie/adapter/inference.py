@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ucuie.adapter.config import Layout
 from ucuie.adapter.layer import HierarchicalMoeLinear
 from ucuie.adapter.model import HierarchicalMoeModel
+from ucuie.adapter.products import Product
 
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 Alive = tuple[bool, ...]
@@ -37,9 +37,9 @@ class FusedLinears:
         self._linears = linears
         self._adapter_name = adapter_name
         self.layout: Layout = linears[0].layout[adapter_name]
-        self._weight = torch.cat([self._merged(linear) for linear in linears])
         biases = [_base(linear).bias for linear in linears]
-        self._bias = None if biases[0] is None else torch.cat(biases)
+        bias = None if biases[0] is None else torch.cat(biases)
+        self._frozen = Product(torch.cat([self._merged(linear) for linear in linears]), bias)
         self._routed = lru_cache(maxsize=None)(self._select)
 
     def __call__(self, hidden: Tensor, gates: Tensor | None, alive: Alive) -> Tensor:
@@ -50,11 +50,11 @@ class FusedLinears:
             gates: (N or 1, G, C), None with one level.
             alive: the experts of other capabilities are left out; their gates are 0.
         """
-        output = F.linear(hidden, self._weight, self._bias)
+        output = self._frozen(hidden)
         if self.layout.num_routed_experts == 0 or (gates is not None and not any(alive)):
             return output
-        down, bias, ups, places, num_ranks = self._routed(alive)
-        projected = F.linear(hidden, down, bias)
+        down, ups, places, num_ranks = self._routed(alive)
+        projected = down(hidden)
         num_tokens, num_linears = len(hidden), len(ups)
         ranks, logits = projected[:, :num_ranks], projected[:, num_ranks:]
         scales = logits.reshape(num_tokens, num_linears, -1, self.layout.choices[1]).softmax(
@@ -66,9 +66,9 @@ class FusedLinears:
         mixed = ranks.reshape(num_tokens, num_linears, -1, self.layout.rank) * scales
         start = 0
         for index, up in enumerate(ups):
-            width = up.shape[1]
-            output[:, start : start + width].addmm_(mixed[:, index].flatten(1), up)
-            start += width
+            added = up(mixed[:, index].flatten(1))
+            output[:, start : start + added.shape[1]] += added
+            start += added.shape[1]
         return output
 
     def _merged(self, linear: HierarchicalMoeLinear) -> Tensor:
@@ -87,17 +87,16 @@ class FusedLinears:
         )
 
     @torch.no_grad()
-    def _select(self, alive: Alive) -> tuple[Tensor, Tensor, list[Tensor], Tensor | None, int]:
+    def _select(self, alive: Alive) -> tuple[Product, list[Product], Tensor | None, int]:
         """The routed experts of the capabilities that are alive.
 
         Returns:
-            The rows of all linears' down-projections, then of their routers; biases of these rows; each
-            linear's up-projection (R', K), scaled; the index of the capabilities, None for all; the number of
-            rows that are ranks.
+            The rows of all linears' down-projections, then of their routers; each linear's up-projection
+            (K, R'), scaled; the index of the capabilities, None for all; the number of rows that are ranks.
         """
-        layout, dtype = self.layout, self._weight.dtype
+        layout, dtype = self.layout, self._frozen.dtype
         num_routers, choices = layout.choices
-        device = self._weight.device
+        device = self._linears[0].hierarchical_moe_down[self._adapter_name].device
         routers = [index for index in range(num_routers) if not alive or alive[index]]
         places = torch.tensor(routers, device=device)
         experts = (places[:, None] * choices + torch.arange(choices, device=device)).flatten()
@@ -110,11 +109,12 @@ class FusedLinears:
             downs.append(down[of_ranks])
             logits.append(down[layout.num_ranks + experts])
             biases.append(linear.hierarchical_moe_bias[self._adapter_name][experts])
-            ups.append((up[:, of_ranks] * layout.scaling).t().contiguous().to(dtype))
+            ups.append(Product((up[:, of_ranks] * layout.scaling).to(dtype)))
         num_ranks = len(of_ranks) * len(self._linears)
         bias = torch.cat([biases[0].new_zeros(num_ranks), *biases])
         rows = torch.cat([*downs, *logits])
-        return rows.to(dtype), bias.to(dtype), ups, None if all(alive) else places, num_ranks
+        down_projection = Product(rows.to(dtype), bias.to(dtype))
+        return down_projection, ups, None if all(alive) else places, num_ranks
 
 
 class _FusedMlp:

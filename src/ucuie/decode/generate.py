@@ -19,6 +19,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ucuie.adapter.inference import FusedMlps
+from ucuie.adapter.products import Product, are_plain
+from ucuie.decode.lean import LeanDecoder, is_lean
 from ucuie.decode.requests import Choice, Output, Request
 from ucuie.decode.slots import Prefix, SlotCache, Step, StepRow, ragged_attention
 from ucuie.decode.state import GrammarFactory
@@ -37,6 +39,8 @@ PREFIX_BYTES = 256 * 2**20
 """What the kept instructions may hold in memory."""
 CACHE_BYTES = 256 * 2**20
 """What the outputs being written may hold in memory."""
+COPIED_BYTES = 2 * 2**30
+"""Of larger models no weights are copied, so no forward is fused."""
 
 Logits = NDArray[np.float32]
 
@@ -196,8 +200,15 @@ class Generator:
                 "take a model of the Llama, Qwen or Mistral kind"
             )
         self._prefixes = PrefixCache(prefix_bytes)
-        tuner = _tuner(model)
-        self._fused = None if tuner is None else FusedMlps(tuner)
+        # Copies of the weights, laid out for what is done here.
+        self._fused: FusedMlps | None = None
+        self._lean: LeanDecoder | None = None
+        self._head: Any = self._backbone.get_output_embeddings()
+        if sum(parameter.nbytes for parameter in model.parameters()) <= COPIED_BYTES:
+            tuner = _tuner(model)
+            self._fused = None if tuner is None else FusedMlps(tuner)
+            self._lean = LeanDecoder(self._decoder) if is_lean(self._decoder) else None
+            self._head = Product.of_linears([self._head]) if are_plain([self._head]) else self._head
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """The output of each request, in their order. Equal requests give equal outputs.
@@ -365,17 +376,19 @@ class Generator:
             ends += [start + end for end in row.ends]
             start += len(read)
         with ragged_attention(self._backbone), self._routed(step):
-            hidden = self._decoder(
-                input_ids=tokens[:, None],
-                position_ids=step.positions[:, None],
-                use_cache=False,
-                step=step,
-            ).last_hidden_state[:, 0]
-        logits: Tensor = self._backbone.get_output_embeddings()(hidden[ends])
+            hidden = self._lean(tokens, step) if self._lean else self._read(tokens, step)
+        logits: Tensor = self._head(hidden[ends])
         self.work.forwards += 1
         self.work.tokens_read += len(tokens)
         ends_of_rows = np.cumsum([len(row.ends) for row in rows])
         return np.split(logits.float().cpu().numpy(), ends_of_rows[:-1])
+
+    def _read(self, tokens: Tensor, step: Step) -> Tensor:
+        """The hidden states (N, D) of tokens (N,), by the decoder's own forward."""
+        hidden: Tensor = self._decoder(
+            input_ids=tokens[:, None], position_ids=step.positions[:, None], use_cache=False, step=step
+        ).last_hidden_state
+        return hidden[:, 0]
 
     @torch.inference_mode()
     def _copy(self, cache: SlotCache, source: int, target: int, length: int) -> None:

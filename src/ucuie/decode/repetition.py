@@ -20,11 +20,10 @@ def repeating_tokens(
     """Which allowed tokens would go on saying the same; never all of them."""
     repeats: NDArray[np.bool_] = allowed == looping_token(tokens, grammars)
     output = grammars.decode(tokens)
-    for index, token in enumerate(allowed):
+    for index in np.flatnonzero(grammars.begins_with_comma[allowed]):
         # A token can end a slot and begin the next, such as "),".
-        end_of_slot, comma, _ = grammars.token_bytes(int(token)).partition(b",")
-        if comma and end_of_slot in (b"", b")"):
-            repeats[index] |= is_said_twice(output + end_of_slot.decode())
+        end_of_slot, _, _ = grammars.token_bytes(int(allowed[index])).partition(b",")
+        repeats[index] |= is_said_twice(output + end_of_slot.decode())
     return np.zeros_like(repeats) if repeats.all() else repeats
 
 

@@ -6,6 +6,7 @@ same for a gold target, for training on the decoder's own distribution. Knows to
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,6 +97,12 @@ class GrammarFactory:
         """The UTF-8 bytes that a token stands for; a part of a character is possible."""
         spelling: bytes = self._ll_tokenizer.decode_bytes([token])
         return spelling
+
+    @cached_property
+    def begins_with_comma(self) -> NDArray[np.bool_]:
+        """The tokens (V,) that can end a slot and lead to the next: `,` or `),`, whatever follows."""
+        spellings = map(self.token_bytes, range(self.vocab_size))
+        return np.array([spelling.startswith((b",", b"),")) for spelling in spellings])
 
     def start(self, grammar: str) -> "GrammarState":
         """The state before the first token of an output.
