@@ -25,6 +25,7 @@ from ucuie.cli.common import (
 from ucuie.extraction import Extraction
 from ucuie.render import FORMATS, Format, check_format, render
 from ucuie.schema import CAPABILITIES, TASKS, Schema
+from ucuie.startup import collector_paused
 from ucuie.tables import extraction_table
 from ucuie.templates import counted
 
@@ -128,17 +129,18 @@ def extract(
 
     read = read_documents if document or (source is not None and source.is_dir()) else read_texts
     file = None if source is None else read(source)
-    from ucuie import bulk
-    from ucuie.extractor import Extractor, Query, task_named
-
     talk = talk_console(quiet=quiet)
-    extractor = Extractor.from_pretrained(
-        model,
-        device=device,
-        batch_size=batch_size,
-        window_tokens=window_tokens,
-        capabilities=_names(capabilities),
-    )
+    with collector_paused():
+        from ucuie import bulk
+        from ucuie.extractor import Extractor, Query, task_named
+
+        extractor = Extractor.from_pretrained(
+            model,
+            device=device,
+            batch_size=batch_size,
+            window_tokens=window_tokens,
+            capabilities=_names(capabilities),
+        )
     if file is None:
         queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
     else:

@@ -19,6 +19,7 @@ from ucuie.server.metrics import Metrics
 from ucuie.server.protocol import PatientProtocol
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
+from ucuie.startup import collector_paused
 
 _MARGIN_SECONDS = 5
 _BACKLOG = 512
@@ -57,9 +58,10 @@ def serve(
 
     def load() -> Any:
         # Within the engine's thread, so that the server answers /healthz while torch is imported.
-        from ucuie.model_folder import EMBEDDED, load_model
+        with collector_paused():
+            from ucuie.model_folder import EMBEDDED, load_model
 
-        return load_model(model or EMBEDDED, device=device)
+            return load_model(model or EMBEDDED, device=device)
 
     metrics = Metrics()
     engine = Engine(
