@@ -1,6 +1,7 @@
 """Long texts: windows give what their merged parts give, with right offsets, in order, without a cut."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from ucuie.errors import ConfigError
 from ucuie.extraction import Extraction
 from ucuie.extractor import RAN_ON, WINDOW_TOKENS
 from ucuie.merging import RecordMerger
+from ucuie.model_folder import LoadedModel
 from ucuie.model_info import ModelInfo
 from ucuie.schema import Filler, Record, record_faults
 from ucuie.windows import split_windows
@@ -185,13 +187,13 @@ SPEECH = Schema.of(
 def counted_requests(extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many requests the generator gets, call by call."""
     asked: list[int] = []
-    generate = extractor._generator.generate
+    stream = extractor._generator.stream
 
     def counted(requests: Any) -> Any:
         asked.append(len(requests))
-        return generate(requests)
+        return stream(requests)
 
-    monkeypatch.setattr(extractor._generator, "generate", counted)
+    monkeypatch.setattr(extractor._generator, "stream", counted)
     return asked
 
 
@@ -251,25 +253,47 @@ def test_more_elements_than_fit_beside_the_text_divide_it(unlimited: Extractor) 
     check(extraction, RELATIONS)
 
 
+@contextmanager
+def interrupted_at(model: LoadedModel, forward: int) -> Iterator[None]:
+    """Ctrl-C during a forward of the model."""
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == forward:
+            raise KeyboardInterrupt
+
+    hook = model.model.get_base_model().get_input_embeddings().register_forward_pre_hook(count)
+    yield
+    hook.remove()
+    assert calls >= forward
+
+
 def test_an_interrupted_extractor_stays_usable() -> None:
     model = loaded()
     extractor = Extractor(model, max_new_tokens=10, window_tokens=40, batch_size=2, capabilities=("judging",))
     before = extractor.extract(PROSE * 3, PERSON)
-    calls = 0
-
-    def interrupt(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 20:
-            raise KeyboardInterrupt
-
-    hook = model.model.get_base_model().get_decoder().register_forward_pre_hook(interrupt)
     stream = extractor.extract_iter(["Ada.", "Bob.", PROSE * 50], PERSON)
-    assert [next(stream).text, next(stream).text] == ["Ada.", "Bob."]
-    with pytest.raises(KeyboardInterrupt):
-        next(stream)
-    hook.remove()
+    with interrupted_at(model, 20):
+        assert [next(stream).text, next(stream).text] == ["Ada.", "Bob."]
+        with pytest.raises(KeyboardInterrupt):
+            next(stream)
     assert answers([extractor.extract(PROSE * 3, PERSON)]) == answers([before])
+
+
+def test_an_interrupt_comes_after_all_that_was_finished() -> None:
+    model = loaded()
+    extractor = Extractor(model, max_new_tokens=10, batch_size=2)
+    texts = [f"{name} met Ada in Turin." for name in ("Bob", "Eve", "Ida", "Max", "Tom", "Una", "Lea", "Kai")]
+    whole = extractor.extract_batch(texts, PERSON)
+    stream = extractor.extract_iter(texts, PERSON)
+    got = [next(stream), next(stream)]
+    # The rest is one chunk; by this forward some of it is finished, and some is not.
+    with interrupted_at(model, 12), pytest.raises(KeyboardInterrupt):
+        got.extend(stream)
+    assert 2 < len(got) < len(texts)
+    assert answers(got) == answers(whole[: len(got)])
 
 
 @pytest.mark.parametrize("option", ["max_new_tokens", "window_tokens"])

@@ -123,6 +123,10 @@ class Part:
         for piece in self.pieces:
             yield from piece.leaves()
 
+    def is_answered(self) -> bool:
+        """Whether the part, or every piece of it, has its answer."""
+        return all(leaf.answer is not None for leaf in self.leaves())
+
     def divide(self) -> bool:
         """Makes pieces of two thirds of the part; false if there is nothing to divide."""
         self.pieces = tuple(self.document.pieces(self))

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -204,6 +204,7 @@ class Extractor:
         """The extraction of each query, in their order, some batches at a time.
 
         Texts are read as they come and a long one window by window; windows of several texts share batches.
+        An interrupt (Ctrl-C) is raised after the extractions that were finished by then.
 
         Raises:
             TextError: a text or its elements are unusable; raised where they stand, after the extractions
@@ -214,15 +215,18 @@ class Extractor:
         parts = self._parts(queries, documents)
         # The first texts need not wait for more than they share a batch with.
         num_parts = self._generator.batch_size
-        fault: UserError | None = None
+        fault: BaseException | None = None
         while fault is None:
             chunk, fault = _take(parts, num_parts)
             if not chunk:
                 break
             start = time.perf_counter()
-            self._answer_parts(chunk)
+            try:
+                self._answer_parts(chunk)
+            except KeyboardInterrupt as interrupt:
+                fault = interrupt
             seconds = (time.perf_counter() - start) / len(chunk)
-            for part in chunk:
+            for part in takewhile(Part.is_answered, chunk):
                 part.document.add(part, seconds)
             while documents and documents[0].is_finished:
                 yield self._extraction(documents.popleft())
@@ -291,17 +295,21 @@ class Extractor:
         return Room(whole=whole, window=window, prompt=room - SHORTEST_OUTPUT)
 
     def _answer_parts(self, parts: Sequence[Part]) -> None:
-        """Answer all parts; one whose output is longer than the context is divided and asked again."""
+        """Answer all parts; one whose output is longer than the context is divided and asked again.
+
+        An interrupt leaves the answers that were finished by then.
+        """
         pending = [leaf for part in parts for leaf in part.leaves()]
         with self._switched():
             while pending:
-                outputs = self._generator.generate([part.request for part in pending])
+                outputs = self._generator.stream([part.request for part in pending])
                 divided: list[Part] = []
-                for part, output in zip(pending, map(_ended, outputs), strict=True):
-                    if self._needs_division(part, output) and part.divide():
+                for index, output in outputs:
+                    part, ended = pending[index], _ended(output)
+                    if self._needs_division(part, ended) and part.divide():
                         divided += part.leaves()
                     else:
-                        part.answer = self._read(part, output)
+                        part.answer = self._read(part, ended)
                 pending = divided
 
     def _is_cut_by_user(self, output: Output) -> bool:
