@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tiny_model import CONTEXT, save_adapted, save_plain
-from ucuie import Extraction, __version__, demo, model_folder
+from ucuie import Extraction, __version__, demo, model_folder, model_source
 from ucuie.bulk import Extractor
 from ucuie.cli import app
 
@@ -520,7 +520,7 @@ def test_the_demo_shows_four_texts_and_writes_a_page(
 def test_the_demo_without_a_model_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(model_folder, "__file__", str(Path("nowhere/model_folder.py")))
+    monkeypatch.setattr(model_source, "__file__", str(Path("nowhere/model_source.py")))
     assert demo.main() == 2
     assert "no embedded model" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tiny_model import save_adapted, save_plain
-from ucuie import doctor, model_folder
+from ucuie import doctor, model_folder, model_source
 from ucuie.cli import app
 from ucuie.doctor import Finding, Patient, examine
 
@@ -82,7 +82,7 @@ def test_a_damaged_model_is_found_and_there_is_no_self_test(model: Path, tmp_pat
 def test_the_embedded_model_is_mended_by_installing_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(model_folder, "__file__", str(tmp_path / "model_folder.py"))
+    monkeypatch.setattr(model_source, "__file__", str(tmp_path / "model_source.py"))
     result = doctor._model(Patient())
     assert result.state == "broken"
     assert result.advice == "pip install --force-reinstall --no-deps ucuie"

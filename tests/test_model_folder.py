@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
 from tiny_model import (
+    answer_of,
     make_adapted,
     make_backbone,
     save_adapted,
@@ -19,7 +20,7 @@ from tiny_model import (
     saved_backbone,
     tokenizer,
 )
-from ucuie import model_folder
+from ucuie import Extractor, model_folder, model_source
 from ucuie.backbone import Backbone, backbone_fingerprint, tokenizer_sha256
 from ucuie.calibration import Calibration, Calibrator, Sigmoid
 from ucuie.errors import ModelError
@@ -29,6 +30,7 @@ from ucuie.model_folder import (
     embedded_model,
     load_backbone,
     load_model,
+    load_models,
     record_calibration,
     record_scores,
     save_model,
@@ -279,7 +281,7 @@ def test_an_empty_folder_holds_no_model(tmp_path: Path) -> None:
 def test_the_embedded_model_is_found_or_its_absence_told(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_folder, "__file__", str(tmp_path / "package" / "model_folder.py"))
+    monkeypatch.setattr(model_source, "__file__", str(tmp_path / "package" / "model_source.py"))
     with pytest.raises(ModelError, match="no embedded model"):
         embedded_model()
     shutil.copytree(folder, tmp_path / "package" / "models" / "ucuie-mini")
@@ -389,3 +391,24 @@ def test_an_interrupted_calibration_is_recognised(folder: Path, monkeypatch: pyt
         record_calibration(folder, CALIBRATION)
     monkeypatch.undo()
     assert load_model(folder).calibration is None
+
+
+def test_models_with_one_backbone_have_its_weights_once(tmp_path: Path) -> None:
+    folders = {"a": save_adapted(tmp_path / "a"), "b": save_adapted(tmp_path / "b", r=2)}
+    together = load_models({**folders, "other": save_plain(tmp_path / "other")}, device="cpu")
+    assert [one.name for one in together.values()] == ["a", "b", "other"]
+    assert [one.shares_backbone for one in together.values()] == [True, True, False]
+    weights = [
+        {
+            name: parameter.data_ptr()
+            for name, parameter in together[name].model.named_parameters()
+            if "hierarchical_moe_" not in name
+        }
+        for name in folders
+    ]
+    assert weights[0] == weights[1]
+    text = "Ada Lovelace lived in London."
+    for name, folder in folders.items():
+        alone = Extractor.from_pretrained(folder, device="cpu", max_new_tokens=24).extract(text, ["person"])
+        shared = Extractor(together[name], max_new_tokens=24).extract(text, ["person"])
+        assert answer_of(shared) == answer_of(alone.model_copy(update={"model": name}))

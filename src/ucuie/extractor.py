@@ -108,6 +108,7 @@ class Extractor:
             self._grammars,
             batch_size=batch_size,
             max_new_tokens=self._max_new_tokens or _MOST_OUTPUT,
+            may_copy=not loaded.shares_backbone,
         )
 
     @classmethod

@@ -13,12 +13,14 @@ A model is written whole or not at all. Reading checks every file before anythin
 a model is asked, and what it answers, is not known here.
 """
 
+import copy
 import hashlib
 import json
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,8 @@ class LoadedModel:
     info: ModelInfo | None
     name: str
     calibration: Calibration | None = None
+    shares_backbone: bool = False
+    """With other models: what would copy its weights is not worth it."""
 
 
 def load_backbone(source: str | Path, *, device: str | torch.device = "cpu") -> Backbone:
@@ -210,6 +214,37 @@ def load_model(source: str | Path = EMBEDDED, *, device: str | torch.device | No
         ModelError: there is no such model, a file is missing or damaged, or the adapter was trained on
             another backbone, tokenizer or format; says which and what to do.
     """
+    return _load(source, device, {})
+
+
+def load_models(
+    sources: Mapping[str, str | Path], *, device: str | torch.device | None = None
+) -> dict[str, LoadedModel]:
+    """Several models by their names; those with the same backbone have its weights in memory once.
+
+    Args:
+        sources: of each name, as of `load_model`.
+        device: of all weights.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    backbones: dict[_BackboneKey, Backbone] = {}
+    loaded = {name: _load(source, device, backbones) for name, source in sources.items()}
+    places = Counter(_place_of_weights(one) for one in loaded.values())
+    return {
+        name: replace(one, name=name, shares_backbone=places[_place_of_weights(one)] > 1)
+        for name, one in loaded.items()
+    }
+
+
+_BackboneKey = tuple[str, ...]
+"""The files of a backbone by their SHA-256, or where it is."""
+
+
+def _load(
+    source: str | Path, device: str | torch.device | None, backbones: dict[_BackboneKey, Backbone]
+) -> LoadedModel:
     folder = embedded_model() if source == EMBEDDED else local_folder(source)
     name = EMBEDDED_NAME if source == EMBEDDED else str(source)
     if device is None:
@@ -222,11 +257,27 @@ def load_model(source: str | Path = EMBEDDED, *, device: str | torch.device | No
     info = read_info(folder)
     _check_files(folder, info)
     pool = _read_pool(folder, info)
-    backbone, tokenizer = read_backbone(_backbone_of(folder, info), device=device)
+    place = _backbone_of(folder, info)
+    inside = sorted(sha256 for name, sha256 in info.files.items() if name.startswith(f"{BACKBONE_FOLDER}/"))
+    key = tuple(inside) or (str(place.resolve()),)
+    if key not in backbones:
+        backbones[key] = Backbone(*read_backbone(place, device=device), source=str(place))
+    backbone, tokenizer = _with_same_weights(backbones[key].model), backbones[key].tokenizer
     _check_belongs(backbone, tokenizer, folder, info)
     model = _load_adapter(backbone, folder) if ADAPTER_FILE in info.files else backbone
     calibration = _read_calibration(folder, info)
     return LoadedModel(model.eval().requires_grad_(False), tokenizer, pool, info, name, calibration)
+
+
+def _with_same_weights(backbone: PreTrainedModel) -> PreTrainedModel:
+    """A backbone of its own, to put an adapter into, with the tensors of another."""
+    tensors = (*backbone.parameters(), *backbone.buffers())
+    return copy.deepcopy(backbone, {id(tensor): tensor for tensor in tensors})
+
+
+def _place_of_weights(loaded: LoadedModel) -> int:
+    first: torch.Tensor = next(loaded.model.get_input_embeddings().parameters())
+    return first.data_ptr()
 
 
 def _reference(source: str) -> str:

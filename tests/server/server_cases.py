@@ -57,9 +57,13 @@ class Running:
         return int(self.address.rpartition(":")[2])
 
 
+def by_name(loaded: LoadedModel | dict[str, LoadedModel]) -> dict[str, LoadedModel]:
+    return loaded if isinstance(loaded, dict) else {loaded.name: loaded}
+
+
 @contextmanager
 def running(
-    load: Callable[[], LoadedModel] = tiny_model,
+    load: Callable[[], LoadedModel | dict[str, LoadedModel]] = tiny_model,
     *,
     schemas: Path | None = None,
     wait: bool = True,
@@ -68,7 +72,7 @@ def running(
     settings = make_settings(**values)
     metrics = Metrics()
     engine = Engine(
-        load,
+        lambda: by_name(load()),
         batch_size=settings.batch_size,
         queue_size=settings.queue_size,
         watcher=metrics,

@@ -250,3 +250,20 @@ def test_metrics_count_texts_and_routes(server: Running) -> None:
     server.client.request("BREW", "/pot/1")
     assert "pot" not in server.client.get("/metrics").text
     assert "BREW" not in server.client.get("/metrics").text
+
+
+def test_each_request_is_answered_by_the_model_it_names() -> None:
+    models = {"first": tiny_model(), "plain": tiny_model(is_adapted=False)}
+    message = {"text": "Ada Lovelace lived in London.", "schema": ["person"], "raw_scores": True}
+    with running(lambda: models) as server:
+        listed = server.client.get("/v1/models").json()["models"]
+        assert [model["name"] for model in listed] == ["first", "plain"]
+        assert [bool(model["capabilities"]) for model in listed] == [True, False]
+        for name in (None, "plain", "first"):
+            asked = message | ({} if name is None else {"model": name})
+            answer = server.client.post("/v1/extract", json=asked).json()["extractions"][0]
+            alone = Extractor(models[name or "first"], max_new_tokens=24).extract(message["text"], ["person"])
+            assert answer_of(Extraction.model_validate(answer)) == answer_of(alone)
+        unknown = server.client.post("/v1/extract", json=message | {"model": "plane"})
+        assert unknown.status_code == 422
+        assert "did you mean 'plain'?" in unknown.text

@@ -35,7 +35,7 @@ def run(test: Callable[[Engine, Batches, Held], Awaitable[None]], **options: Any
 
     async def whole() -> None:
         settings = {"batch_size": 4, "queue_size": 20} | options
-        engine = Engine(lambda: held.model, watcher=batches, max_new_tokens=8, **settings)
+        engine = Engine(lambda: {"tiny": held.model}, watcher=batches, max_new_tokens=8, **settings)
         await engine.start()
         try:
             await test(engine, batches, held)
@@ -156,7 +156,7 @@ def test_a_stream_is_answered_as_it_goes_and_takes_no_more_than_a_batch_of_place
 
 def test_an_engine_that_was_never_started_is_not_ready_and_closes() -> None:
     async def whole() -> None:
-        engine = Engine(tiny_model, batch_size=1, queue_size=1)
+        engine = Engine(lambda: {"tiny": tiny_model()}, batch_size=1, queue_size=1)
         with pytest.raises(NotReadyError, match="not loaded yet"):
             engine.submit([query(0)], Switches())
         await engine.close()

@@ -14,6 +14,15 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     model: Model = None,
+    more_models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="NAME=MODEL",
+            help="Another model, for requests with this name; repeatable. Models with the same backbone have "
+            "its weights in memory once.",
+        ),
+    ] = None,
     device: Device = None,
     batch_size: BatchSize = 32,
     schemas: Annotated[
@@ -48,6 +57,7 @@ def serve(
     The address is printed once the model is loaded; the log, JSON lines, goes to stderr.
     """
     require_serve_extra()
+    named = dict(_name_and_model(argument) for argument in more_models or ())
     from ucuie.server.serve import serve as run
     from ucuie.server.settings import make_settings, read_api_keys
 
@@ -70,7 +80,15 @@ def serve(
         port=port,
         model=model,
         device=device,
+        more_models=named,
         schemas_folder=schemas,
         on_ready=typer.echo,
         is_quiet=quiet,
     )
+
+
+def _name_and_model(argument: str) -> tuple[str, str]:
+    name, separator, model = argument.partition("=")
+    if not separator or not name or not model:
+        raise typer.BadParameter(f"{argument!r} is not of the form NAME=MODEL", param_hint="'--also'")
+    return name, model

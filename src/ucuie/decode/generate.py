@@ -164,6 +164,8 @@ class Generator:
         prefix_bytes: what the kept instructions may hold in memory.
         cache_bytes: about what the outputs being written may hold in memory; fewer are written at the same
             time where texts are long.
+        may_copy: the weights of a small model are copied, laid out for what is done here; False where they
+            are shared with other models.
 
     Raises:
         ModelError: the model's attention cannot be replaced.
@@ -180,6 +182,7 @@ class Generator:
         num_drafts: int = 0,
         prefix_bytes: int = PREFIX_BYTES,
         cache_bytes: int = CACHE_BYTES,
+        may_copy: bool = True,
     ) -> None:
         if model.training:
             raise ValueError(
@@ -204,7 +207,7 @@ class Generator:
         self._fused: FusedMlps | None = None
         self._lean: LeanDecoder | None = None
         self._head: Any = self._backbone.get_output_embeddings()
-        if sum(parameter.nbytes for parameter in model.parameters()) <= COPIED_BYTES:
+        if may_copy and sum(parameter.nbytes for parameter in model.parameters()) <= COPIED_BYTES:
             tuner = _tuner(model)
             self._fused = None if tuner is None else FusedMlps(tuner)
             self._lean = LeanDecoder(self._decoder) if is_lean(self._decoder) else None

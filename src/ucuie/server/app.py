@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ucuie import __version__
-from ucuie.errors import ConfigError, SchemaError, TextError, UserError
+from ucuie.errors import ConfigError, SchemaError, TextError, UserError, did_you_mean, show
 from ucuie.extraction import Extraction
 from ucuie.server.engine import Engine, NotReadyError, QueueFullError, Switches
 from ucuie.server.guard import Guard, Observer, unless_gone
@@ -238,27 +238,29 @@ def _add_models(app: FastAPI, engine: Engine, settings: ServerSettings) -> None:
     @app.get(
         "/v1/models",
         tags=["models"],
-        summary="The model that answers, and the limits of requests",
+        summary="The models that answer, and the limits of requests",
         responses=_problems(*_GUARDED),
     )
     async def list_models() -> ModelList:
-        facts = engine.facts
-        if facts is None:
+        if not engine.facts:
             raise _unavailable(NotReadyError("the model is not loaded yet"))
-        model = ModelFactsMessage(
-            name=facts.name,
-            num_parameters=facts.num_parameters,
-            device=facts.device,
-            capabilities=list(facts.capabilities),
-            context_tokens=facts.context_tokens,
-        )
+        models = [
+            ModelFactsMessage(
+                name=name,
+                num_parameters=facts.num_parameters,
+                device=facts.device,
+                capabilities=list(facts.capabilities),
+                context_tokens=facts.context_tokens,
+            )
+            for name, facts in engine.facts.items()
+        ]
         limits = Limits(
             texts=settings.max_texts,
             stream_texts=settings.max_stream_texts,
             text_characters=settings.max_text_characters,
             body_bytes=settings.max_body_bytes,
         )
-        return ModelList(models=[model], limits=limits)
+        return ModelList(models=models, limits=limits)
 
 
 def _add_operations(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
@@ -326,17 +328,20 @@ def _switches(message: ExtractRequest, engine: Engine) -> Switches:
     """
     with _engine_problems():
         engine.check_room()
-    assert engine.facts is not None
-    known = engine.facts.capabilities
+    name = next(iter(engine.facts)) if message.model is None else message.model
+    if name not in engine.facts:
+        detail = f"the server has no model {show(name)}{did_you_mean(name, engine.facts)}"
+        raise Problem(INVALID_REQUEST, faults=[Fault(field="model", detail=detail)])
+    known = engine.facts[name].capabilities
     field = "explain" if message.explain else "capabilities"
     if not known and (message.explain or message.capabilities is not None):
-        detail = f"the model {engine.facts.name} has no capability experts; leave it out"
+        detail = f"the model {name} has no capability experts; leave it out"
         raise Problem(INVALID_REQUEST, faults=[Fault(field=field, detail=detail)])
     if message.capabilities is None:
-        return Switches()
+        return Switches(model=name)
     chosen = tuple(capability for capability in known if capability in message.capabilities)
     # All of them is what happens without a choice: one engine state fewer.
-    return Switches(None if chosen == known else chosen)
+    return Switches(None if chosen == known else chosen, name)
 
 
 def _checked_schema(message: SchemaToCheck, schemas: NamedSchemas, settings: ServerSettings) -> Any:

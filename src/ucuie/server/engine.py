@@ -10,9 +10,9 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ucuie.errors import TextError, UcuieError
@@ -61,9 +61,11 @@ class Switches:
 
     Args:
         capabilities: the capability experts; None means all.
+        model: by its name; None means the first.
     """
 
     capabilities: tuple[Capability, ...] | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,11 @@ class _Job:
 
 
 class Engine:
-    """Answers queries of many requests with one model.
+    """Answers queries of many requests, one model at a time.
 
     Args:
-        load: gives the model; called in the engine's thread.
+        load: gives the models by their names, the first for requests that name none; called in the engine's
+            thread.
         batch_size: texts that the extractor gets together.
         queue_size: texts that may wait.
         wait_seconds: how long they may have to, as far as can be told from the texts before them.
@@ -113,7 +116,7 @@ class Engine:
 
     def __init__(
         self,
-        load: "Callable[[], LoadedModel]",
+        load: "Callable[[], Mapping[str, LoadedModel]]",
         *,
         batch_size: int,
         queue_size: int,
@@ -122,8 +125,8 @@ class Engine:
         **options: Any,
     ) -> None:
         self.queue_size = queue_size
-        self.facts: ModelFacts | None = None
-        """None until the model is loaded."""
+        self.facts: dict[str, ModelFacts] = {}
+        """By name, the first first; empty until the models are loaded."""
         self._wait_seconds = wait_seconds
         self._load = load
         self._batch_size = batch_size
@@ -136,7 +139,7 @@ class Engine:
         self._is_closed = False
         self._dispatcher: asyncio.Task[None] | None = None
         self._texts_per_second: float | None = None
-        self._loaded: LoadedModel | None = None
+        self._loaded: Mapping[str, LoadedModel] = {}
         self._extractors: dict[Switches, Extractor] = {}
 
     async def start(self) -> None:
@@ -324,33 +327,28 @@ class Engine:
 
     # What follows runs in the engine's thread, the only one that touches the model.
 
-    def _prepare(self) -> ModelFacts:
+    def _prepare(self) -> dict[str, ModelFacts]:
         self._loaded = self._load()
-        self._extractor(Switches())
-        model = self._loaded.model
-        return ModelFacts(
-            name=self._loaded.name,
-            num_parameters=model.num_parameters(),
-            device=str(next(model.parameters()).device),
-            capabilities=_switchable(model),
-            context_tokens=getattr(model.config, "max_position_embeddings", None),
-        )
+        for name in reversed(list(self._loaded)):
+            self._extractor(Switches(model=name))
+        return {name: _facts(loaded) for name, loaded in self._loaded.items()}
 
     def _extractor(self, switches: Switches) -> "Extractor":
-        """One for each set of switches, the last few; they share the model."""
+        """One for each set of switches, the last few; they share the models."""
+        name = next(iter(self._loaded)) if switches.model is None else switches.model
+        switches = replace(switches, model=name)
         extractor = self._extractors.pop(switches, None)
         if extractor is None:
             from ucuie.extractor import Extractor
 
-            assert self._loaded is not None
             extractor = Extractor(
-                self._loaded,
+                self._loaded[name],
                 capabilities=switches.capabilities,
                 batch_size=self._batch_size,
                 **self._options,
             )
         self._extractors[switches] = extractor
-        if len(self._extractors) > _MAX_EXTRACTORS:
+        if len(self._extractors) > _MAX_EXTRACTORS + len(self._loaded) - 1:
             del self._extractors[next(iter(self._extractors))]
         return extractor
 
@@ -374,6 +372,17 @@ def _usable(answer: "Extraction | Exception") -> "Extraction | TextError":
     if isinstance(answer, Exception) and not isinstance(answer, TextError):
         raise answer
     return answer
+
+
+def _facts(loaded: "LoadedModel") -> ModelFacts:
+    model = loaded.model
+    return ModelFacts(
+        name=loaded.name,
+        num_parameters=model.num_parameters(),
+        device=str(next(model.parameters()).device),
+        capabilities=_switchable(model),
+        context_tokens=getattr(model.config, "max_position_embeddings", None),
+    )
 
 
 def _switchable(model: Any) -> tuple[Capability, ...]:

@@ -76,6 +76,9 @@ class ExtractRequest(_Message):
     task: Task | None = Field(
         default=None, description="Whose wording asks the model; left out, the schema's shape tells."
     )
+    model: str | None = Field(
+        default=None, description="Which of the server's models; left out, the first.", max_length=200
+    )
     capabilities: list[Capability] | None = Field(
         default=None,
         description="Which of the model's capability experts take part; left out, all.",

@@ -4,7 +4,7 @@ import asyncio
 import math
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def serve(
     port: int,
     model: str | None = None,
     device: str | None = None,
+    more_models: Mapping[str, str] | None = None,
     schemas_folder: Path | None = None,
     on_ready: Callable[[str], None],
     is_quiet: bool = False,
@@ -43,6 +44,7 @@ def serve(
         port: 0 takes a free one.
         model: as for `Extractor.from_pretrained`.
         device: the same.
+        more_models: that requests may name, such as adapters of the same backbone.
         schemas_folder: schemas that requests may name.
         on_ready: gets the address once the model is loaded.
         is_quiet: log only what goes wrong.
@@ -59,9 +61,10 @@ def serve(
     def load() -> Any:
         # Within the engine's thread, so that the server answers /healthz while torch is imported.
         with collector_paused():
-            from ucuie.model_folder import EMBEDDED, load_model
+            from ucuie.model_folder import EMBEDDED, EMBEDDED_NAME, load_models
 
-            return load_model(model or EMBEDDED, device=device)
+            first = EMBEDDED_NAME if model is None else model
+            return load_models({first: model or EMBEDDED} | dict(more_models or {}), device=device)
 
     metrics = Metrics()
     engine = Engine(
