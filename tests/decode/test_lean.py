@@ -18,7 +18,7 @@ from transformers import (
 
 from tiny_model import make_backbone
 from ucuie.decode.lean import LeanDecoder, is_lean
-from ucuie.decode.slots import Prefix, SlotCache, Step, StepRow, ragged_attention
+from ucuie.decode.slots import Prefix, SlotCache, Step, StepRow
 
 SIZES = {
     "vocab_size": 50,
@@ -73,8 +73,7 @@ def test_rows_read_in_pieces_have_the_states_of_the_decoders_own_forward(model):
             torch.device("cpu"),
         )
         parts = [row[start : start + count] for row, start, count in zip(rows, read, counts, strict=True)]
-        with ragged_attention(model):
-            hidden = lean(torch.cat(parts), step)
+        hidden = lean(torch.cat(parts), step)
         for index, part in enumerate(hidden.split(counts)):
             states[index].append(part)
             read[index] += counts[index]

@@ -6,9 +6,10 @@ and the experts of capabilities whose gate is 0 are left out. Weights are copied
 they changed. Gates come ready; nothing is recorded, nothing has a gradient.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ class FusedLinears:
             return output
         down, ups, places, num_ranks = self._routed(alive)
         projected = down(hidden)
-        num_tokens, num_linears = len(hidden), len(ups)
+        num_tokens, num_linears = hidden.shape[0], len(ups)
         ranks, logits = projected[:, :num_ranks], projected[:, num_ranks:]
         scales = logits.reshape(num_tokens, num_linears, -1, self.layout.choices[1]).softmax(
             -1, torch.float32
@@ -156,15 +157,18 @@ class FusedMlps:
             if _is_fusible(module, adapter_name)
         ]
         places = {name: place for place, name in enumerate(tuner.adapted_linears)}
-        self._places = [[places[name] for name in mlp.names] for mlp in self._mlps]
-        self._covers_all = len(places) == sum(map(len, self._places))
+        self._places = [places[name] for mlp in self._mlps for name in mlp.names]
+        self._covers_all = len(places) == len(self._places)
 
     def __len__(self) -> int:
         return len(self._mlps)
 
-    @contextmanager
-    def running(self, gates: Tensor, alive: Alive) -> Iterator[None]:
-        """Forwards take the fused form, with these gates, while this is open.
+    def forward_of(self, mlp: Any) -> Callable[[Tensor], Tensor]:
+        """The fused forward of an MLP, or the module itself where it is not fused."""
+        return next((fused.forward for fused in self._mlps if fused.mlp is mlp), mlp)
+
+    def routed(self, gates: Tensor, alive: Alive) -> AbstractContextManager[None]:
+        """Fused forwards go by these gates from now on, what is adapted beside the MLPs while this is open.
 
         Args:
             gates: (linears, N or 1, C), from `compute_gates`; N tokens, one in each row of the batch.
@@ -174,13 +178,19 @@ class FusedMlps:
         if enabled is not None and gates.shape[-1]:
             gates = gates * gates.new_tensor(enabled)
             alive = tuple(both for both in map(all, zip(alive, enabled, strict=True)))
-        by_token = gates.transpose(0, 1) if gates.shape[-1] else None
+        by_mlp: Iterable[Tensor | None] = repeat(None)
+        if gates.shape[-1]:
+            by_mlp = torch.split(gates[self._places].transpose(0, 1), len(PROJECTIONS), dim=1)
+        for mlp, of_mlp in zip(self._mlps, by_mlp, strict=False):
+            mlp.gates, mlp.alive = of_mlp, alive
+        return nullcontext() if self._covers_all else self._tuner.fixed_gates(gates)
+
+    @contextmanager
+    def running(self, gates: Tensor, alive: Alive) -> Iterator[None]:
+        """The MLPs of the backbone take their fused form, with these gates, while this is open."""
         with ExitStack() as stack:
-            if not self._covers_all:
-                stack.enter_context(self._tuner.fixed_gates(gates))
-            for mlp, places in zip(self._mlps, self._places, strict=True):
-                mlp.gates = None if by_token is None else by_token[:, places]
-                mlp.alive = alive
+            stack.enter_context(self.routed(gates, alive))
+            for mlp in self._mlps:
                 mlp.mlp.forward = mlp.forward
                 stack.callback(delattr, mlp.mlp, "forward")
             yield

@@ -202,6 +202,7 @@ class Generator:
                 f"the attention of {type(self._backbone).__name__} cannot be replaced, which decoding needs; "
                 "take a model of the Llama, Qwen or Mistral kind"
             )
+        self._device = next(model.parameters()).device
         self._prefixes = PrefixCache(prefix_bytes)
         # Copies of the weights, laid out for what is done here.
         self._fused: FusedMlps | None = None
@@ -210,7 +211,7 @@ class Generator:
         if may_copy and sum(parameter.nbytes for parameter in model.parameters()) <= COPIED_BYTES:
             tuner = _tuner(model)
             self._fused = None if tuner is None else FusedMlps(tuner)
-            self._lean = LeanDecoder(self._decoder) if is_lean(self._decoder) else None
+            self._lean = LeanDecoder(self._decoder, self._fused) if is_lean(self._decoder) else None
             self._head = Product.of_linears([self._head]) if are_plain([self._head]) else self._head
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
@@ -378,7 +379,7 @@ class Generator:
         for row, read in zip(rows, reads, strict=True):
             ends += [start + end for end in row.ends]
             start += len(read)
-        with ragged_attention(self._backbone), self._routed(step):
+        with self._routed(step):
             hidden = self._lean(tokens, step) if self._lean else self._read(tokens, step)
         logits: Tensor = self._head(hidden[ends])
         self.work.forwards += 1
@@ -388,9 +389,10 @@ class Generator:
 
     def _read(self, tokens: Tensor, step: Step) -> Tensor:
         """The hidden states (N, D) of tokens (N,), by the decoder's own forward."""
-        hidden: Tensor = self._decoder(
-            input_ids=tokens[:, None], position_ids=step.positions[:, None], use_cache=False, step=step
-        ).last_hidden_state
+        with ragged_attention(self._backbone):
+            hidden: Tensor = self._decoder(
+                input_ids=tokens[:, None], position_ids=step.positions[:, None], use_cache=False, step=step
+            ).last_hidden_state
         return hidden[:, 0]
 
     @torch.inference_mode()
@@ -419,17 +421,12 @@ class Generator:
         """The forward of a step goes by the gates of its tokens."""
         gates = step.gates()
         if gates is not None and self._fused:
-            return self._fused.running(gates, step.alive())
+            return (self._fused.routed if self._lean else self._fused.running)(gates, step.alive())
         return _fixed_gates(self.model, gates)
 
     def _cache_tokens(self, prefix: Prefix) -> int:
         """How many tokens of texts may be in the slots; their outputs take about as much again."""
         return self.cache_bytes * prefix.length // prefix.num_bytes // 2
-
-    @property
-    def _device(self) -> torch.device:
-        device: torch.device = next(self.model.parameters()).device
-        return device
 
 
 def _tuner(model: "PreTrainedModel | PeftModel") -> Any:

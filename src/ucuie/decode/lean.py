@@ -5,12 +5,14 @@ values in one product, rotations of queries and keys in one go, no mask, no cach
 that is not needed. For a model of a few million parameters that is half of the time of a forward.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ucuie.adapter.inference import FusedMlps
 from ucuie.adapter.products import Product, are_plain
 from ucuie.decode.slots import Step
 
@@ -23,11 +25,14 @@ class LeanDecoder:
 
     Args:
         decoder: one that `is_lean` accepts.
+        fused: forwards of its adapted MLPs.
     """
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: Any, fused: FusedMlps | None = None) -> None:
         self._decoder = decoder
-        self._blocks = [_Block(layer) for layer in decoder.layers]
+        self._blocks = [
+            _Block(layer, fused.forward_of(layer.mlp) if fused else layer.mlp) for layer in decoder.layers
+        ]
 
     def __call__(self, tokens: Tensor, step: Step) -> Tensor:
         """The hidden states (N, D) of tokens (N,) at the places that the step gives them."""
@@ -44,12 +49,12 @@ class LeanDecoder:
 
 
 class _Block:
-    """Attention and MLP of one layer, which the module itself may still adapt."""
+    """Attention and MLP of one layer; projections that are adapted are asked as the modules they are."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, mlp: Callable[[Tensor], Tensor]) -> None:
         attention = layer.self_attn
         self._attention = attention
-        self._mlp = layer.mlp
+        self._mlp = mlp
         self._before_attention = _Norm(layer.input_layernorm)
         self._before_mlp = _Norm(layer.post_attention_layernorm)
         self._head_norms = (
@@ -68,8 +73,7 @@ class _Block:
         query, key = torch.split(rotated, self._heads, dim=1)
         mixed = step.attend(self._attention.layer_idx, query, key, value, self._attention.scaling)
         hidden = hidden + (self._output or self._attention.o_proj)(mixed.flatten(1))
-        output: Tensor = hidden + self._mlp(self._before_mlp(hidden))
-        return output
+        return hidden + self._mlp(self._before_mlp(hidden))
 
     def _rotated(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys (N, H + H', W) turned by their positions, and values (N, H', W)."""
@@ -80,7 +84,7 @@ class _Block:
             states = torch.cat(
                 [project(hidden) for project in (attention.q_proj, attention.k_proj, attention.v_proj)], dim=1
             )
-        states = states.view(len(hidden), -1, self._width)
+        states = states.view(hidden.shape[0], -1, self._width)
         num_rotated = sum(self._heads)
         turned, value = states[:, :num_rotated], states[:, num_rotated:]
         if self._head_norms is not None:
