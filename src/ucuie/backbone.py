@@ -10,16 +10,22 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ucuie.errors import ModelError, show
+from ucuie.errors import MissingExtraError, ModelError, show
 from ucuie.model_source import CONFIG_FILE, first_line
+
+Weights = Literal["float32", "bfloat16", "8bit", "4bit"]
+"""How the weights of a backbone are kept in memory; the last two need the extra `quantized`."""
 
 _ADAPTER_PARAMETER = re.compile(r"\.(lora|hierarchical_moe)_")
 _PROBE = "Ada O'Neil's naïve 2nd test (1815): {x: [y, z]}\n\tÜber 東京, Москва & 🙂 \\ e\u0301"
@@ -29,37 +35,69 @@ _PROBE = "Ada O'Neil's naïve 2nd test (1815): {x: [y, z]}\n\tÜber 東京, Мо
 class Backbone:
     """A causal language model with its tokenizer.
 
-    `source` is what it was loaded by: "embedded", a path or a hub id.
+    `source` is what it was loaded by: "embedded", a path or a hub id. `fingerprint` is that of the stored
+    weights where the loaded ones were rounded, else None.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     source: str
+    fingerprint: str | None = None
 
 
 def read_backbone(
-    folder: Path, *, device: str | torch.device = "cpu"
+    folder: Path, *, device: str | torch.device = "cpu", weights: Weights | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model and tokenizer of a folder, without asking the network for anything.
 
-    On a CPU the weights become fp32: bf16 products are 400 times slower on CPUs that have none. Elsewhere
-    they stay as they are stored.
+    Args:
+        folder: of the model.
+        device: of the weights.
+        weights: how they are kept. None: on a CPU they become fp32, since bf16 products are 400 times slower
+            on CPUs that have none; elsewhere they stay as they are stored.
 
     Raises:
+        MissingExtraError: quantised weights need bitsandbytes.
         ModelError: the folder holds no model, or its files cannot be read.
     """
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(f"{show(str(folder))} holds no model: there is no {CONFIG_FILE}")
-    dtype = torch.float32 if torch.device(device).type == "cpu" else "auto"
+    if weights in ("4bit", "8bit") and find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "quantized")
+    options = _weight_options(weights, torch.device(device))
     try:
         with without_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:  # of any class: it depends on which file is damaged where
         raise ModelError(
             f"the model in {show(str(folder))} cannot be read: {first_line(error)}; copy or download it again"
         ) from error
+    if "quantization_config" in options:
+        return model.eval(), tokenizer
     return model.to(device).eval(), tokenizer
+
+
+def _weight_options(weights: Weights | None, device: torch.device) -> dict[str, Any]:
+    """Arguments of `from_pretrained`; what is not quantised stays as exact as the device computes."""
+    if weights in ("float32", "bfloat16"):
+        return {"dtype": getattr(torch, weights)}
+    is_cpu = device.type == "cpu"
+    dtype = torch.float32 if is_cpu else "auto"
+    if weights is None:
+        return {"dtype": dtype}
+    from transformers import BitsAndBytesConfig
+
+    if weights == "8bit":
+        quantization = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.float32 if is_cpu else torch.bfloat16,
+        )
+    return {"dtype": dtype, "quantization_config": quantization, "device_map": {"": device}}
 
 
 def save_backbone(
@@ -100,6 +138,24 @@ def backbone_fingerprint(model: nn.Module) -> str:
         digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
         if parameter.dim() == 1:
             digest.update(parameter.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def stored_fingerprint(folder: Path, model: nn.Module) -> str:
+    """The fingerprint of the weights in a folder, of which `model` holds a rounded copy, in hex."""
+    stored: dict[str, Tensor] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  it has no iterator
+                shapes[name] = tuple(tensors.get_slice(name).get_shape())
+                if len(shapes[name]) == 1:
+                    stored[name] = tensors.get_tensor(name)
+    digest = hashlib.sha256()
+    for name, parameter in sorted(_backbone_tensors(dict(model.named_parameters())).items()):
+        digest.update(f"{name} {shapes.get(name, tuple(parameter.shape))}\n".encode())
+        if parameter.dim() == 1:
+            digest.update(stored.get(name, parameter).detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -26,15 +26,17 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 import ucuie.adapter  # noqa: F401  makes PEFT know our adapter
 from ucuie.atomic import staged_files
 from ucuie.backbone import Backbone as Backbone
+from ucuie.backbone import Weights as Weights
 from ucuie.backbone import (
     backbone_fingerprint,
     read_backbone,
     save_backbone,
+    stored_fingerprint,
     tokenizer_sha256,
 )
 from ucuie.calibration import Calibration
@@ -68,20 +70,48 @@ class LoadedModel:
     """With other models: what would copy its weights is not worth it."""
 
 
-def load_backbone(source: str | Path, *, device: str | torch.device = "cpu") -> Backbone:
+def load_backbone(
+    source: str | Path, *, device: str | torch.device = "cpu", weights: Weights | None = None
+) -> Backbone:
     """A backbone to train an adapter on.
 
     Args:
         source: "embedded", a folder, or a hub id; of a model folder it is the backbone without the adapter.
-        device: of the weights; on a CPU they become fp32.
+        device: of the weights.
+        weights: how they are kept; see `read_backbone`.
 
     Raises:
+        ConfigError: the model folder would need a copy of weights that are not kept as they were.
+        MissingExtraError: quantised weights need bitsandbytes.
         ModelError: there is no such model, or its files cannot be read.
+    """
+    is_rounded = weights not in (None, "float32")
+    if is_rounded and _reference(str(source)) == BACKBONE_FOLDER:
+        raise ConfigError(
+            f"config error: backbone_weights: {weights} is for backbones that stay where they are; the model "
+            f"would get a copy of {show(str(source))}, so keep it in float32"
+        )
+    folder = embedded_model() if source == EMBEDDED else local_folder(source)
+    if (folder / INFO_FILE).is_file():
+        folder = _backbone_of(folder, read_info(folder))
+    model, tokenizer = read_backbone(folder, device=device, weights=weights)
+    fingerprint = stored_fingerprint(folder, model) if is_rounded else None
+    return Backbone(model, tokenizer, source=str(source), fingerprint=fingerprint)
+
+
+def read_shape(source: str | Path) -> PreTrainedConfig:
+    """The configuration of a backbone; of a model folder it is that of the backbone in it.
+
+    Raises:
+        ModelError: there is no such model, or its configuration cannot be read.
     """
     folder = embedded_model() if source == EMBEDDED else local_folder(source)
     if (folder / INFO_FILE).is_file():
         folder = _backbone_of(folder, read_info(folder))
-    return Backbone(*read_backbone(folder, device=device), source=str(source))
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{show(str(folder))} holds no model: {first_line(error)}") from error
 
 
 def save_model(
@@ -119,7 +149,7 @@ def save_model(
             _save_adapter(model, staging, reference)
         info = ModelInfo(
             backbone=reference,
-            backbone_fingerprint=backbone_fingerprint(model),
+            backbone_fingerprint=backbone.fingerprint or backbone_fingerprint(model),
             tokenizer_sha256=tokenizer_sha256(backbone.tokenizer),
             instruction_pool_hash=pool.hash,
             num_parameters=model.num_parameters(),

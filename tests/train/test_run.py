@@ -177,6 +177,8 @@ def test_an_interrupted_run_wants_to_be_resumed(settings, tmp_path):
         ({"adapter": {"r": 0}}, "r must be at least 1"),
         ({"trainer": {"save_step": 5}}, "did you mean 'save_steps'"),
         ({"trainer": {"learning_rate": 5}}, "own keys"),
+        ({"trainer": {"gradient_accumulation_steps": 2}}, "own keys"),
+        ({"trainer": {"fsdp": True}}, "FSDP is not supported"),
     ],
 )
 def test_wrong_settings_are_named(settings, changes, message):

@@ -132,10 +132,10 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
             if routing.pooling is not None and layout.routes_capabilities:
                 # The mean over the instruction commutes with the router: pool C numbers per token, not D.
                 gate_logits = gate_logits.float().view(batch, tokens, -1)
-                router_logits = (routing.pooling.unsqueeze(-1) * gate_logits).sum(dim=1) + gate_bias
+                router_logits = routing.pool(gate_logits) + gate_bias
             gates = self._gates(layout, routing, router_logits, hidden.device)
             self._record(routing, router_logits, gates, weights)
-            scales = expert_scales(layout, weights, gates)
+            scales = expert_scales(layout, weights, None if gates is None else routing.spread(gates))
             mixed = ranks.view(-1, layout.num_experts, layout.rank) * scales.to(ranks.dtype)
         mixed = mixed.view(-1, layout.num_ranks).to(output.dtype)
         flat = output.view(batch * tokens, -1)
@@ -147,7 +147,7 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
     def _gates(
         self, layout: Layout, routing: Routing, router_logits: Tensor | None, device: torch.device
     ) -> Tensor | None:
-        """Capability gates g' (B or 1, C), float32; None if the layout has none.
+        """Capability gates g' (B, S or 1, C), float32; None if the layout has none.
 
         Raises:
             MissingGatesError: nothing says what the gates are.
@@ -203,13 +203,10 @@ def expert_scales(layout: Layout, weights: Tensor, gates: Tensor | None) -> Tens
     Args:
         layout: of the linear.
         weights: (B, T, *layout.choices), the routers' softmax.
-        gates: (B or 1, C), None with one level.
+        gates: (B or 1, T or 1, C), None with one level.
     """
-    if gates is None:
-        scales = weights * layout.scaling
-    else:
-        scales = weights * (gates * layout.scaling)[:, None, :, None]
-    scales = scales.view(-1, layout.num_routed_experts)
+    factors = layout.scaling if gates is None else (gates * layout.scaling).unsqueeze(-1)
+    scales = (weights * factors).view(-1, layout.num_routed_experts)
     if layout.has_shared_expert:
         scales = F.pad(scales, (1, 0), value=layout.scaling)
     return scales.unsqueeze(-1)

@@ -4,7 +4,7 @@ In: a backbone and a `HierarchicalMoeConfig`. Out: the adapted backbone, its aux
 statistics and capability gates. Knows tensors only, nothing about what instructions or capabilities mean.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -99,8 +99,11 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
         adapter_name = self.active_adapters[0]
         return [layer.name for layer in self._layers() if adapter_name in layer.layout]
 
-    def auxiliary_losses(self) -> AuxiliaryLosses:
+    def auxiliary_losses(self, *, widen: Callable[[Tensor], Tensor] | None = None) -> AuxiliaryLosses:
         """The auxiliary losses of the last forward of more than one token, with their gradients.
+
+        Args:
+            widen: see `routing.auxiliary_losses`.
 
         Raises:
             RuntimeError: there was no forward yet, or it had labels but no instruction for the router.
@@ -116,7 +119,7 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
                 "not run; pass both"
             )
         device = next(self.model.parameters()).device
-        return auxiliary_losses(list(records.values()), self.state.labels, device)
+        return auxiliary_losses(list(records.values()), self.state.labels, device, widen=widen)
 
     def routing_statistics(self) -> dict[str, RoutingStatistics]:
         """Gates and sub-expert weights of the last forward of more than one token, by linear.

@@ -34,8 +34,7 @@ def add_experts(
     gates = routing.given_gates(layer.name)
     router_logits = None
     if layout.routes_capabilities and routing.pooling is not None:
-        instruction = (routing.pooling.unsqueeze(-1) * hidden).sum(dim=1)
-        router_logits = instruction @ routers[-num_capabilities:].t() + biases[-num_capabilities:]
+        router_logits = routing.pool(hidden) @ routers[-num_capabilities:].t() + biases[-num_capabilities:]
         gates = torch.sigmoid(router_logits) if gates is None else gates
     gates = routing.labels if gates is None else gates
     assert gates is not None
@@ -51,7 +50,7 @@ def add_experts(
             index = capability * num_sub_experts + sub_expert
             expanded = hidden @ down[index].t() @ up[index].t() * layout.scaling
             expert = expert + weights[..., sub_expert, None] * expanded
-        output = output + gates[:, capability, None, None] * expert
+        output = output + routing.spread(gates)[..., capability, None] * expert
         usages.append(weights.flatten(0, 1))
     if routing.token_weights is not None:
         usage = torch.stack([routing.token_weights @ weights for weights in usages])

@@ -5,7 +5,7 @@ every adapted linear reads, and the losses and statistics that follow from their
 who hands them round is `RoutingState`. Knows nothing about experts, their parameters or PEFT.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,15 +21,20 @@ class MissingGatesError(RuntimeError):
 class RoutingInputs:
     """The adapter's own arguments of one forward, a row per row of the batch.
 
+    A packed batch is one row, (1, T), that holds S sequences one after the other; whatever else has a row
+    per row of the batch has one per sequence then.
+
     Args:
         instruction_mask: (B, T) bool, True on the tokens of the instruction.
         capability_labels: (B, C) float, the row's hard labels.
         capability_gates: (B, C) float, gates to use whatever the router says.
+        segment_ids: (1, T) int64 of a packed batch: which of its S sequences a token belongs to, from 0 on.
     """
 
     instruction_mask: Tensor | None = None
     capability_labels: Tensor | None = None
     capability_gates: Tensor | None = None
+    segment_ids: Tensor | None = None
 
     def for_rows(self, num_rows: int) -> "RoutingInputs":
         """Repeat every row for its beams, the way `generate` repeats its inputs."""
@@ -66,6 +71,9 @@ class Routing:
         override: (B, C) gates to use in every linear.
         fixed: gates (B or 1, C) by name of the linear.
         enabled: which capabilities are switched on; None for all.
+        segments: (T,) which of the sequences of a packed batch a token belongs to; None where rows are
+            sequences.
+        num_segments: S, sequences of a packed batch.
     """
 
     pooling: Tensor | None = None
@@ -74,10 +82,31 @@ class Routing:
     override: Tensor | None = None
     fixed: Mapping[str, Tensor] | None = None
     enabled: tuple[bool, ...] | None = None
+    segments: Tensor | None = None
+    num_segments: int = 0
 
     def given_gates(self, name: str) -> Tensor | None:
         """Gates (B or 1, C) set from outside for the linear `name`, if any."""
         return self.override if self.fixed is None else self.fixed.get(name)
+
+    def pool(self, values: Tensor) -> Tensor:
+        """The mean of per-token values (B, T, N) over the instruction of each sequence: (B or S, N)."""
+        assert self.pooling is not None
+        weighted = self.pooling.unsqueeze(-1) * values
+        if self.segments is None:
+            return weighted.sum(dim=1)
+        return sum_segments(weighted[0], self.segments, self.num_segments)
+
+    def spread(self, gates: Tensor) -> Tensor:
+        """What each sequence has (B, S or 1, N), for every token: broadcasts against (B, T, N)."""
+        if self.segments is None or len(gates) == 1:
+            return gates.unsqueeze(1)
+        return gates.index_select(0, self.segments).unsqueeze(0)
+
+
+def sum_segments(values: Tensor, segments: Tensor, num_segments: int) -> Tensor:
+    """The sums (S, N) of per-token values (T, N) over each sequence of a packed batch."""
+    return values.new_zeros(num_segments, values.shape[1]).index_add(0, segments, values)
 
 
 def instruction_pooling(instruction_mask: Tensor, token_mask: Tensor | None) -> Tensor:
@@ -88,10 +117,26 @@ def instruction_pooling(instruction_mask: Tensor, token_mask: Tensor | None) -> 
     """
     mask = instruction_mask.bool() if token_mask is None else instruction_mask.bool() & token_mask.bool()
     counts = mask.sum(dim=1, keepdim=True)
-    if not counts.all():
-        rows = (counts[:, 0] == 0).nonzero()[:, 0].tolist()
-        raise ValueError(f"instruction_mask marks no token in row(s) {rows}; every row needs an instruction")
+    _check_instructions(counts[:, 0])
     return mask / counts.float()
+
+
+def segment_pooling(instruction_mask: Tensor, segments: Tensor, num_segments: int) -> Tensor:
+    """The same weights (1, T) for a packed batch.
+
+    Raises:
+        ValueError: a sequence has no instruction token.
+    """
+    mask = instruction_mask[0].float()
+    counts = sum_segments(mask.unsqueeze(1), segments, num_segments)[:, 0]
+    _check_instructions(counts)
+    return (mask / counts[segments]).unsqueeze(0)
+
+
+def _check_instructions(counts: Tensor) -> None:
+    if not counts.all():
+        rows = (counts == 0).nonzero()[:, 0].tolist()
+        raise ValueError(f"instruction_mask marks no token in row(s) {rows}; every row needs an instruction")
 
 
 def token_weighting(token_mask: Tensor | None, tokens: Tensor) -> Tensor:
@@ -169,19 +214,28 @@ class TokenRouting:
     sub_expert_weights: Tensor
 
 
-def auxiliary_losses(records: list[Record], labels: Tensor | None, device: torch.device) -> AuxiliaryLosses:
+def auxiliary_losses(
+    records: list[Record],
+    labels: Tensor | None,
+    device: torch.device,
+    *,
+    widen: Callable[[Tensor], Tensor] | None = None,
+) -> AuxiliaryLosses:
     """Reduce the records of one forward to the two losses, all linears in one go.
 
     Args:
         records: one per adapted linear; empty lists and missing parts count as a loss of 0.
         labels: (B, C) hard labels.
         device: where the losses are wanted; linears may sit on several.
+        widen: makes of the mean distributions over this batch's tokens, (linears, C, Q), those over more
+            tokens, such as all processes'. The entropy loss is not a mean over tokens, so it has to be
+            widened before it is computed.
     """
     usages = [record.usage.to(device) for record in records if record.usage is not None]
     logits = [record.router_logits.to(device) for record in records if record.router_logits is not None]
     bce = entropy = torch.zeros((), device=device)
     if usages:
-        usage = torch.stack(usages)
+        usage = torch.stack(usages) if widen is None else widen(torch.stack(usages))
         entropy = torch.special.xlogy(usage, usage).sum(dim=-1).mean()
     if logits and labels is not None:
         stacked = torch.stack(logits)

@@ -23,6 +23,7 @@ from ucuie.adapter.routing import (
     RoutingInputs,
     instruction_pooling,
     repeat_rows,
+    segment_pooling,
     token_weighting,
 )
 
@@ -156,7 +157,9 @@ class RoutingState:
         fixed = self._fixed
         if self._generation is not None:
             inputs, fixed = self._continue(self._generation, num_rows=len(tokens))
-        _check(inputs, fixed, tokens, kwargs.get("past_key_values"))
+        segments, num_segments = _segments(inputs)
+        num_rows = len(tokens) if segments is None else num_segments
+        _check(inputs, fixed, tokens, kwargs.get("past_key_values"), num_rows=num_rows)
 
         # With a KV cache the mask covers cached tokens too; a 4-D mask says nothing about padding.
         token_mask = None
@@ -164,14 +167,22 @@ class RoutingState:
             token_mask = attention_mask[:, -tokens.shape[1] :]
         mask = inputs.instruction_mask
         is_decode_step = tokens.shape[1] == 1 and mask is None and not torch.is_grad_enabled()
+        if mask is None:
+            pooling = None
+        elif segments is None:
+            pooling = instruction_pooling(mask, token_mask)
+        else:
+            pooling = segment_pooling(mask, segments, num_segments)
         self._thread = threading.get_ident()
         self._routing = Routing(
-            pooling=None if mask is None else instruction_pooling(mask, token_mask),
+            pooling=pooling,
             token_weights=None if is_decode_step else token_weighting(token_mask, tokens),
             labels=inputs.capability_labels,
             override=inputs.capability_gates,
             fixed=fixed,
             enabled=self.enabled,
+            segments=segments,
+            num_segments=num_segments,
         )
         if not is_decode_step:
             self.records = {}
@@ -212,7 +223,25 @@ def _token_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     raise ValueError("a forward of an adapted model needs input_ids (B, T) or inputs_embeds (B, T, D)")
 
 
-def _check(inputs: RoutingInputs, fixed: Mapping[str, Tensor] | None, tokens: Tensor, cache: Any) -> None:
+def _segments(inputs: RoutingInputs) -> tuple[Tensor | None, int]:
+    """Which sequence each token of a packed batch belongs to (T,), and how many there are."""
+    if inputs.segment_ids is None:
+        return None, 0
+    for rows in (inputs.capability_labels, inputs.capability_gates):
+        if rows is not None:
+            # Known without waiting for the device.
+            return inputs.segment_ids.reshape(-1), len(rows)
+    return inputs.segment_ids.reshape(-1), int(inputs.segment_ids.max()) + 1
+
+
+def _check(
+    inputs: RoutingInputs,
+    fixed: Mapping[str, Tensor] | None,
+    tokens: Tensor,
+    cache: Any,
+    *,
+    num_rows: int,
+) -> None:
     """Refuse routing that does not belong to this forward.
 
     Raises:
@@ -221,6 +250,11 @@ def _check(inputs: RoutingInputs, fixed: Mapping[str, Tensor] | None, tokens: Te
     """
     shape = tuple(tokens.shape[:2])
     mask = inputs.instruction_mask
+    if inputs.segment_ids is not None and (shape[0] != 1 or tuple(inputs.segment_ids.shape) != shape):
+        raise ValueError(
+            f"segment_ids is {tuple(inputs.segment_ids.shape)} and the batch {shape}; a packed batch is one "
+            "row, and both are (1, tokens)"
+        )
     if mask is not None and tuple(mask.shape) != shape:
         raise ValueError(f"instruction_mask is {tuple(mask.shape)}, the batch is {shape}")
     if mask is not None and cache is not None and cache.get_seq_length() > 0:
@@ -230,15 +264,15 @@ def _check(inputs: RoutingInputs, fixed: Mapping[str, Tensor] | None, tokens: Te
         )
     for name in ("capability_labels", "capability_gates"):
         rows = getattr(inputs, name)
-        if rows is not None and (rows.dim() != 2 or len(rows) != shape[0]):
-            raise ValueError(f"{name} is {tuple(rows.shape)}, wanted ({shape[0]}, capabilities)")
+        if rows is not None and (rows.dim() != 2 or len(rows) != num_rows):
+            raise ValueError(f"{name} is {tuple(rows.shape)}, wanted ({num_rows}, capabilities)")
     if fixed is None:
         return
     if inputs.capability_gates is not None:
         raise ValueError("capability_gates given inside fixed_gates(); use one of the two")
-    num_rows = {len(gates) for gates in fixed.values()}
-    if not num_rows <= {1, shape[0]}:
-        raise ValueError(f"fixed gates have {max(num_rows)} rows, the batch has {shape[0]}")
+    fixed_rows = {len(gates) for gates in fixed.values()}
+    if not fixed_rows <= {1, num_rows}:
+        raise ValueError(f"fixed gates have {max(fixed_rows)} rows, the batch has {num_rows}")
 
 
 class RoutedCheckpoint:

@@ -31,6 +31,44 @@ def bench_adapter(
     _print_result(result, as_json=as_json)
 
 
+@bench_app.command("train")
+def bench_train(
+    backbone_config: Annotated[
+        str, typer.Option(help="Whose shape to take: the name of a recipe, or the folder of a model.")
+    ] = "llama-2-7b",
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Make the weights up, which is all it can.")
+    ] = True,
+    layers: Annotated[int | None, typer.Option(min=1, help="Of the backbone; left out, all.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Rows packed into a step.")] = 4,
+    length: Annotated[int, typer.Option(min=16, help="Tokens of a row.")] = 512,
+    checkpointing: Annotated[bool, typer.Option(help="Compute layers again in the backward pass.")] = False,
+    peak_tflops: Annotated[
+        float | None, typer.Option(min=0.001, help="Of the device, to give the share that is used.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Steps; medians are taken over them.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on a CPU.")] = 1,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Compare training steps with LoRA of as many ranks and the bare backbone, at a backbone's real shape."""
+    from ucuie.bench.train import bench_train as measure
+    from ucuie.train.shapes import SHAPES, backbone_shape
+
+    result = measure(
+        SHAPES.get(backbone_config) or backbone_shape(backbone_config),
+        rows=batch,
+        row_tokens=length,
+        num_layers=layers,
+        gradient_checkpointing=checkpointing,
+        peak_tflops=peak_tflops,
+        repeats=repeats,
+        num_threads=threads,
+        device=device,
+    )
+    _print_result(result, as_json=as_json)
+
+
 @bench_app.command("decode")
 def bench_decode(
     model: Model = None,

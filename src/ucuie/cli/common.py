@@ -1,5 +1,6 @@
 """What the commands share: options, progress, errors in words, where results and talk go."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,7 +52,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UcuieError as error:
-            _print_error(error)
+            # The processes of one machine see the same files and make the same mistake.
+            if not isinstance(error, UserError) or os.environ.get("LOCAL_RANK", "0") == "0":
+                _print_error(error)
             raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
 
 
@@ -144,6 +147,16 @@ class Track:
             f"{counted(self.num_texts, 'text')}, {counted(self.num_records, 'record')}, "
             f"{self.rate:.1f} texts/s"
         )
+
+
+def is_one_of_several() -> bool:
+    """Whether a launcher started this process, and others for the same work."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that talks for all."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def require_serve_extra() -> None:

@@ -1,9 +1,9 @@
 """What a training run is: one typed configuration, read from YAML."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation
@@ -67,6 +67,10 @@ class TrainConfig(Config):
         default="embedded",
         description="`embedded` (ucuie-mini), a folder, or a hub id of a causal language model",
     )
+    backbone_weights: Literal["float32", "bfloat16", "8bit", "4bit"] = Field(
+        default="float32",
+        description="how the frozen backbone is kept in memory; 8bit and 4bit need the extra `quantized`",
+    )
     output: Path = Field(default=Path("runs/model"), description="folder of the trained model")
     data: DataConfig
     method: Literal["adapter", "full"] = Field(
@@ -86,7 +90,18 @@ class TrainConfig(Config):
     instruction_pool: Path | None = Field(
         default=None, description="a pool file; null takes the packaged one"
     )
-    batch_size: int = Field(default=16, ge=1, description="rows in a step on one device")
+    batch_size: int = Field(default=16, ge=1, description="rows in a step, on all processes together")
+    micro_batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="rows at a time on one device; null takes the process's whole part of a step",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute each layer again in the backward pass instead of keeping it"
+    )
+    packing: bool = Field(
+        default=True, description="put the rows of a step one after the other instead of padding them"
+    )
     max_length: int | None = Field(
         default=None, ge=16, description="tokens of the longest row; null takes the context of the backbone"
     )
@@ -94,3 +109,9 @@ class TrainConfig(Config):
     trainer: dict[str, Any] = Field(
         default={}, description="further transformers.TrainingArguments, passed through as they are"
     )
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.method == "full" and self.backbone_weights != "float32":
+            raise ValueError("method: full trains the backbone, so its backbone_weights are float32")
+        return self

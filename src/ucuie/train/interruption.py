@@ -7,14 +7,21 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from transformers import TrainerCallback, TrainerControl
 
 
 class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers is not type-checked
-    """Ends training with a checkpoint after the step in which Ctrl-C was pressed; twice ends it at once."""
+    """Ends training with a checkpoint after the step in which Ctrl-C was pressed; twice ends it at once.
+
+    Of several processes all end after the same step, whichever was told.
+    """
 
     def __init__(self) -> None:
         self.is_interrupted = False
+        self._has_heard = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -35,12 +42,16 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers is
             raise KeyboardInterrupt
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self.is_interrupted:
+        if self._has_heard:
             raise KeyboardInterrupt
-        self.is_interrupted = True
+        self._has_heard = self.is_interrupted = True
 
     def on_step_end(self, _arguments: Any, _state: Any, control: TrainerControl, **_: Any) -> TrainerControl:
         """Called by the Trainer after every step."""
+        processes = PartialState()
+        if processes.num_processes > 1:
+            told = torch.tensor(float(self.is_interrupted), device=processes.device)
+            self.is_interrupted = bool(reduce(told, "sum"))
         if self.is_interrupted:
             control.should_save = control.should_training_stop = True
         return control

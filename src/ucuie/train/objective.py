@@ -28,10 +28,14 @@ def task_loss(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
     inputs = dict(inputs)
     labels = inputs.pop("labels")[:, 1:]
     allowed = inputs.pop("allowed", None)
-    outputs = model(**inputs, use_cache=False, output_hidden_states=True, logits_to_keep=1)
     is_labelled = labels != IGNORED
-    hidden = outputs.hidden_states[-1][:, :-1][is_labelled]
-    logits = _output_embeddings(model)(hidden).float()
+    if len(labels) == 1:
+        positions = is_labelled[0].nonzero()[:, 0]
+        logits = model(**inputs, use_cache=False, logits_to_keep=positions).logits[0].float()
+    else:
+        outputs = model(**inputs, use_cache=False, output_hidden_states=True, logits_to_keep=1)
+        hidden = outputs.hidden_states[-1][:, :-1][is_labelled]
+        logits = _output_embeddings(model)(hidden).float()
     if allowed is not None:
         logits = logits.masked_fill(~unpack_masks(allowed, logits.shape[-1]), -torch.inf)
     return F.cross_entropy(logits, labels[is_labelled], reduction="sum")

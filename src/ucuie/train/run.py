@@ -6,10 +6,12 @@ takes to repeat the run, and its losses) and, until the run is finished, its che
 
 import json
 import logging
+import os
 import platform
 import shutil
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -17,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from peft import PeftModel, get_peft_model
-from transformers import PreTrainedModel, TrainingArguments, set_seed
+from transformers import PreTrainedModel, TrainerState, TrainingArguments, set_seed
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.atomic import write_text
@@ -39,6 +42,7 @@ from ucuie.model_folder import load_backbone, save_model
 from ucuie.schema import CAPABILITIES, Example
 from ucuie.train.config import StageConfig, TrainConfig
 from ucuie.train.interruption import SaveOnInterrupt
+from ucuie.train.packing import pack, packed_attention
 from ucuie.train.trainer import UcuieTrainer
 from ucuie.train.training_set import TrainingSet, collate
 
@@ -46,8 +50,11 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_STEPS = 200
 RUN_FILE = "run.json"
+STATE_FILE = "trainer_state.json"
 VALIDATION_EXAMPLES_PER_DATASET = 200
 DEFAULT_ARGUMENTS: dict[str, Any] = {
+    # Every forward uses every parameter: experts that are switched off are multiplied by 0.
+    "ddp_find_unused_parameters": False,
     "eval_strategy": "epoch",
     "logging_steps": 20,
     "lr_scheduler_type": "cosine",
@@ -58,8 +65,17 @@ DEFAULT_ARGUMENTS: dict[str, Any] = {
     # AdamW's decay would move experts that no example of a stage reaches.
     "weight_decay": 0.0,
 }
-OWN_ARGUMENTS = {"output_dir", "learning_rate", "num_train_epochs", "max_steps", "seed"}
-"""Trainer arguments that the configuration has keys of its own for, or that a stage decides."""
+OWN_ARGUMENTS = {
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "max_steps",
+    "num_train_epochs",
+    "output_dir",
+    "per_device_train_batch_size",
+    "seed",
+    *("activation_checkpointing", "gradient_checkpointing"),
+}
+"""Trainer arguments that follow from the configuration's own keys."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +94,28 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         config: the run.
         resume: go on from the last checkpoint of the same output folder; without one, start.
 
+    Where several processes run it (`launch`, `accelerate launch`, `torchrun`), they share the steps, and the
+    first of them writes the files; results do not depend on their number.
+
     Raises:
-        ConfigError: a trainer or adapter setting is unknown or set elsewhere, the output exists, or it has
-            an interrupted run and `resume` is off.
+        ConfigError: a trainer or adapter setting is unknown or set elsewhere, the output exists, it has
+            an interrupted run and `resume` is off, or the processes cannot share a step evenly.
         DataError: the data cannot be read, or nothing of it fits into the context.
         KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
     """
     run_folder = config.output.with_name(f"{config.output.name}.run")
+    processes = PartialState(cpu=not torch.accelerator.is_available())
     _check_output(config.output, run_folder, resume=resume)
+    divide_step(config, processes.num_processes)
+    # None may write before all have looked.
+    processes.wait_for_everyone()
+    if not processes.is_main_process:
+        logging.getLogger("ucuie").setLevel(logging.ERROR)
     set_seed(config.seed)
     data = read_training_data(config)
-    backbone = load_backbone(config.backbone)
+    backbone = load_backbone(
+        config.backbone, device=_loading_device(config, processes), weights=config.backbone_weights
+    )
     run = _Run(config, run_folder, backbone, InstructionPool.load(config.instruction_pool))
 
     losses = {}
@@ -101,19 +128,44 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     validation = run.training_set(data.validation, is_varied=False) if data.validation else None
     losses["multitask"] = run.stage(config.multitask, multitask, validation, name="multitask")
 
-    training = _summary(config, data)
-    save_model(
-        run.model,
-        backbone,
-        config.output,
-        pool=run.pool,
-        training=training,
-        window_tokens=multitask.usual_text_length,
-    )
-    write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
-    for checkpoint in run_folder.glob("*/checkpoint-*"):
-        shutil.rmtree(checkpoint)
+    training = _summary(config, data) | {"processes": processes.num_processes}
+    if processes.is_main_process:
+        save_model(
+            run.model,
+            backbone,
+            config.output,
+            pool=run.pool,
+            training=training,
+            window_tokens=multitask.usual_text_length,
+        )
+        write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
+        for checkpoint in run_folder.glob("*/checkpoint-*"):
+            shutil.rmtree(checkpoint)
+    processes.wait_for_everyone()
     return config.output
+
+
+def _loading_device(config: TrainConfig, processes: PartialState) -> torch.device:
+    """Quantised weights are made where they stay; others are moved once they are needed."""
+    is_quantized = config.backbone_weights in ("8bit", "4bit")
+    device: torch.device = processes.device if is_quantized else torch.device("cpu")
+    return device
+
+
+def divide_step(config: TrainConfig, num_processes: int) -> tuple[int, int]:
+    """Rows at a time on one device, and how many times that is done for one step.
+
+    Raises:
+        ConfigError: the rows of a step cannot be shared evenly.
+    """
+    rows = config.micro_batch_size or config.batch_size // num_processes
+    if rows == 0 or config.batch_size % (rows * num_processes):
+        at_a_time = "" if config.micro_batch_size is None else f" with {rows} rows at a time"
+        raise ConfigError(
+            f"config error: {config.batch_size} rows of a step (batch_size) cannot be shared evenly by "
+            f"{num_processes} processes{at_a_time}; change batch_size or micro_batch_size"
+        )
+    return rows, config.batch_size // (rows * num_processes)
 
 
 def _check_output(output: Path, run_folder: Path, *, resume: bool) -> None:
@@ -219,6 +271,7 @@ class _Run:
     ) -> list[dict[str, float]]:
         """Trains one stage from its last checkpoint, or from the start, and returns its log."""
         folder = self.folder / name
+        packing = self.config.packing
         trainer = UcuieTrainer(
             model=self.model,
             args=_arguments(self.config, stage, folder, has_validation=validation is not None),
@@ -226,12 +279,18 @@ class _Run:
             gates_are_labels=stage is self.config.warming,
             train_dataset=train,
             eval_dataset=validation,
-            data_collator=partial(collate, pad_id=self._tokenizer.pad_token_id or 0),
+            data_collator=pack if packing else partial(collate, pad_id=self._tokenizer.pad_token_id or 0),
         )
         interruption = SaveOnInterrupt()
         trainer.add_callback(interruption)
         checkpoint = last_checkpoint(folder)
-        with interruption.listening():
+        state = None if checkpoint is None else TrainerState.load_from_json(checkpoint / STATE_FILE)
+        if state is not None and state.global_step >= state.max_steps:
+            # The Trainer would take one more step.
+            trainer._load_from_checkpoint(str(checkpoint))
+            return [dict(entry) for entry in state.log_history]
+        model = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        with packed_attention(model) if packing else nullcontext(), interruption.listening():
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         return [dict(entry) for entry in trainer.state.log_history]
 
@@ -239,7 +298,7 @@ class _Run:
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint of a stage; one that was being written when the run died is not whole."""
     # The Trainer writes its state last.
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
@@ -249,14 +308,22 @@ def _arguments(
     taken = OWN_ARGUMENTS & set(config.trainer)
     if taken:
         names = ", ".join(sorted(taken))
-        raise ConfigError(f"config error: trainer.{names} is set by the configuration's own keys")
+        raise ConfigError(f"config error: trainer.{names} follows from the configuration's own keys")
     known = set(TrainingArguments.__dataclass_fields__)
     for key in config.trainer:
         if key not in known:
             raise ConfigError(f"config error: trainer.{key} is unknown{did_you_mean(key, sorted(known))}")
+    if config.trainer.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        raise ConfigError(
+            "config error: FSDP is not supported; give every process all weights, in fewer bits if need be "
+            "(backbone_weights: 4bit)"
+        )
     defaults = DEFAULT_ARGUMENTS | ({} if has_validation else {"eval_strategy": "no"})
-    batch_sizes = {f"per_device_{name}_batch_size": config.batch_size for name in ("train", "eval")}
+    rows, times = divide_step(config, PartialState().num_processes)
     settings = {
+        "per_device_train_batch_size": rows,
+        "per_device_eval_batch_size": rows,
+        "gradient_accumulation_steps": times,
         "output_dir": str(folder),
         "learning_rate": stage.learning_rate,
         "num_train_epochs": stage.epochs,
@@ -264,13 +331,25 @@ def _arguments(
         "seed": config.seed,
         "remove_unused_columns": False,
         "dataloader_pin_memory": torch.cuda.is_available(),
+        **_checkpointing(known, is_wanted=config.gradient_checkpointing),
         # Without this word bf16 is refused on a CPU, where it may be twice as fast.
         "use_cpu": not torch.accelerator.is_available(),
     }
     try:
-        return TrainingArguments(**(defaults | batch_sizes | settings | config.trainer))
+        arguments = TrainingArguments(**(defaults | settings | config.trainer))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"config error: trainer: {error}") from error
+    # Of several GPUs one process uses one: DataParallel's threads would share the routing of one forward.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _checkpointing(known: set[str], *, is_wanted: bool) -> dict[str, Any]:
+    """The Trainer's arguments for it, which versions of transformers name differently."""
+    if not is_wanted:
+        return {}
+    name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
 def _summary(config: TrainConfig, data: TrainingData) -> dict[str, Any]:

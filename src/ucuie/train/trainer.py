@@ -1,12 +1,14 @@
 """The Hugging Face Trainer with the objective of UC-UIE: L_task + gamma L_bce + beta L_entropy.
 
-Logs every loss term and, by task, the mean capability gates. Knows nothing of stages or files.
+A step may be divided into several batches, one after the other or on several processes; its loss is that of
+the whole, whatever the division. Logs every loss term and, by task, the mean capability gates. Knows nothing
+of stages or files.
 """
 
-from collections import defaultdict
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import Trainer
@@ -14,9 +16,10 @@ from transformers import Trainer
 from ucuie.schema import CAPABILITIES
 from ucuie.train.config import LossConfig
 from ucuie.train.objective import IGNORED, task_loss
+from ucuie.train.packing import PACKED_ATTENTION
 from ucuie.train.training_set import EpochSampler, TrainingSet
 
-ROUTING_INPUTS = ("instruction_mask", "capability_labels")
+ROUTING_INPUTS = ("instruction_mask", "capability_labels", "segment_ids")
 
 
 class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-checked
@@ -31,15 +34,29 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
 
     def __init__(self, *, loss: LossConfig, gates_are_labels: bool = False, **arguments: Any) -> None:
         super().__init__(**arguments)
-        # The loss divides by the labelled tokens of all accumulated batches, so nothing is left to scale.
+        # Every term is divided by what the whole step has of its kind, so nothing is left to scale.
         self.loss_is_scaled_for_ga = True
         self._loss = loss
         self._gates_are_labels = gates_are_labels
-        self._terms: dict[str, list[float]] = defaultdict(list)
+        self._totals = torch.ones(3)
+        self._terms = _Terms()
+
+    @property
+    def step_size(self) -> int:
+        """Rows of a step, on all processes."""
+        arguments = self.args
+        rows: int = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        return rows
 
     def _get_train_sampler(self, train_dataset: TrainingSet | None = None) -> EpochSampler:
         dataset = train_dataset or self.train_dataset
-        return EpochSampler(dataset.lengths, batch_size=self.args.train_batch_size, seed=self.args.seed)
+        return EpochSampler(dataset.lengths, batch_size=self.step_size, seed=self.args.seed)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
+        """Labelled tokens of the batches of a step, on all processes; notes its rows and tokens as well."""
+        counts = torch.stack([_counts(batch) for batch in batch_samples]).sum(dim=0).to(device)
+        self._totals = self.accelerator.reduce(counts, "sum")
+        return self._totals[0]
 
     def compute_loss(
         self,
@@ -48,31 +65,55 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """L of a batch. The terms without tokens weigh as much as the batch has of all labelled tokens."""
-        num_labelled = (inputs["labels"] != IGNORED).sum()
-        num_items = num_labelled if num_items_in_batch is None else num_items_in_batch
+        """The part of a step's L that a batch makes up.
+
+        `_get_num_items_in_batch` has seen the step. Parts of all processes add up to L; since gradients are
+        averaged over processes, each is multiplied by their number.
+        """
+        inputs = dict(inputs)
         tasks = inputs.pop("tasks", None)
         labels = inputs["capability_labels"]
+        counts = _counts(inputs)
+        num_labelled, num_rows, _ = self._totals
+        if self.model.config._attn_implementation != PACKED_ATTENTION:
+            inputs.pop("segment_lengths", None)
         is_adapted = isinstance(self.accelerator.unwrap_model(model), PeftModel)
         if not is_adapted:
             inputs = {name: value for name, value in inputs.items() if name not in ROUTING_INPUTS}
         elif self._gates_are_labels:
             inputs = inputs | {"capability_gates": labels}
-        loss = task_loss(model, inputs) / num_items
-        self._terms["loss/task"].append(loss.item())
+        loss = task_loss(model, inputs) / num_labelled
+        share = counts[1] / num_rows
+        self._terms.add("loss/task", loss, share)
         if is_adapted:
-            share = num_labelled / num_items
-            loss = loss + share * self._auxiliary_loss(model, tasks)
+            loss = loss + self._auxiliary_loss(model, tasks, counts)
+        loss = loss * self.accelerator.num_processes
         return (loss, {}) if return_outputs else loss
 
-    def _auxiliary_loss(self, model: nn.Module, tasks: list[str] | None) -> Tensor:
+    def _auxiliary_loss(self, model: nn.Module, tasks: list[str] | None, counts: Tensor) -> Tensor:
+        """L_bce weighted by rows, L_entropy of the batches of all processes together by tokens."""
         tuner = self.accelerator.unwrap_model(model).base_model
-        auxiliary = tuner.auxiliary_losses()
-        self._terms["loss/bce"].append(auxiliary.bce.item())
-        self._terms["loss/entropy"].append(auxiliary.entropy.item())
+        _, num_rows, num_tokens = self._totals
+        tokens_now = self.accelerator.reduce(counts[2].clone(), "sum")
+
+        def widen(usage: Tensor) -> Tensor:
+            mine = usage * counts[2] / tokens_now
+            # Others' parts have their gradient where they were computed.
+            everyones: Tensor = self.accelerator.reduce(mine.detach().clone(), "sum")
+            widened: Tensor = mine + everyones - mine.detach()
+            return widened
+
+        auxiliary = tuner.auxiliary_losses(widen=widen)
+        share = counts[1] / num_rows
+        bce = auxiliary.bce * share
+        entropy = auxiliary.entropy * tokens_now / num_tokens
+        # Every process has the value of the whole, but the gradient of its own part.
+        entropy = entropy - entropy.detach() * (1 - 1 / self.accelerator.num_processes)
+        self._terms.add("loss/bce", bce, share)
+        self._terms.add("loss/entropy", entropy, share)
         if tasks is not None:
             self._note_gates(tuner, tasks)
-        combined: Tensor = self._loss.gamma * auxiliary.bce + self._loss.beta * auxiliary.entropy
+        combined: Tensor = self._loss.gamma * bce + self._loss.beta * entropy
         return combined
 
     def _note_gates(self, tuner: Any, tasks: list[str]) -> None:
@@ -81,13 +122,43 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         if not gates or gates[0].shape[-1] != len(CAPABILITIES):
             return
         means = torch.stack(gates).float().mean(dim=0)
-        for task, row in zip(tasks, means.expand(len(tasks), -1).tolist(), strict=True):
+        for task, row in zip(tasks, means.expand(len(tasks), -1), strict=True):
             for capability, gate in zip(CAPABILITIES, row, strict=True):
-                self._terms[f"gates/{task}/{capability}"].append(gate)
+                self._terms.add(f"gates/{task}/{capability}", gate, gate.new_ones(()))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the means of the terms since the last log."""
         if "loss" in logs or "eval_loss" in logs:
-            logs |= {name: sum(values) / len(values) for name, values in sorted(self._terms.items())}
-            self._terms.clear()
+            logs |= self._terms.take()
         super().log(logs, start_time)
+
+
+class _Terms:
+    """Sums of loss terms and of the weights that they had; they stay on their device until they are taken."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, name: str, value: Tensor, weight: Tensor) -> None:
+        """One more part of a term: `value` has been multiplied by `weight`."""
+        pair = torch.stack([value.detach().float(), weight.float()])
+        self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+
+    def take(self) -> dict[str, float]:
+        """The means over all processes, by name; begins anew."""
+        totals: dict[str, tuple[float, float]] = {}
+        mine = [(name, *pair.tolist()) for name, pair in self._sums.items()]
+        for name, value, weight in gather_object(mine):
+            before = totals.get(name, (0.0, 0.0))
+            totals[name] = (before[0] + value, before[1] + weight)
+        self._sums.clear()
+        return {name: value / weight for name, (value, weight) in sorted(totals.items())}
+
+
+def _counts(batch: dict[str, Any]) -> Tensor:
+    """Labelled tokens, rows and tokens of a batch."""
+    labelled = (batch["labels"] != IGNORED).sum().float()
+    rows = labelled.new_tensor(len(batch["capability_labels"]))
+    if "attention_mask" in batch:
+        return torch.stack([labelled, rows, batch["attention_mask"].sum().float()])
+    return torch.stack([labelled, rows, labelled.new_tensor(batch["input_ids"].numel())])

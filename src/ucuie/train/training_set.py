@@ -222,7 +222,10 @@ def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
         "capability_labels": torch.tensor([row.capability_labels for row in rows]),
         "tasks": [row.task for row in rows],
     }
-    if rows[0].allowed is not None:
-        masks = [row.allowed for row in rows if row.allowed is not None]
-        batch["allowed"] = torch.from_numpy(np.concatenate(masks))
-    return batch
+    return batch | stacked_masks(rows)
+
+
+def stacked_masks(rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
+    """`allowed` of a batch, (N, ceil(V / 32)); nothing for the full objective."""
+    masks = [row.allowed for row in rows if row.allowed is not None]
+    return {"allowed": torch.from_numpy(np.concatenate(masks))} if masks else {}

@@ -1,0 +1,212 @@
+"""What one step of a training run needs in memory, found without the weights.
+
+The step is carried out on fake tensors, which have shapes but no contents, and every storage is counted from
+its making to its end. So the figures follow the code that trains, whatever backbone it is given; what they
+leave out is what a device's libraries and allocator keep for themselves.
+"""
+
+import weakref
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import AutoModelForCausalLM, PreTrainedConfig
+
+from ucuie.adapter import HierarchicalMoeModel
+from ucuie.train.config import TrainConfig
+from ucuie.train.packing import PACKED_ATTENTION
+from ucuie.train.run import adapted, divide_step
+
+BYTES_PER_WEIGHT = {"8bit": 1.0, "4bit": 0.53}
+"""Of the linears of a quantised backbone; 4 bits, and 4 % of the weights' number for their scales."""
+LABELLED_SHARE = 0.25
+"""Of the tokens of a row; the others are instruction and text."""
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on one device at the fullest moment of a step.
+
+    Args:
+        num_parameters: of backbone and adapter.
+        num_trained: of these are trained.
+        weights: bytes of all parameters.
+        gradients: bytes of the gradients of what is trained.
+        optimizer: bytes of AdamW's two moments.
+        activations: bytes that forward and backward need beyond that at their fullest.
+    """
+
+    num_parameters: int
+    num_trained: int
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of everything."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def estimate_memory(
+    config: TrainConfig, shape: PreTrainedConfig, *, row_tokens: int, num_processes: int = 1
+) -> MemoryEstimate:
+    """The memory of one device for a step of a run.
+
+    Args:
+        config: the run.
+        shape: of its backbone.
+        row_tokens: tokens of each row.
+        num_processes: that share the step; each has all weights.
+
+    Raises:
+        ConfigError: the rows of a step cannot be shared evenly, or an adapter setting is wrong.
+    """
+    rows, _ = divide_step(config, num_processes)
+    is_half = bool(config.trainer.get("bf16"))
+    with torch.device("meta"):
+        model = _model(config, shape)
+    with FakeTensorMode():
+        _make_fake(model)
+        parameters = list({id(p): p for p in model.parameters()}.values())
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        inputs = packed_inputs(rows, row_tokens)
+        with _LiveBytes(known=[*model.state_dict().values(), *model.buffers(), *inputs.values()]) as live:
+            autocast = torch.autocast("cpu", torch.bfloat16) if is_half else nullcontext()
+            with autocast:
+                loss = step_loss(model, inputs, [row_tokens] * rows)
+            torch.autograd.backward(loss)
+    gradients = sum(_num_bytes(parameter) for parameter in trained)
+    return MemoryEstimate(
+        num_parameters=sum(parameter.numel() for parameter in parameters),
+        num_trained=sum(parameter.numel() for parameter in trained),
+        weights=round(_weight_bytes(model, parameters, config.backbone_weights)),
+        gradients=gradients,
+        optimizer=2 * gradients,
+        # Gradients are counted as they are made; at the fullest moment, in the last layer, few are there.
+        activations=live.peak,
+    )
+
+
+def _model(config: TrainConfig, shape: PreTrainedConfig) -> Any:
+    dtype = torch.float32 if config.backbone_weights == "float32" else torch.bfloat16
+    model: Any = AutoModelForCausalLM.from_config(shape, dtype=dtype)
+    if config.method == "adapter":
+        model = adapted(model, config.adapter)
+        model.get_base_model().set_attn_implementation(PACKED_ATTENTION)
+    else:
+        model.set_attn_implementation(PACKED_ATTENTION)
+    if config.gradient_checkpointing:
+        backbone = model.get_base_model() if isinstance(model, PeftModel) else model
+        enable = getattr(backbone, "activation_checkpointing_enable", backbone.gradient_checkpointing_enable)
+        enable({"use_reentrant": False})
+        backbone.enable_input_require_grads()
+    return model.train()
+
+
+def _make_fake(model: nn.Module) -> None:
+    """Put fake tensors on the CPU in the place of those without a device; tied ones stay one."""
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and id(parameter) not in made:
+                empty = torch.empty(parameter.shape, dtype=parameter.dtype)
+                made[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
+            if parameter is not None:
+                module._parameters[name] = made[id(parameter)]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+
+
+def packed_inputs(rows: int, row_tokens: int) -> dict[str, Tensor]:
+    """A packed batch whose first half of every row is instruction."""
+    places = torch.arange(row_tokens).repeat(rows)
+    return {
+        "input_ids": places.unsqueeze(0),
+        "position_ids": places.unsqueeze(0),
+        "segment_ids": torch.arange(rows).repeat_interleave(row_tokens, output_size=rows * row_tokens)[None],
+        "instruction_mask": (places < row_tokens // 2).unsqueeze(0),
+        "capability_labels": torch.ones(rows, 3),
+    }
+
+
+def step_loss(model: Any, inputs: dict[str, Tensor], lengths: list[int]) -> Tensor:
+    """All terms; the labelled positions are given, since fake tensors cannot say where something is."""
+    is_adapted = isinstance(model, PeftModel) and isinstance(model.base_model, HierarchicalMoeModel)
+    if not is_adapted:
+        inputs = {name: inputs[name] for name in ("input_ids", "position_ids")}
+    num_tokens = inputs["input_ids"].shape[1]
+    positions = torch.arange(max(1, round(num_tokens * LABELLED_SHARE)))
+    outputs = model(**inputs, segment_lengths=tuple(lengths), use_cache=False, logits_to_keep=positions)
+    loss = F.cross_entropy(outputs.logits[0].float(), inputs["input_ids"][0, : len(positions)])
+    if not is_adapted:
+        return loss
+    auxiliary = model.base_model.auxiliary_losses()
+    combined: Tensor = loss + auxiliary.bce + auxiliary.entropy
+    return combined
+
+
+def _weight_bytes(model: Any, parameters: list[nn.Parameter], weights: str) -> float:
+    """Of all parameters; quantisation takes the linears of the backbone, but not the output embeddings."""
+    if weights not in BYTES_PER_WEIGHT:
+        return sum(_num_bytes(parameter) for parameter in parameters)
+    output = model.get_output_embeddings()
+    quantized = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module is not output and not module.weight.requires_grad
+    }
+    return sum(
+        parameter.numel() * BYTES_PER_WEIGHT[weights] if id(parameter) in quantized else _num_bytes(parameter)
+        for parameter in parameters
+    )
+
+
+def _num_bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types it in part
+    """Counts the bytes of the storages made while it is open, and the most that lived at a time.
+
+    Questions that a fake tensor cannot answer, such as whether all values are above 0, are answered with yes.
+    """
+
+    def __init__(self, *, known: Iterable[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        # Views of what was there before are no new storages.
+        self._known = weakref.WeakSet(tensor.untyped_storage() for tensor in known)
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is torch.ops.aten._local_scalar_dense.default:
+            return args[0].dtype.is_floating_point or args[0].dtype == torch.bool or 1
+        output = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return output
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._known:
+            return
+        self._known.add(storage)
+        size = storage.nbytes()
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, size)
+
+    def _forget(self, size: int) -> None:
+        self.now -= size
