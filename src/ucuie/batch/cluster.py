@@ -7,9 +7,11 @@ lost are replaced by Ray; a slice that was lost with them is told of.
 import logging
 import os
 import pickle
+import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from ucuie.batch.job import Answerer, Job
 from ucuie.batch.work import Lost, Slice
@@ -17,6 +19,9 @@ from ucuie.errors import ConfigError, MissingExtraError, UcuieError, UserError, 
 
 _OBJECT_STORE_BYTES = 2**29
 """Of a cluster that is only here; what goes through at once is far less."""
+
+
+_SECONDS_TO_ANSWER = 10
 
 
 class ClusterError(UcuieError):
@@ -109,6 +114,8 @@ class RayEngine:
         # What is lost is told of here, once.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
+            if self._address is not None and self._address != "auto":
+                _knock(self._address)
             ray.init(address=self._address, **options)
         except Exception as error:  # ConnectionError, RuntimeError, ValueError and others, as the address is
             where = "here" if self._address is None else f"at {show(self._address)}"
@@ -146,6 +153,19 @@ class RayEngine:
             raise ClusterError(f"a worker of the cluster cannot start: {_first_line(error.cause)}") from error
         except ray.exceptions.RayError as error:
             raise ClusterError(f"a worker of the cluster cannot start: {_first_line(error)}") from error
+
+
+def _knock(address: str) -> None:
+    """Raise at once where nobody listens; Ray itself would go on trying for minutes.
+
+    Raises:
+        OSError: nothing answers at the host and port of an address.
+        ValueError: they are none.
+    """
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
+    if parts.hostname is None or parts.port is None:
+        raise ValueError(f"{show(address)} is no host:port")
+    socket.create_connection((parts.hostname, parts.port), timeout=_SECONDS_TO_ANSWER).close()
 
 
 def _fault_tolerance() -> dict[str, int]:
