@@ -1,5 +1,6 @@
 """`ucuie batch` as it is: processes, actors of Ray, kills, and what it refuses."""
 
+import json
 import os
 import random
 import signal
@@ -118,7 +119,9 @@ def test_what_cannot_work_is_refused_in_words(texts: Path, model: str, tmp_path:
     unreachable = run(*command(texts, tmp_path / "a", model, "--engine", "ray", "--address", "127.0.0.1:9"))
     assert unreachable.returncode == 1
     assert "there is no Ray cluster at '127.0.0.1:9'" in unreachable.stderr
-    too_large = run(*command(texts, tmp_path / "b", model, "--schema", str([f"type {n}" for n in range(99)])))
+    too_large = run(
+        *command(texts, tmp_path / "b", model, "--schema", json.dumps([f"type {n}" for n in range(99)]))
+    )
     assert too_large.returncode == 2
     assert "the model's context" in too_large.stderr
     for result in (unreachable, too_large):
