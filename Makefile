@@ -2,6 +2,7 @@
 # make test    set up .venv, then all checks: style, types, import contracts, every test
 # make quick   the tests that take seconds
 # make lint    style, types and import contracts; `make format` mends what can be mended
+# make docs    set up .venv, then build the documentation site in site/; open site/index.html
 # make clean   remove .venv and everything that the checks leave behind
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-com
 # Workers are processes: threads of their own would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test quick lint style types imports format clean
+.PHONY: demo test quick docs lint style types imports format clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python -m ucuie.demo
@@ -23,6 +24,11 @@ test: lint
 
 quick: $(VENV)/.installed-dev
 	@$(PYTEST) -m "not slow"
+
+# Warnings are errors: `strict` of mkdocs.yml.
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build
+	@echo 'wrote site/ - open site/index.html in a browser'
 
 lint: style types imports
 
@@ -41,7 +47,7 @@ format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) demo.html dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo.html dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 # $(call timed,WHAT,COMMAND): runs the command, and says what was done and how long it took.
 define timed
@@ -59,3 +65,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 # pip 25.1 is the first that knows groups.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(call timed,setting up the checks,$(INSTALL) --group dev)
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(call timed,setting up the documentation site,$(INSTALL) --group docs)

@@ -36,6 +36,7 @@ from ucuie.model_folder import (
     save_model,
 )
 from ucuie.model_info import read_info
+from ucuie.model_source import local_folder
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +277,16 @@ def test_a_hub_id_is_downloaded(pristine: Path, tmp_path: Path, monkeypatch: pyt
 def test_an_empty_folder_holds_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no model"):
         load_model(tmp_path)
+
+
+@pytest.mark.usefixtures("needs_embedded_model")
+def test_the_name_of_the_embedded_model_stands_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert local_folder("ucuie-mini") == embedded_model()
+    (tmp_path / "ucuie-mini").mkdir()
+    assert local_folder("ucuie-mini") == Path("ucuie-mini")
 
 
 def test_the_embedded_model_is_found_or_its_absence_told(

@@ -42,12 +42,16 @@ def is_hub_id(name: str) -> bool:
 def local_folder(source: str | Path) -> Path:
     """The folder that a path or hub id stands for; the hub is asked only for an "owner/name" that is no path.
 
+    The name of the embedded model, which extractions and its card give it, stands for its folder.
+
     Raises:
         ModelError: there is no such folder, here or there.
     """
     path = Path(source).expanduser()
     if path.is_dir():
         return path
+    if source == EMBEDDED_NAME:
+        return embedded_model()
     if isinstance(source, str) and is_hub_id(source) and not path.parent.exists():
         return _download(source)
     fault = "is a file, not a model folder" if path.exists() else "is not there"
