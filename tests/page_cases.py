@@ -92,7 +92,8 @@ def given(page: str) -> list[str]:
 
 def _sample(path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "sample", path)
-    shutil.copy(path / "validation.jsonl", path / "test.jsonl")
+    validation = (path / "validation.jsonl").read_text(encoding="utf-8")
+    (path / "test.jsonl").write_text(validation.replace("validation", "test"), encoding="utf-8")
 
 
 def _notes(path: Path) -> None:
