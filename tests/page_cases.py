@@ -182,7 +182,8 @@ class PageRun:
             options = [word for word in words[2:] if word not in ("--port", "8000")]
             self._address = self._exit.enter_context(running_server(*options)).address
         else:
-            options = SHORT_TRAINING if words[1] == "train" else []
+            is_training = words[1] == "train" and "--estimate" not in words
+            options = SHORT_TRAINING if is_training else []
             self._ucuie([*words[1:], *options])
 
     def _ucuie(self, arguments: list[str]) -> None:
