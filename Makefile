@@ -27,7 +27,7 @@ quick: $(VENV)/.installed-dev
 
 # Warnings are errors: `strict` of mkdocs.yml.
 docs: $(VENV)/.installed-docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo 'wrote site/ - open site/index.html in a browser'
 
 lint: style types imports

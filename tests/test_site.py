@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 STYLE_URL = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^)\"']+)")
 
 
@@ -66,3 +68,20 @@ def test_reference_has_docstrings_commands_and_settings(site: Path) -> None:
     assert "The records of one text." in (reference / "python.html").read_text("utf-8")
     assert "--end-bias" in (reference / "command.html").read_text("utf-8")
     assert "multitask.learning_rate" in (reference / "training.html").read_text("utf-8")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+def test_search_works_from_the_disk_and_asks_nobody(site: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "index.html").as_uri())
+        page.locator("[data-md-component=search-query]").fill("thresholds")
+        result = page.locator(".md-search-result__link", has_text="Scores, thresholds, reasons").first
+        result.wait_for(state="attached")
+        browser.close()
+    assert asked
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))] == []
