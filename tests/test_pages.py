@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ucuie
-from page_cases import GIVEN, LANGUAGES, REASONS, ROOT, PageRun, blocks, given, pages, read_page
+from page_cases import GIVEN, LANGUAGES, REASONS, ROOT, Block, PageRun, blocks, given, pages, read_page
 
 PAGES = pages()
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -38,6 +38,27 @@ def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         for block in blocks(page):
             reader.run(block)
     assert reader.num_run >= runnable(page).count(True) > 0
+
+
+@pytest.mark.parametrize(
+    ("language", "content", "message"),
+    [
+        ("python", "1 / 0\n", "division by zero"),
+        ("bash", "ucuie schema list\nucuie schema show nonsense\n", "no ready schema 'nonsense'"),
+        ("bash", "ucuie schema list | grep nonsense\n", "grep nonsense"),
+        ("bash", "curl http://127.0.0.1:8000/healthz\n", "was not started"),
+        ("json", "{not json}\n", "property name"),
+    ],
+)
+def test_a_block_that_fails_is_told(
+    language: str, content: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with PageRun("docs/index.md", tmp_path) as reader:
+        reader.run(Block(language, None, "takes hours", content))
+        assert reader.num_run == 0
+        with pytest.raises((AssertionError, ValueError, ZeroDivisionError), match=message):
+            reader.run(Block(language, None, None, content))
 
 
 @pytest.mark.parametrize("page", PAGES)
