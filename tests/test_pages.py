@@ -45,7 +45,7 @@ def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         ("python", "1 / 0\n", "division by zero"),
         ("bash", "ucuie schema list\nucuie schema show nonsense\n", "no ready schema 'nonsense'"),
-        ("bash", "ucuie schema list | grep nonsense\n", "grep nonsense"),
+        ("bash", "true | exit 3\n", "exit 3"),
         ("bash", "curl http://127.0.0.1:8000/healthz\n", "was not started"),
         ("json", "{not json}\n", "property name"),
     ],
