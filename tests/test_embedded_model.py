@@ -20,7 +20,7 @@ DATASETS = {
     "broad_twitter_corpus": "ner",
     "conll04": "re",
     "phee": "ee",
-    "14res": "absa",
+    "acos_laptop": "absa",
 }
 SENTENCES_PER_DATASET = 100
 
