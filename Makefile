@@ -60,11 +60,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(call timed,setting up $(VENV),$(INSTALL) 'pip>=25.1' && $(INSTALL) --editable '.[serve,experiments]')
+	$(call timed,setting up $(VENV),$(INSTALL) 'pip>=25.1' && $(INSTALL) --editable '.[serve]')
 
 # pip 25.1 is the first that knows groups.
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(call timed,setting up the checks,$(INSTALL) --group dev)
+	$(call timed,setting up the checks,$(INSTALL) --group dev --editable '.[experiments]')
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(call timed,setting up the documentation site,$(INSTALL) --group docs)
