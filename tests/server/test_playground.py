@@ -310,7 +310,7 @@ def test_capabilities_are_switched_and_the_routing_is_shown(page: Page) -> None:
 
 
 def test_what_is_shown_can_be_taken_along(page: Page) -> None:
-    text = 'It\'s \\ "Ada" 🙂,\nin London.'
+    text = 'It\'s \\ "Ada" 🙂,\nin London. Angela Merkel met Emmanuel Macron in Paris.'
     page.get_by_role("textbox", name="Text", exact=True).fill(text)
     page.get_by_label("associating").uncheck()
     extract(page)
