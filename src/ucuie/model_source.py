@@ -16,7 +16,7 @@ CONFIG_FILE = "config.json"
 
 _MARKS = (CONFIG_FILE, INFO_FILE)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_HUB_FILES = ("*.json", "*.safetensors", "*.yaml", "*.md", "*.model", "*/*.json", "*/*.safetensors")
+_HUB_FILES = ("*.json", "*.safetensors", "*.yaml", "*.md", "*.model", "*.txt", "*.jinja")  # in any folder
 
 
 def embedded_model() -> Path:
