@@ -26,6 +26,7 @@ from ucuie.data import SchemaAugmentation, generator_for, narrow_schema, vary_sc
 from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.instructions import InstructionPool
+from ucuie.linearize import linearize
 from ucuie.schema import Example, Frame, Schema
 from ucuie.train.objective import IGNORED
 from ucuie.train.training_set import open_choices
@@ -174,7 +175,7 @@ class SharedRows(Dataset[SharedRow]):
         ids[:end], positions[:end], segments[:end] = instruction[:end], range(end), SHARED
         for segment, example in enumerate(examples, 1):
             text = self._encoder.encode_text(example.text, example.elements)
-            *target, eos = self._encoder.encode_example(example).target_ids
+            *target, eos = self._encoder.encode_target(linearize(example.records, example.schema))
             target, open_places, masks = open_choices(example, target, self._grammars)
             sequence = [*text, *target, eos]
             start, end = end, end + len(sequence)
