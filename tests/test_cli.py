@@ -591,7 +591,9 @@ def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
     assert process.stdout is not None
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    rest, said = process.communicate(timeout=60)
+    # Not by `communicate`, which reads the pipe itself and loses what came with the first line.
+    rest = process.stdout.read()
+    _, said = process.communicate(timeout=60)
     lines = [json.loads(line) for line in (first + rest).splitlines()]
     assert process.returncode == 130, said
     assert [line["id"] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
