@@ -427,6 +427,64 @@ def test_keys_are_asked_for(browser: Browser) -> None:
         context.close()
 
 
+def test_extract_waits_until_the_example_is_there(context: BrowserContext) -> None:
+    page = context.new_page()
+    waiting: list[Route] = []
+    page.route("**/v1/schemas", lambda route: waiting.append(route))
+    with page.expect_request("**/v1/schemas"), page.expect_response("**/v1/models"):
+        page.goto("/")
+    expect(page.get_by_role("button", name="Extract")).to_be_disabled()
+    page.get_by_role("textbox", name="Text", exact=True).fill("Ada Lovelace lived in London.")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    waiting[0].continue_()
+    with page.expect_request("**/v1/extract") as asked:
+        page.get_by_role("button", name="Extract").click()
+    assert asked.value.post_data_json["text"] == "Ada Lovelace lived in London.", "own words stay"
+    assert [frame["name"] for frame in asked.value.post_data_json["schema"]["frames"]] == [
+        "person",
+        "location",
+        "organization",
+    ]
+
+
+def test_a_late_refusal_of_an_earlier_key_is_not_shown(browser: Browser) -> None:
+    key = "a-key-of-sixteen-characters"
+    with running(load_model, api_keys=(key,), wait=True) as server:
+        context = browser.new_context(base_url=server.address)
+        page = context.new_page()
+        page.goto("/")
+        expect(page.get_by_role("alert")).to_contain_text("no API key was sent")
+        waiting: list[Route] = []
+        page.route("**/v1/models", lambda route: waiting.append(route), times=1)
+        page.get_by_label("API key").fill("wrong")
+        with page.expect_request("**/v1/models"):
+            page.keyboard.press("Enter")
+        page.get_by_label("API key").fill(key)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Extract")).to_be_enabled()
+        with page.expect_response("**/v1/models") as late:
+            waiting[0].continue_()
+        assert late.value.status == 401
+        # Time for the page to show it.
+        page.wait_for_timeout(200)
+        expect(page.get_by_role("alert")).to_be_hidden()
+        extract(page)
+        assert records(page)
+        context.close()
+
+
+def test_another_example_ends_the_request_for_the_one_before(page: Page) -> None:
+    page.route("**/v1/extract", lambda _: None)
+    page.get_by_role("button", name="Extract").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.get_by_label("Example").select_option("relations")
+    expect(page.get_by_role("button", name="Extract")).to_be_visible()
+    page.unroute("**/v1/extract")
+    extract(page)
+    expect(page.locator("#marked")).to_have_text(re.compile(re.escape(NamedSchemas()["relations"].text[:12])))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 380])
 def test_axe_finds_nothing_serious(page: Page, scheme: Any, width: int) -> None:

@@ -15,6 +15,7 @@ let asked = null; // what the result on the page is the answer to
 let extraction = null;
 let running = null; // the AbortController of a request under way
 let chosen = 0; // index of the record that is lit
+let attempts = 0; // to connect; what comes of an earlier one is void, such as a refusal of the key before
 
 const tabs = makeTabs(byId("result-tabs"), (name) => {
   if (name === "why" && extraction && !extraction.records.some((record) => record.explanation)) extract({ isWhy: true });
@@ -60,31 +61,39 @@ function showProblem(problem) {
 
 /* The model and the examples */
 
+// Only once everything is there may be asked: a schema that is still on its way would be sent as an empty one.
 async function connect() {
+  const attempt = ++attempts;
   const notice = byId("notice");
+  let schemas;
   for (;;) {
     try {
-      const answer = await ask("v1/models");
-      [model] = answer.models;
-      limits = answer.limits;
+      const [known, named] = await Promise.all([ask("v1/models"), ask("v1/schemas")]);
+      if (attempt !== attempts) return;
+      [model] = known.models;
+      ({ limits } = known);
+      ({ schemas } = named);
       break;
     } catch (problem) {
+      if (attempt !== attempts) return;
       if (problem.status === 401) {
         byId("model").textContent = "";
+        notice.hidden = true;
         showProblem(problem);
         return;
       }
       notice.hidden = false;
       notice.textContent = problem.status === 503 ? "The model is loading …" : `${problem.title}. ${problem.detail}`;
       await new Promise((resolve) => setTimeout(resolve, MODEL_POLL_MS));
+      if (attempt !== attempts) return;
     }
   }
   notice.hidden = true;
   byId("model").textContent = `${model.name} · ${(model.num_parameters / 1e6).toFixed(1)} M parameters · ${model.device}`;
-  byId("extract").disabled = false;
   showCapabilities();
-  await showExamples();
+  showExamples(schemas);
   countText();
+  byId("extract").disabled = false;
 }
 
 function showCapabilities() {
@@ -98,19 +107,19 @@ function showCapabilities() {
   }
 }
 
-async function showExamples() {
-  const { schemas } = await ask("v1/schemas");
+function showExamples(schemas) {
   const select = byId("examples");
   select.replaceChildren(...schemas.map(({ name, title }) => element("option", { value: name }, title || name)));
-  const use = () => {
+  const use = ({ keepsText = false } = {}) => {
     const one = schemas[select.selectedIndex];
-    if (one.text) byId("text").value = one.text;
+    if (one.text && !keepsText) byId("text").value = one.text;
     editor.setSchema(one.schema, one.yaml);
     countText();
     clearResults();
   };
-  select.onchange = use;
-  if (!byId("text").value) use();
+  select.onchange = () => use();
+  // Whoever was faster than the server keeps what they wrote.
+  if (editor.isEmpty()) use({ keepsText: Boolean(byId("text").value) });
 }
 
 function countText() {
@@ -186,6 +195,9 @@ function shownRecords() {
 }
 
 function clearResults() {
+  // The answer under way is to what stood there before.
+  running?.abort();
+  setRunning(null);
   extraction = asked = null;
   byId("found").hidden = byId("threshold-field").hidden = true;
   byId("empty").hidden = false;

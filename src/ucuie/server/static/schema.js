@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { byId, element, makeTabs } from "./dom.js";
 
 let frames = [];
+let version = 0; // of the schema; an answer about an earlier one comes too late
 let onChange = () => {};
 let onProblem = () => {};
 
@@ -22,6 +23,7 @@ export function setUp(handlers) {
 }
 
 export function setSchema(schema, yaml) {
+  version += 1;
   frames = structuredClone(schema.frames).map((frame) => ({ slots: [], ...frame }));
   byId("yaml").value = yaml;
   byId("show-descriptions").checked = frames.some((frame) => frame.description || frame.slots.some((slot) => slot.description));
@@ -32,15 +34,18 @@ export function setSchema(schema, yaml) {
 // The schema as it stands, read by the server if it is YAML; rejects with a Problem.
 export async function readSchema() {
   if (tabs.selected === "yaml") {
+    const asked = version;
     const { schema } = await ask("v1/schemas/check", { yaml: byId("yaml").value });
-    frames = schema.frames.map((frame) => ({ slots: [], ...frame }));
-    draw();
+    if (asked === version) {
+      frames = schema.frames.map((frame) => ({ slots: [], ...frame }));
+      draw();
+    }
     return schema;
   }
   return plainSchema();
 }
 
-export const frameNames = () => frames.map((frame) => frame.name.trim());
+export const isEmpty = () => (tabs.selected === "yaml" ? !byId("yaml").value.trim() : !frames.length);
 
 function plainSchema() {
   const described = ({ name, description, ...rest }) => {
@@ -58,8 +63,9 @@ function plainSchema() {
 
 async function showYaml() {
   try {
+    const asked = version;
     const { yaml } = await ask("v1/schemas/check", { schema: plainSchema() });
-    byId("yaml").value = yaml;
+    if (asked === version) byId("yaml").value = yaml;
     onProblem(null);
     return true;
   } catch (problem) {
