@@ -445,10 +445,14 @@ def test_bad_elements_are_bad_lines(model: str) -> None:
         {"elements": 5},
         {"elements": [frame]},
         {"elements": [frame | {"frame": "person", "filler": {}}]},
+        {"elements": [frame | {"frame": "person", "slots": [{"slot": "name"}]}]},
+        {"elements": [{"frame": "person"}]},
     ]
     write("in.jsonl", *(json.dumps({"text": TEXT} | line) for line in lines))
     said = refuse("extract", "-s", PERSON, "-i", "in.jsonl", "-m", model, "--task", "associating")
-    assert "4 faults" in said
+    assert "6 faults" in said
+    assert "element 'person' has slots; give each as an element of its own" in said
+    assert "element 'person' has no filler; give the span that it is" in said
     assert 'line 1      there are no "elements"' in said
     assert "did you mean 'person'" in said
     assert ucuie("extract", "-s", PERSON, "-i", "in.jsonl", "-m", model, "-o", "out").exit_code == 0

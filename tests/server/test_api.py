@@ -13,7 +13,7 @@ from ucuie import Extractor
 from ucuie.errors import ModelError
 from ucuie.extraction import Extraction
 from ucuie.ready_schemas import ready_schemas
-from ucuie.schema import Schema
+from ucuie.schema import Record, Schema
 from ucuie.server.schemas import NamedSchemas
 
 SCHEMA = {"live in": ["subject", "object"]}
@@ -48,6 +48,65 @@ def test_ids_and_tasks_are_those_of_the_request(client: httpx.Client) -> None:
     response = client.post("/v1/extract", json={"texts": texts, "schema": ["city"], "task": "EE"})
     assert [line["id"] for line in response.json()["extractions"]] == ["b", "2", "b"]
     assert [line["text"] for line in response.json()["extractions"]] == TEXTS
+
+
+SUBJECT = {"frame": "subject", "filler": {"text": "Ada", "start": 0, "end": 3}}
+OBJECT = {"frame": "object", "filler": {"text": "London", "start": 22, "end": 28}}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"task": "judging"},
+        {"task": "locating", "threshold": {"subject": 0.1}},
+        {"task": "associating", "elements": [SUBJECT, OBJECT]},
+        {"task": "associating", "elements": []},
+        {"n_best": 3, "end_bias": 1.0},
+        {"explain": True},
+        {"explain": "linears", "raw_scores": True},
+    ],
+    ids=str,
+)
+def test_tasks_and_options_are_those_of_the_extractor(
+    client: httpx.Client, extractor: Extractor, options: dict[str, Any]
+) -> None:
+    message = {"text": TEXTS[0], "schema": SCHEMA} | options
+    given = [Record.model_validate(element) for element in options.get("elements", [])]
+    elements = {"elements": given} if "elements" in options else {}
+    alone = extractor.extract(TEXTS[0], SCHEMA, **options | elements)
+    assert answers(client.post("/v1/extract", json=message)) == [answer_of(alone)]
+    streamed = client.post("/v1/extract/stream", json=message)
+    assert answer_of(Extraction.model_validate_json(streamed.text)) == answer_of(alone)
+
+
+def test_located_spans_are_given_back_for_each_text(client: httpx.Client) -> None:
+    texts = [{"id": str(number), "text": text} for number, text in enumerate(TEXTS)]
+    message: dict[str, Any] = {"texts": texts, "schema": SCHEMA, "task": "locating"}
+    located = client.post("/v1/extract", json=message).json()["extractions"]
+    assert any(line["records"] for line in located), "there has to be something to link"
+    linked = message | {
+        "task": "associating",
+        "texts": [one | {"elements": line["records"]} for one, line in zip(texts, located, strict=True)],
+    }
+    response = client.post("/v1/extract", json=linked)
+    for line, before in zip(answers(response), located, strict=True):
+        strings = {record["filler"]["text"] for record in before["records"]}
+        assert {
+            filled["filler"]["text"] for record in line["records"] for filled in record["slots"]
+        } <= strings
+
+
+def test_a_stream_says_which_texts_have_unusable_elements(client: httpx.Client) -> None:
+    texts = [
+        TEXTS[0],
+        {"id": "bad", "text": TEXTS[0], "elements": [SUBJECT | {"frame": "objekt"}]},
+        {"id": "good", "text": TEXTS[0], "elements": [SUBJECT]},
+    ]
+    message = {"texts": texts, "schema": SCHEMA, "task": "associating"}
+    lines = [json.loads(line) for line in client.post("/v1/extract/stream", json=message).iter_lines()]
+    assert 'there are no "elements"' in lines[0]["problem"]["detail"]
+    assert "did you mean 'object'?" in lines[1]["problem"]["detail"]
+    assert (lines[2]["id"], "problem" in lines[2]) == ("good", False)
 
 
 def test_a_stream_has_a_line_for_each_text_and_goes_on_after_a_bad_one(
@@ -139,7 +198,13 @@ def test_schemas_are_read_and_written(
     assert Schema.from_yaml(answer["yaml"]) == Schema.of(answer["schema"])
 
 
+def filled(text: str, start: int, end: int) -> dict[str, Any]:
+    return {"frame": "a", "filler": {"text": text, "start": start, "end": end}}
+
+
 BODY = "the body"
+X = filled("x", 0, 1)
+LINK = {"text": "x", "schema": ["a"], "task": "associating"}
 PROBLEMS: list[tuple[Any, str, str]] = [
     ({"text": "x"}, "schema", "is missing; add it"),
     ({"text": "x", "shema": []}, BODY, "no field 'shema'; did you mean 'schema'?"),
@@ -154,7 +219,29 @@ PROBLEMS: list[tuple[Any, str, str]] = [
     ({"text": "x", "schema": []}, "schema", "the schema has no frames"),
     ({"text": "x", "schema": ["a", "a"]}, "schema", "lists frame 'a' twice"),
     ({"text": "x", "schema": "entitis"}, "schema", "did you mean 'entities'?"),
-    ({"text": "x", "schema": ["a"], "task": "NRE"}, "task", "'NER', 'RE', 'EE' or 'ABSA', got 'NRE'"),
+    ({"text": "x", "schema": ["a"], "task": "NRE"}, "task", "'locating' or 'associating', got 'NRE'"),
+    ({"text": "x", "schema": ["a"], "elements": []}, "elements", "only for the task associating"),
+    (LINK, "elements", "is missing; the task associating links spans"),
+    (LINK | {"text": None, "texts": ["x"]}, "texts[0].elements", "is missing"),
+    (LINK | {"text": None, "texts": ["x"], "elements": []}, "elements", "belong to `text`"),
+    (LINK | {"elements": "x"}, "elements", "should be a valid list, got 'x'"),
+    (LINK | {"elements": ["x"]}, "elements[0]", "should be an object, got 'x'"),
+    (LINK | {"elements": [X, X | {"frame": "b"}]}, "elements[1]", "neither frame nor slot of the schema"),
+    (LINK | {"elements": [{"frame": "a"}]}, "elements[0]", "has no filler; give the span"),
+    (LINK | {"elements": [X | {"slots": [{"slot": "a"}]}]}, "elements[0]", "has slots; give each as an"),
+    (LINK | {"elements": [filled("y", 0, 1)]}, "elements[0]", "span 0:1 says 'y', the text there is 'x'"),
+    (LINK | {"elements": [filled("x", 9, 10)]}, "elements[0]", "the text there is ''; offsets are half-open"),
+    (LINK | {"elements": [filled("x", 0, 2)]}, "elements[0]", "span 0:2 says 'x', the text there is 'x'"),
+    (LINK | {"elements": [filled("x", 1, 1)]}, "elements[0].filler", "span 1:1 is empty or reversed"),
+    (LINK | {"elements": [filled("x", -1, 0)]}, "elements[0].filler.start", "greater than or equal to 0"),
+    (LINK | {"elements": [filled("", 0, 1)]}, "elements[0].filler.text", "at least 1 character"),
+    ({"text": "x", "schema": ["a"], "n_best": 0}, "n_best", "greater than or equal to 1, got 0"),
+    ({"text": "x", "schema": ["a"], "n_best": "many"}, "n_best", "should be a valid integer"),
+    ({"text": "x", "schema": ["a"], "explain": "why"}, "explain", "or 'linears', got 'why'"),
+    ({"text": "x", "schema": ["a"], "threshold": 2}, "threshold", "it has to be a number from 0 to 1"),
+    ({"text": "x", "schema": ["a"], "threshold": {"b": 0.5}}, "threshold", "no type 'b' for a threshold"),
+    ({"text": "x", "schema": ["a"], "threshold": {"a": "b"}}, "threshold.a", "should be a valid number"),
+    ({"text": "x", "schema": ["a"], "end_bias": "much"}, "end_bias", "should be a valid number"),
     ({"text": "x", "schema": ["a"], "capabilities": ["j"]}, "capabilities[0]", "'judging', 'locating'"),
     ({"text": "x", "schema": [f"type {n}" for n in range(300)]}, "schema", "Ask for fewer types at once"),
     ([], BODY, "should be an object, got []"),

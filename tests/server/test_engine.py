@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from server_cases import Held, held_model, tiny_model
 
 from ucuie.extraction import Extraction
 from ucuie.extractor import Query
+from ucuie.options import AnswerOptions
 from ucuie.schema import Schema
 from ucuie.server.engine import Engine, NotReadyError, QueueFullError, Switches
 
@@ -69,6 +71,20 @@ def test_what_waits_together_is_answered_together_and_in_its_place() -> None:
         answers = await asyncio.gather(*asked)
         assert [ids(one) for one in answers] == [["0"], ["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]]
         assert batches.sizes == [1, 4, 4]
+
+    run(test)
+
+
+def test_a_text_counts_as_often_as_it_has_answers() -> None:
+    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+        first = asyncio.create_task(engine.answer([query(0)], Switches()))
+        await entered(held)
+        several = replace(query(1), options=AnswerOptions(n_best=3))
+        others = asyncio.create_task(engine.answer([several] * 5, Switches()))
+        await asyncio.sleep(0)
+        held.go.set()
+        assert ids(await first + await others) == ["0", *"11111"]
+        assert batches.sizes == [1, 2, 2, 1], "3 + 3 are no fewer than the 4 of a batch"
 
     run(test)
 

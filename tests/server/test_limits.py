@@ -32,6 +32,7 @@ def strict() -> Iterator[Running]:
         max_texts=3,
         max_stream_texts=5,
         max_text_characters=100,
+        max_elements=2,
         max_schema_names=5,
         max_schema_characters=400,
         max_body_bytes=2_000,
@@ -71,6 +72,19 @@ def is_served(server: Running) -> bool:
         ("extract", {"texts": ["x", "y" * 101], "schema": ["a"]}, "texts[1]", "has 101 characters"),
         ("extract", {"text": "y" * 101, "schema": ["a"]}, "text", "has 101 characters"),
         ("extract", {"text": "x", "schema": list("abcdef")}, "schema", "has 6 frames and slots"),
+        (
+            "extract",
+            {"text": "x", "schema": ["a"], "n_best": 33},
+            "n_best",
+            "is 33, this server gives a text",
+        ),
+        ("extract", {"texts": ["x"] * 2, "schema": ["a"], "n_best": 2}, "n_best", "makes 4 answers"),
+        (
+            "extract",
+            {"text": "x", "schema": ["a"], "task": "associating", "elements": [{"frame": "a"}] * 3},
+            "elements",
+            "has 3 elements, this server takes 2",
+        ),
         ("extract", {"text": "x", "schema": {"a": "d" * 500}}, "schema", "characters"),
         ("schemas/check", {"yaml": "a" * 401}, "yaml", "has 401 characters, this server takes 400"),
         ("schemas/check", {"yaml": "[a, b, c, d, e, f]"}, "schema", "has 6 frames and slots"),
@@ -108,6 +122,8 @@ def deep(depth: int) -> bytes:
         (b'{"text": "x", "schema": "\\udfff"}', 422, "no schema"),
         (b'{"text": "x", "schema": ["a"], "\\udfff": 1}', 422, "no field"),
         (b'{"text": NaN, "schema": ["a"]}', 422, "valid string"),
+        (b'{"text": "x", "schema": ["a"], "end_bias": NaN}', 422, "end_bias is nan; it has to be a finite"),
+        (b'{"text": "x", "schema": ["a"], "threshold": Infinity}', 422, "the threshold is inf"),
     ],
 )
 def test_bad_bodies_are_problems(client: httpx.Client, body: bytes, status: int, words: str) -> None:

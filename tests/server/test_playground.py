@@ -309,6 +309,28 @@ def test_capabilities_are_switched_and_the_routing_is_shown(page: Page) -> None:
     shot(page, "why")
 
 
+def test_a_part_of_the_answer_can_be_asked_for(page: Page) -> None:
+    extract(page)
+    with page.expect_request("**/v1/extract") as asked:
+        page.get_by_label("Task").select_option("judging")
+    assert asked.value.post_data_json["task"] == "judging"
+    finished(page)
+    assert page.locator("#marked mark").count() == 0
+    assert records(page)
+    shot(page, "judging")
+    page.get_by_label("Task").select_option("locating")
+    page.get_by_label("Example").select_option("relations")
+    extract(page)
+    shot(page, "locating")
+    names = [name for frame in NamedSchemas()["relations"].schema.frames for name in frame.slot_names]
+    assert records(page)
+    assert {words.split("\n")[0] for words in records(page)} <= set(names)
+    page.get_by_role("tab", name="Python").click()
+    assert 'task="locating"' in page.locator("#panel-python pre").inner_text()
+    page.get_by_role("tab", name="curl").click()
+    assert '"task":"locating"' in page.locator("#panel-curl pre").inner_text()
+
+
 def test_what_is_shown_can_be_taken_along(page: Page) -> None:
     text = 'It\'s \\ "Ada" 🙂,\nin London. Angela Merkel met Emmanuel Macron in Paris.'
     page.get_by_role("textbox", name="Text", exact=True).fill(text)

@@ -31,10 +31,6 @@ from ucuie.server.messages import (
     SchemaToCheck,
     State,
     StreamedProblem,
-    read_queries,
-    read_schema,
-    read_yaml_schema,
-    text_field,
 )
 from ucuie.server.metrics import Metrics
 from ucuie.server.problems import (
@@ -49,6 +45,7 @@ from ucuie.server.problems import (
     ProblemDocument,
     problem_of,
 )
+from ucuie.server.queries import check_elements, read_queries, read_schema, read_yaml_schema, text_field
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 
@@ -154,9 +151,11 @@ def _add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, sche
         responses=_problems(*_POSTED, 500, 504),
     )
     async def extract(message: ExtractRequest, request: Request) -> ExtractResponse:
-        queries = read_queries(message, schemas, settings, max_texts=settings.max_texts)
-        _note(request, queries)
+        # First: before the model is there, reading queries would wait for the imports that come with it.
         switches = _switches(message, engine)
+        queries = read_queries(message, schemas, settings, max_texts=settings.max_texts)
+        check_elements(message, queries)
+        _note(request, queries)
         try:
             async with asyncio.timeout(settings.request_seconds):
                 with _engine_problems():
@@ -190,9 +189,10 @@ def _add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, sche
         },
     )
     async def extract_stream(message: ExtractRequest, request: Request) -> StreamingResponse:
+        switches = _switches(message, engine)
         queries = read_queries(message, schemas, settings, max_texts=settings.max_stream_texts)
         _note(request, queries)
-        answers = engine.stream(queries, _switches(message, engine), seconds=settings.request_seconds)
+        answers = engine.stream(queries, switches, seconds=settings.request_seconds)
         request_id = request.state.request_id
         return StreamingResponse(
             (_line(query, answer, settings, request_id) async for query, answer in _paired(queries, answers)),

@@ -302,14 +302,22 @@ class Engine:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _take(self) -> list[_Job]:
-        """The longest waiting job, and others with the same switches, as many as make a batch."""
+        """The longest waiting job, and others with the same switches, as many as make a batch.
+
+        A text with alternatives counts as many times as it has answers.
+        """
         jobs: list[_Job] = []
         others: list[_Job] = []
-        while self._waiting and len(jobs) < self._batch_size:
+        num_answers = 0
+        while self._waiting and num_answers < self._batch_size:
             job = self._waiting.popleft()
             if job.answer.cancelled():
                 continue
-            (jobs if not jobs or job.switches == jobs[0].switches else others).append(job)
+            if jobs and job.switches != jobs[0].switches:
+                others.append(job)
+                continue
+            jobs.append(job)
+            num_answers += job.query.options.n_best
         self._waiting.extendleft(reversed(others))
         return jobs
 

@@ -1,21 +1,16 @@
-"""What clients send and get: the bodies of the API, their limits, and what they mean to the engine."""
+"""What clients send and get: the bodies of the API. What they ask the engine is `queries`."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ucuie.errors import ConfigError, SchemaError, did_you_mean
+from ucuie.errors import did_you_mean
 from ucuie.extraction import Extraction
-from ucuie.options import AnswerOptions
-from ucuie.schema import Capability, Schema, Task
+from ucuie.schema import Capability, Record, Schema, Task
 from ucuie.schema_yaml import schema_yaml
-from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Fault, Problem, ProblemDocument
-from ucuie.server.schemas import NamedSchema, NamedSchemas
-from ucuie.server.settings import ServerSettings
-
-if TYPE_CHECKING:
-    from ucuie.extractor import Query
+from ucuie.server.problems import ProblemDocument
+from ucuie.server.schemas import NamedSchema
 
 SchemaSource = Annotated[
     str | list[Any] | dict[str, Any],
@@ -25,6 +20,16 @@ SchemaSource = Annotated[
             'frames to slots, or `{"frames": [...]}`.'
         ),
         examples=["entities", ["person", "city"], {"work for": ["subject", "object"]}],
+    ),
+]
+
+ElementList = Annotated[
+    list[Record],
+    Field(
+        description=(
+            "The spans that the task associating links, shaped as the records of the task locating: the name "
+            "of a frame or slot, and its filler with half-open offsets in code points."
+        )
     ),
 ]
 
@@ -46,10 +51,11 @@ class _Message(BaseModel):
 
 
 class TextToRead(_Message):
-    """A text with the id that its extraction gets."""
+    """A text with the id that its extraction gets, and its located spans for the task associating."""
 
     id: str = Field(max_length=200)
     text: str
+    elements: ElementList | None = None
 
 
 class ExtractRequest(_Message):
@@ -64,6 +70,38 @@ class ExtractRequest(_Message):
                     "schema": {"work for": ["subject", "object"], "live in": ["subject", "object"]},
                 },
                 {"text": "The soup was great.", "schema": "opinions"},
+                {
+                    "text": "Maria Okafor left Bayer.",
+                    "schema": {"leave": ["who", "where"]},
+                    "task": "judging",
+                },
+                {
+                    "text": "Maria Okafor left Bayer.",
+                    "schema": {"leave": ["who", "where"]},
+                    "task": "locating",
+                },
+                {
+                    "text": "Maria Okafor left Bayer.",
+                    "schema": {"leave": ["who", "where"]},
+                    "task": "associating",
+                    "elements": [
+                        {"frame": "who", "filler": {"text": "Maria Okafor", "start": 0, "end": 12}},
+                        {"frame": "where", "filler": {"text": "Bayer", "start": 18, "end": 23}},
+                    ],
+                },
+                {
+                    "text": "Ada Lovelace lived in London.",
+                    "schema": ["person", "location"],
+                    "threshold": {"person": 0.5, "*": 0.2},
+                    "end_bias": 1.0,
+                    "n_best": 3,
+                },
+                {
+                    "text": "Ada Lovelace lived in London.",
+                    "schema": ["person", "location"],
+                    "capabilities": ["judging", "locating"],
+                    "explain": True,
+                },
             ]
         },
     )
@@ -73,8 +111,13 @@ class ExtractRequest(_Message):
         default=None, min_length=1, description="Several texts; ids are positions from 1 where none is given."
     )
     schema_source: SchemaSource = Field(alias="schema")
-    task: Task | None = Field(
-        default=None, description="Whose wording asks the model; left out, the schema's shape tells."
+    elements: ElementList | None = None
+    task: Literal[Task, Capability] | None = Field(
+        default=None,
+        description=(
+            "NER, RE, EE or ABSA; left out, the schema's shape tells. Or one part of an answer: judging for "
+            "the types that occur, locating for candidate spans, associating to link the given `elements`."
+        ),
     )
     model: str | None = Field(
         default=None, description="Which of the server's models; left out, the first.", max_length=200
@@ -83,7 +126,6 @@ class ExtractRequest(_Message):
         default=None,
         description="Which of the model's capability experts take part; left out, all.",
     )
-
     threshold: float | dict[str, float] | None = Field(
         default=None,
         description="Least scores that are kept: one for all types, or by the names of frames and slots.",
@@ -92,11 +134,23 @@ class ExtractRequest(_Message):
     end_bias: float = Field(
         default=0.0, description="Above 0 more records are found, below 0 fewer and surer ones."
     )
+    n_best: int = Field(
+        default=1,
+        ge=1,
+        description=(
+            "The likeliest answer to each text and up to so many alternatives less one, by a search with so "
+            "many beams; a text too long to be read as a whole has none."
+        ),
+    )
     raw_scores: bool = Field(
         default=False, description="Scores without the calibration that the model may have."
     )
-    explain: bool = Field(
-        default=False, description="Each record says which experts of the adapter wrote it."
+    explain: bool | Literal["linears"] = Field(
+        default=False,
+        description=(
+            "Each record says which experts of the adapter wrote it; with `linears`, also for each adapted "
+            "linear of the model."
+        ),
     )
 
     @model_validator(mode="after")
@@ -207,107 +261,3 @@ class State(BaseModel):
     """Whether the server is well."""
 
     status: str
-
-
-def read_schema(
-    source: str | list[Any] | dict[str, Any], named: NamedSchemas, settings: ServerSettings
-) -> Schema:
-    """The schema of a request.
-
-    Raises:
-        Problem: it is unknown, invalid or too large.
-    """
-    try:
-        # A string is a name and never a path: files of the server are none of the client's business.
-        schema = named[source].schema if isinstance(source, str) else Schema.of(source)
-    except SchemaError as error:
-        raise Problem(INVALID_REQUEST, faults=[_schema_fault(error)]) from None
-    except RecursionError:
-        detail = "is nested too deeply; a schema is frames with slots"
-        raise Problem(INVALID_REQUEST, faults=[Fault(field="schema", detail=detail)]) from None
-    _check_schema_size(schema, settings)
-    return schema
-
-
-def read_yaml_schema(text: str, settings: ServerSettings) -> Schema:
-    """The schema that YAML describes.
-
-    Raises:
-        Problem: it is invalid or too large.
-    """
-    # Before anything is read: YAML takes its time.
-    if len(text) > settings.max_schema_characters:
-        raise _too_large("yaml", len(text), settings.max_schema_characters, "characters")
-    try:
-        schema = Schema.from_yaml(text)
-    except SchemaError as error:
-        raise Problem(INVALID_REQUEST, faults=[_schema_fault(error)]) from None
-    _check_schema_size(schema, settings)
-    return schema
-
-
-def read_queries(
-    request: ExtractRequest, named: NamedSchemas, settings: ServerSettings, *, max_texts: int
-) -> "list[Query]":
-    """What a request asks the engine.
-
-    Raises:
-        Problem: a text or the schema is too large, or the schema is unknown or invalid.
-    """
-    from ucuie.extractor import Query
-
-    if request.texts is None:
-        texts = [("1", request.text or "")]
-    else:
-        texts = [
-            (item.id, item.text) if isinstance(item, TextToRead) else (str(number), item)
-            for number, item in enumerate(request.texts, start=1)
-        ]
-    if len(texts) > max_texts:
-        raise _too_large("texts", len(texts), max_texts, "texts")
-    for index, (_, text) in enumerate(texts):
-        if len(text) > settings.max_text_characters:
-            raise _too_large(
-                text_field(request, index), len(text), settings.max_text_characters, "characters"
-            )
-    schema = read_schema(request.schema_source, named, settings)
-    task = request.task or schema.task
-    options = _read_options(request, schema)
-    return [Query(text_id, text, schema, task, options=options) for text_id, text in texts]
-
-
-def _read_options(request: ExtractRequest, schema: Schema) -> AnswerOptions:
-    try:
-        options = AnswerOptions.of(
-            threshold=request.threshold,
-            end_bias=request.end_bias,
-            raw_scores=request.raw_scores,
-            explain=request.explain,
-        )
-        options.threshold.check(schema)
-    except ConfigError as error:
-        raise Problem(INVALID_REQUEST, str(error)) from None
-    return options
-
-
-def text_field(request: ExtractRequest, index: int) -> str:
-    """What the field of a text is called."""
-    return "text" if request.texts is None else f"texts[{index}]"
-
-
-def _schema_fault(error: SchemaError) -> Fault:
-    return Fault(field="schema", detail=str(error).removeprefix("schema error: "))
-
-
-def _check_schema_size(schema: Schema, settings: ServerSettings) -> None:
-    num_names = len(schema.frames) + sum(len(frame.slots) for frame in schema.frames)
-    if num_names > settings.max_schema_names:
-        raise _too_large("schema", num_names, settings.max_schema_names, "frames and slots")
-    num_characters = len(schema.model_dump_json())
-    if num_characters > settings.max_schema_characters:
-        raise _too_large("schema", num_characters, settings.max_schema_characters, "characters")
-
-
-def _too_large(field: str, num: int, limit: int, unit: str) -> Problem:
-    detail = f"has {num:,} {unit}, this server takes {limit:,}; send it in parts"
-    return Problem(TOO_LARGE, faults=[Fault(field=field, detail=detail)])

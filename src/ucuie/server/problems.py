@@ -17,7 +17,16 @@ from ucuie.errors import MAX_LISTED_FAULTS, SchemaError, UserError, show
 
 MEDIA_TYPE = "application/problem+json"
 _NAMESPACE = "urn:ucuie:problem:"
-_UNION_MEMBERS = ("str", "float", "list[any]", "dict[str,any]", "dict[str,float]", "TextToRead")
+_UNION_MEMBERS = (
+    "str",
+    "bool",
+    "float",
+    "literal['linears']",
+    "list[any]",
+    "dict[str,any]",
+    "dict[str,float]",
+    "TextToRead",
+)
 """How pydantic names the members of the unions in `messages`, within the place of a fault."""
 
 Location = tuple[int | str, ...]

@@ -24,6 +24,7 @@ class ServerSettings(Config):
         max_texts: of one request.
         max_stream_texts: of one streamed request.
         max_text_characters: of one text.
+        max_elements: spans of one text that the task associating links.
         max_schema_names: frames and slots of one schema.
         max_schema_characters: of one schema, written as JSON or YAML.
         max_body_bytes: of one request.
@@ -43,6 +44,7 @@ class ServerSettings(Config):
     max_texts: int = Field(default=128, ge=1)
     max_stream_texts: int = Field(default=10_000, ge=1)
     max_text_characters: int = Field(default=20_000, ge=1)
+    max_elements: int = Field(default=1_000, ge=1)
     max_schema_names: int = Field(default=500, ge=1)
     max_schema_characters: int = Field(default=50_000, ge=1)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1)

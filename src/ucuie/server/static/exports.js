@@ -27,9 +27,9 @@ export function shortSchema({ frames }) {
   return isSame && !("frames" in mapping) ? mapping : { frames };
 }
 
-export function asPython({ text, schema, capabilities, threshold, model }) {
+export function asPython({ text, schema, task, capabilities, threshold, model }) {
   const options = [model && model !== "ucuie-mini" ? JSON.stringify(model) : null, capabilities ? `capabilities=${python(capabilities)}` : null];
-  const named = threshold > 0 ? `, threshold=${threshold}` : "";
+  const named = `${task ? `, task="${task}"` : ""}${threshold > 0 ? `, threshold=${threshold}` : ""}`;
   return [
     "from ucuie import Extractor",
     "",
@@ -43,8 +43,9 @@ export function asPython({ text, schema, capabilities, threshold, model }) {
   ].join("\n");
 }
 
-export function asCurl({ text, schema, capabilities, threshold, hasKey }) {
+export function asCurl({ text, schema, task, capabilities, threshold, hasKey }) {
   const message = { text, schema: shortSchema(schema) };
+  if (task) message.task = task;
   if (capabilities) message.capabilities = capabilities;
   if (threshold > 0) message.threshold = threshold;
   const lines = [`curl ${new URL("v1/extract", location.href)}`, "-H 'content-type: application/json'"];

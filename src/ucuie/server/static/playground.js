@@ -151,6 +151,7 @@ function setRunning(controller) {
 }
 
 async function extract({ isWhy = tabs.selected === "why" } = {}) {
+  clearTimeout(rerun);
   running?.abort();
   const controller = new AbortController();
   setRunning(controller);
@@ -159,11 +160,13 @@ async function extract({ isWhy = tabs.selected === "why" } = {}) {
     const schema = await editor.readSchema();
     const capabilities = chosenCapabilities();
     const message = { text: byId("text").value, schema };
+    const task = byId("task").value;
+    if (task) message.task = task;
     if (capabilities) message.capabilities = capabilities;
     if (isWhy && model.capabilities.length) message.explain = true;
     const { extractions } = await ask("v1/extract", message, { signal: controller.signal });
     [extraction] = extractions;
-    asked = { text: message.text, schema, capabilities };
+    asked = { text: message.text, schema, task, capabilities };
     chosen = 0;
     showResults();
   } catch (problem) {
@@ -196,6 +199,7 @@ function shownRecords() {
 
 function clearResults() {
   // The answer under way is to what stood there before.
+  clearTimeout(rerun);
   running?.abort();
   setRunning(null);
   extraction = asked = null;
@@ -223,9 +227,16 @@ function countByFrame(records) {
   return counts;
 }
 
+// What records may be called: a located span goes by the name of its frame or slot.
+function askedNames() {
+  const names = asked.schema.frames.map((frame) => frame.name);
+  const slots = asked.schema.frames.flatMap((frame) => (frame.slots ?? []).map((slot) => slot.name));
+  return asked.task === "locating" ? [...new Set([...names, ...slots])] : names;
+}
+
 function draw() {
   const records = shownRecords();
-  const frames = asked.schema.frames.map((frame) => frame.name);
+  const frames = askedNames();
   chosen = Math.min(chosen, Math.max(records.length - 1, 0));
   byId("threshold-value").textContent = threshold().toFixed(2);
   byId("legend").replaceChildren(
@@ -348,6 +359,7 @@ function setUpLight() {
 byId("extract").disabled = true;
 byId("extract").addEventListener("click", () => (running ? running.abort() : extract()));
 byId("text").addEventListener("input", countText);
+byId("task").addEventListener("change", rerunSoon);
 byId("threshold").addEventListener("input", () => {
   const records = draw();
   byId("threshold").setAttribute("aria-valuetext", `${threshold().toFixed(2)}, ${counted(records.length, "record")}`);

@@ -1,0 +1,210 @@
+"""What a request asks the engine: schemas, texts and options, each within its limit.
+
+In: messages and the server's limits. Out: queries, or a problem that names the field and what to do.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ucuie.capabilities import element_faults
+from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, show
+from ucuie.options import AnswerOptions
+from ucuie.schema import Schema
+from ucuie.server.messages import ExtractRequest, TextToRead
+from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Fault, Problem
+from ucuie.server.schemas import NamedSchemas
+from ucuie.server.settings import ServerSettings
+from ucuie.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from ucuie.documents import Query
+
+NO_ELEMENTS = 'is missing; the task associating links spans that are given, such as the records of "locating"'
+
+
+def read_schema(
+    source: str | list[Any] | dict[str, Any], named: NamedSchemas, settings: ServerSettings
+) -> Schema:
+    """The schema of a request.
+
+    Raises:
+        Problem: it is unknown, invalid or too large.
+    """
+    try:
+        # A string is a name and never a path: files of the server are none of the client's business.
+        schema = named[source].schema if isinstance(source, str) else Schema.of(source)
+    except SchemaError as error:
+        raise Problem(INVALID_REQUEST, faults=[_schema_fault(error)]) from None
+    except RecursionError:
+        detail = "is nested too deeply; a schema is frames with slots"
+        raise Problem(INVALID_REQUEST, faults=[Fault(field="schema", detail=detail)]) from None
+    _check_schema_size(schema, settings)
+    return schema
+
+
+def read_yaml_schema(text: str, settings: ServerSettings) -> Schema:
+    """The schema that YAML describes.
+
+    Raises:
+        Problem: it is invalid or too large.
+    """
+    # Before anything is read: YAML takes its time.
+    if len(text) > settings.max_schema_characters:
+        raise _too_large("yaml", len(text), settings.max_schema_characters, "characters")
+    try:
+        schema = Schema.from_yaml(text)
+    except SchemaError as error:
+        raise Problem(INVALID_REQUEST, faults=[_schema_fault(error)]) from None
+    _check_schema_size(schema, settings)
+    return schema
+
+
+def read_queries(
+    request: ExtractRequest, named: NamedSchemas, settings: ServerSettings, *, max_texts: int
+) -> "list[Query]":
+    """What a request asks the engine.
+
+    Raises:
+        Problem: a text, its elements or the schema is too large, the schema is unknown or invalid, or an
+            option is impossible.
+    """
+    from ucuie.documents import Query
+
+    texts = _texts(request)
+    _check_sizes(request, texts, settings, max_texts=max_texts)
+    schema = read_schema(request.schema_source, named, settings)
+    task = request.task or schema.task
+    _check_elements_are_wanted(request, texts)
+    options = _read_options(request, schema)
+    return [
+        Query(
+            item.id, item.text, schema, task, None if item.elements is None else tuple(item.elements), options
+        )
+        for item in texts
+    ]
+
+
+def check_elements(request: ExtractRequest, queries: "Sequence[Query]") -> None:
+    """Refuse a request with located spans that are missing or cannot be right.
+
+    Raises:
+        Problem: names them, as many as a problem lists.
+    """
+    if request.task != "associating":
+        return
+    found = (fault for index, query in enumerate(queries) for fault in _element_faults(request, index, query))
+    # No more are looked for: the nearest name to an unknown one takes time.
+    if faults := list(islice(found, MAX_LISTED_FAULTS)):
+        raise Problem(INVALID_REQUEST, faults=faults)
+
+
+def text_field(request: ExtractRequest, index: int) -> str:
+    """What the field of a text is called."""
+    return "text" if request.texts is None else f"texts[{index}]"
+
+
+def _texts(request: ExtractRequest) -> list[TextToRead]:
+    """The texts of a request, each with its id."""
+    # Not validated anew: the parts are.
+    if request.texts is None:
+        return [TextToRead.model_construct(id="1", text=request.text or "", elements=request.elements)]
+    return [
+        item if isinstance(item, TextToRead) else TextToRead.model_construct(id=str(number), text=item)
+        for number, item in enumerate(request.texts, start=1)
+    ]
+
+
+def _check_sizes(
+    request: ExtractRequest, texts: Sequence[TextToRead], settings: ServerSettings, *, max_texts: int
+) -> None:
+    if len(texts) > max_texts:
+        raise _too_large("texts", len(texts), max_texts, "texts")
+    for index, item in enumerate(texts):
+        if len(item.text) > settings.max_text_characters:
+            raise _too_large(
+                text_field(request, index), len(item.text), settings.max_text_characters, "characters"
+            )
+        num_elements = len(item.elements or ())
+        if num_elements > settings.max_elements:
+            raise _too_large(_elements_field(request, index), num_elements, settings.max_elements, "elements")
+    # Beams of a text share a batch.
+    if request.n_best > settings.batch_size:
+        detail = (
+            f"is {show(request.n_best)}, this server gives a text {settings.batch_size:,} answers at most"
+        )
+        raise Problem(TOO_LARGE, faults=[Fault(field="n_best", detail=f"{detail}; ask for fewer")])
+    num_answers = request.n_best * len(texts)
+    if num_answers > max_texts:
+        detail = (
+            f"makes {num_answers:,} answers to {len(texts):,} texts, this server gives {max_texts:,}; "
+            "ask for fewer, or send the texts in parts"
+        )
+        raise Problem(TOO_LARGE, faults=[Fault(field="n_best", detail=detail)])
+
+
+def _check_elements_are_wanted(request: ExtractRequest, texts: Sequence[TextToRead]) -> None:
+    if request.texts is not None and request.elements is not None:
+        detail = "belong to `text`; of several texts each is an object with its own id, text and elements"
+        raise Problem(INVALID_REQUEST, faults=[Fault(field="elements", detail=detail)])
+    if request.task == "associating":
+        return
+    faults = [
+        Fault(
+            field=_elements_field(request, index),
+            detail="are only for the task associating; leave them out, or set `task` to it",
+        )
+        for index, item in enumerate(texts)
+        if item.elements is not None
+    ]
+    if faults:
+        raise Problem(INVALID_REQUEST, faults=faults)
+
+
+def _element_faults(request: ExtractRequest, index: int, query: "Query") -> Iterator[Fault]:
+    field = _elements_field(request, index)
+    if query.elements is None:
+        yield Fault(field=field, detail=NO_ELEMENTS)
+        return
+    for position, detail in element_faults(query.elements, query.text, query.schema):
+        yield Fault(field=f"{field}[{position}]", detail=detail)
+
+
+def _elements_field(request: ExtractRequest, index: int) -> str:
+    return "elements" if request.texts is None else f"texts[{index}].elements"
+
+
+def _read_options(request: ExtractRequest, schema: Schema) -> AnswerOptions:
+    try:
+        Thresholds.of(request.threshold).check(schema)
+    except ConfigError as error:
+        raise Problem(INVALID_REQUEST, faults=[Fault(field="threshold", detail=str(error))]) from None
+    try:
+        return AnswerOptions.of(
+            threshold=request.threshold,
+            end_bias=request.end_bias,
+            raw_scores=request.raw_scores,
+            explain=request.explain,
+            n_best=request.n_best,
+        )
+    except ConfigError as error:
+        # The form of the others is that of the message.
+        raise Problem(INVALID_REQUEST, faults=[Fault(field="end_bias", detail=str(error))]) from None
+
+
+def _schema_fault(error: SchemaError) -> Fault:
+    return Fault(field="schema", detail=str(error).removeprefix("schema error: "))
+
+
+def _check_schema_size(schema: Schema, settings: ServerSettings) -> None:
+    num_names = len(schema.frames) + sum(len(frame.slots) for frame in schema.frames)
+    if num_names > settings.max_schema_names:
+        raise _too_large("schema", num_names, settings.max_schema_names, "frames and slots")
+    num_characters = len(schema.model_dump_json())
+    if num_characters > settings.max_schema_characters:
+        raise _too_large("schema", num_characters, settings.max_schema_characters, "characters")
+
+
+def _too_large(field: str, num: int, limit: int, unit: str) -> Problem:
+    detail = f"has {num:,} {unit}, this server takes {limit:,}; send it in parts"
+    return Problem(TOO_LARGE, faults=[Fault(field=field, detail=detail)])
