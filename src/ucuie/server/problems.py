@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from ucuie.errors import MAX_LISTED_FAULTS, SchemaError, UserError, show
+from ucuie.server.engine import NotReadyError, QueueFullError
 
 MEDIA_TYPE = "application/problem+json"
 _NAMESPACE = "urn:ucuie:problem:"
@@ -160,6 +161,10 @@ def problem_of(error: Exception) -> Problem:
         # Read already, so that only the model finds it too large.
         field = "schema" if isinstance(error, SchemaError) else ""
         return Problem(INVALID_REQUEST, faults=[Fault(field=field, detail=str(error))])
+    if isinstance(error, QueueFullError):
+        return Problem(QUEUE_FULL, str(error), headers={"retry-after": str(error.retry_seconds)})
+    if isinstance(error, NotReadyError):
+        return Problem(UNAVAILABLE, f"{error}; try again soon", headers={"retry-after": "2"})
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):

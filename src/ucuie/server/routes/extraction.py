@@ -1,0 +1,142 @@
+"""Texts in, extractions out: at once, or a line for each as soon as it is there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
+
+from ucuie.errors import TextError, did_you_mean, show
+from ucuie.extraction import Extraction
+from ucuie.server.engine import Engine, Switches
+from ucuie.server.guard import unless_gone
+from ucuie.server.messages import ExtractRequest, ExtractResponse, StreamedProblem
+from ucuie.server.openapi import POSTED, STREAMED_LINE, problem_answers
+from ucuie.server.problems import INVALID_REQUEST, TIME_LIMIT, Fault, Problem, problem_of
+from ucuie.server.queries import check_elements, read_queries, text_field
+from ucuie.server.schemas import NamedSchemas
+from ucuie.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from ucuie.documents import Query
+
+NDJSON = "application/x-ndjson"
+
+
+def add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, schemas: NamedSchemas) -> None:
+    """Adds `/v1/extract` and `/v1/extract/stream`."""
+
+    @app.post(
+        "/v1/extract",
+        tags=["extraction"],
+        summary="Extract records from one or many texts",
+        responses=problem_answers(*POSTED, 500, 504),
+    )
+    async def extract(message: ExtractRequest, request: Request) -> ExtractResponse:
+        # First: before the model is there, reading queries would wait for the imports that come with it.
+        switches = _switches(message, engine)
+        queries = read_queries(message, schemas, settings, max_texts=settings.max_texts)
+        check_elements(message, queries)
+        _note(request, queries)
+        try:
+            async with asyncio.timeout(settings.request_seconds):
+                answers = await unless_gone(request.receive, engine.answer(queries, switches))
+        except TimeoutError:
+            raise _time_limit(settings) from None
+        faults = [
+            Fault(field=text_field(message, index), detail=str(answer))
+            for index, answer in enumerate(answers)
+            if isinstance(answer, TextError)
+        ]
+        if faults:
+            raise Problem(INVALID_REQUEST, faults=faults)
+        return ExtractResponse.model_construct(extractions=answers)
+
+    @app.post(
+        "/v1/extract/stream",
+        tags=["extraction"],
+        summary="Extract from many texts, one line for each as soon as it is there",
+        description=(
+            "The same request with more texts. Each line of the answer is an extraction, in the order of the "
+            "texts; a text without one has a line with `id` and `problem` instead, and the others go on."
+        ),
+        response_class=StreamingResponse,
+        responses=problem_answers(*POSTED, 500)
+        | {
+            200: {
+                "description": "One JSON object a line.",
+                "content": {NDJSON: {"schema": STREAMED_LINE}},
+            }
+        },
+    )
+    async def extract_stream(message: ExtractRequest, request: Request) -> StreamingResponse:
+        switches = _switches(message, engine)
+        queries = read_queries(message, schemas, settings, max_texts=settings.max_stream_texts)
+        _note(request, queries)
+        answers = engine.stream(queries, switches, seconds=settings.request_seconds)
+        request_id = request.state.request_id
+        return StreamingResponse(
+            (_line(query, answer, settings, request_id) async for query, answer in _paired(queries, answers)),
+            media_type=NDJSON,
+        )
+
+
+def _switches(message: ExtractRequest, engine: Engine) -> Switches:
+    """What of the model takes part in a request.
+
+    Raises:
+        Problem: the model has no such switches.
+        QueueFullError: there is no room for a text.
+        NotReadyError: the model is not there yet.
+    """
+    engine.check_room()
+    name = next(iter(engine.facts)) if message.model is None else message.model
+    if name not in engine.facts:
+        detail = f"the server has no model {show(name)}{did_you_mean(name, engine.facts)}"
+        raise Problem(INVALID_REQUEST, faults=[Fault(field="model", detail=detail)])
+    known = engine.facts[name].capabilities
+    field = "explain" if message.explain else "capabilities"
+    if not known and (message.explain or message.capabilities is not None):
+        detail = f"the model {name} has no capability experts; leave it out"
+        raise Problem(INVALID_REQUEST, faults=[Fault(field=field, detail=detail)])
+    if message.capabilities is None:
+        return Switches(model=name)
+    chosen = tuple(capability for capability in known if capability in message.capabilities)
+    # All of them is what happens without a choice: one engine state fewer.
+    return Switches(None if chosen == known else chosen, name)
+
+
+async def _paired(
+    queries: "Sequence[Query]", answers: AsyncIterator[Extraction | TextError | TimeoutError]
+) -> AsyncIterator[tuple["Query", Extraction | TextError | TimeoutError]]:
+    position = 0
+    async for answer in answers:
+        yield queries[position], answer
+        position += 1
+
+
+def _line(
+    query: "Query", answer: Extraction | TextError | TimeoutError, settings: ServerSettings, request_id: str
+) -> str:
+    if isinstance(answer, Extraction):
+        return answer.to_json() + "\n"
+    problem = _time_limit(settings) if isinstance(answer, TimeoutError) else problem_of(answer)
+    line = StreamedProblem(id=query.id, problem=problem.document(request_id))
+    return line.model_dump_json(exclude_none=True) + "\n"
+
+
+def _time_limit(settings: ServerSettings) -> Problem:
+    return Problem(
+        TIME_LIMIT,
+        f"no answer within {settings.request_seconds:g} s, the server's limit; send fewer or shorter texts",
+    )
+
+
+def _note(request: Request, queries: "Sequence[Query]") -> None:
+    """What the log says about a request, and the texts for those who ask for them."""
+    request.state.noted = {
+        "num_texts": len(queries),
+        "num_characters": sum(len(query.text) for query in queries),
+    }
+    request.state.texts = [query.text for query in queries]
