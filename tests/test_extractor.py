@@ -9,9 +9,12 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+import torch
 
 from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, save_adapted, save_plain, tokenizer
 from ucuie import Extractor, Schema
+from ucuie.adapter import products
+from ucuie.adapter.products import has_int8
 from ucuie.calibration import Calibration, Calibrator, Sigmoid
 from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
 from ucuie.extraction import Extraction
@@ -89,6 +92,28 @@ def test_an_extraction_has_the_shape_of_the_contract(extractor: Extractor) -> No
 def test_a_cut_output_is_reported() -> None:
     extraction = Extractor(loaded(), max_new_tokens=6).extract(TEXTS[3], SCHEMAS[2])
     assert extraction.truncated
+
+
+@pytest.mark.skipif(not has_int8(torch.zeros(1)), reason="torch without oneDNN has no int8 products")
+def test_int8_answers_the_same_alone_and_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A tiny model has no weights that are worth rounding.
+    monkeypatch.setattr(products, "FEWEST_INT8", 0)
+    rounded = Extractor(loaded(), max_new_tokens=80, int8=True)
+    batch = rounded.extract_batch(TEXTS, SCHEMAS[1])
+    assert answers(batch) == answers([rounded.extract(text, SCHEMAS[1]) for text in TEXTS])
+    assert all(not record_faults(one.records, one.text, Schema.of(SCHEMAS[1])) for one in batch)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shares_backbone": True}, "share them; load one model alone"),
+        ({"model": make_adapted(make_backbone()).bfloat16()}, "torch.bfloat16 on cpu"),
+    ],
+)
+def test_int8_is_refused_where_it_cannot_be(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        Extractor(replace(loaded(), **change), int8=True)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\u3000"])

@@ -74,8 +74,11 @@ class Extractor:
         window_tokens: a longer text is read in windows of so many tokens. None takes the length of the texts
             that the model was trained on; where nothing is known of it, a text is read as a whole if it fits
             into the context with an output of its length, a longer one in windows of WINDOW_TOKENS.
+        int8: large products are rounded to 8 bits: faster on a CPU, the more the larger the model is, and now
+            and then another answer.
 
     Raises:
+        ModelError: int8 is not possible with this model, or not here.
         ConfigError: a capability is unknown, the model has no capability experts to choose from, or a number
             of tokens is not positive.
     """
@@ -88,6 +91,7 @@ class Extractor:
         batch_size: int = BATCH_SIZE,
         max_new_tokens: int | None = None,
         window_tokens: int | None = None,
+        int8: bool = False,
     ) -> None:
         self.model_name = loaded.name
         """What the extractions call the model."""
@@ -96,6 +100,7 @@ class Extractor:
         self._calibration = loaded.calibration
         self._capabilities = None if capabilities is None else tuple(capabilities)
         self._check_capabilities()
+        self._int8 = int8
         self._max_new_tokens = _positive("max_new_tokens", max_new_tokens)
         if window_tokens is None and loaded.info is not None:
             window_tokens = loaded.info.window_tokens
@@ -109,6 +114,7 @@ class Extractor:
             batch_size=batch_size,
             max_new_tokens=self._max_new_tokens or _MOST_OUTPUT,
             may_copy=not loaded.shares_backbone,
+            int8=int8,
         )
 
     @classmethod
@@ -133,7 +139,7 @@ class Extractor:
         """The model and all options that change what it answers, as one string."""
         info = None if self._info is None else self._info.model_dump_json()
         limits = (self._max_new_tokens, self._window_tokens)
-        return repr((self.model_name, info, self._capabilities, limits))
+        return repr((self.model_name, info, self._capabilities, limits, self._int8))
 
     def extract(
         self,

@@ -18,7 +18,7 @@ from transformers import (
 
 from tiny_model import make_backbone
 from ucuie.decode.lean import LeanDecoder, is_lean
-from ucuie.decode.slots import Prefix, SlotCache, Step, StepRow
+from ucuie.decode.slots import Prefix, SlotCache, SpareMemory, Step, StepRow
 
 SIZES = {
     "vocab_size": 50,
@@ -62,7 +62,11 @@ def _prefix_of(model, tokens):
 @torch.inference_mode()
 def test_rows_read_in_pieces_have_the_states_of_the_decoders_own_forward(model):
     instruction = torch.randint(50, (6,))
-    lean, cache, prefix = LeanDecoder(model.model), SlotCache(), _prefix_of(model, instruction)
+    lean, cache, prefix = (
+        LeanDecoder(model.model),
+        SlotCache(SpareMemory(2**20)),
+        _prefix_of(model, instruction),
+    )
     rows = [torch.randint(50, (length,)) for length in (30, 9, 21)]
     read = [0, 0, 0]
     states = [[], [], []]
@@ -88,3 +92,22 @@ def test_other_decoders_are_left_alone():
     )
     assert not is_lean(GPTNeoXForCausalLM(config).gpt_neox)
     assert is_lean(make_backbone().model)
+
+
+def test_spare_memory_comes_back_as_zeros_and_stays_within_its_limit():
+    spare, like = SpareMemory(max_bytes=100 * 4), torch.zeros(1)
+    first = spare.zeros((5, 8), like)
+    first.fill_(torch.nan)
+    address = first.data_ptr()
+    spare.give(first)
+    again = spare.zeros((3, 2, 4), like)
+    assert again.data_ptr() == address
+    assert torch.equal(again, torch.zeros(3, 2, 4))
+    spare.give(again)
+    assert spare.num_bytes == 40 * 4
+    assert spare.zeros((41,), like).data_ptr() != address
+    assert spare.zeros((4,), like.double()).dtype == torch.float64
+    spare.give(torch.ones(70))
+    assert spare.num_bytes == 70 * 4
+    spare.give(torch.ones(101))
+    assert spare.num_bytes == 0

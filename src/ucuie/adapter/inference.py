@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ucuie.adapter.config import Layout
 from ucuie.adapter.layer import HierarchicalMoeLinear
 from ucuie.adapter.model import HierarchicalMoeModel
-from ucuie.adapter.products import Product
+from ucuie.adapter.products import Product, product
 
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 Alive = tuple[bool, ...]
@@ -31,16 +31,21 @@ class FusedLinears:
     Args:
         linears: with adapters of one layout.
         adapter_name: the one to fuse.
+        int8: round the frozen weights, with the shared expert on them, to 8 bits.
     """
 
     @torch.no_grad()
-    def __init__(self, linears: Sequence[HierarchicalMoeLinear], adapter_name: str) -> None:
+    def __init__(
+        self, linears: Sequence[HierarchicalMoeLinear], adapter_name: str, *, int8: bool = False
+    ) -> None:
         self._linears = linears
         self._adapter_name = adapter_name
         self.layout: Layout = linears[0].layout[adapter_name]
         biases = [_base(linear).bias for linear in linears]
         bias = None if biases[0] is None else torch.cat(biases)
-        self._frozen = Product(torch.cat([self._merged(linear) for linear in linears]), bias)
+        merged = torch.cat([self._merged(linear) for linear in linears])
+        self._dtype = merged.dtype
+        self._frozen = product(merged, bias, int8=int8)
         self._routed = lru_cache(maxsize=None)(self._select)
 
     def __call__(self, hidden: Tensor, gates: Tensor | None, alive: Alive) -> Tensor:
@@ -95,7 +100,7 @@ class FusedLinears:
             The rows of all linears' down-projections, then of their routers; each linear's up-projection
             (K, R'), scaled; the index of the capabilities, None for all; the number of rows that are ranks.
         """
-        layout, dtype = self.layout, self._frozen.dtype
+        layout, dtype = self.layout, self._dtype
         num_routers, choices = layout.choices
         device = self._linears[0].hierarchical_moe_down[self._adapter_name].device
         routers = [index for index in range(num_routers) if not alive or alive[index]]
@@ -124,12 +129,12 @@ class _FusedMlp:
     gates: Tensor | None = None
     alive: Alive = ()
 
-    def __init__(self, mlp: Any, adapter_name: str) -> None:
+    def __init__(self, mlp: Any, adapter_name: str, *, int8: bool) -> None:
         self.mlp = mlp
         self.names = tuple(getattr(mlp, name).name for name in PROJECTIONS)
         self._activation = mlp.act_fn
-        self._inner = FusedLinears([mlp.gate_proj, mlp.up_proj], adapter_name)
-        self._outer = FusedLinears([mlp.down_proj], adapter_name)
+        self._inner = FusedLinears([mlp.gate_proj, mlp.up_proj], adapter_name, int8=int8)
+        self._outer = FusedLinears([mlp.down_proj], adapter_name, int8=int8)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Instead of the MLP's own."""
@@ -146,13 +151,14 @@ class FusedMlps:
 
     Args:
         tuner: of the adapted backbone, with one active adapter.
+        int8: see `FusedLinears`.
     """
 
-    def __init__(self, tuner: HierarchicalMoeModel) -> None:
+    def __init__(self, tuner: HierarchicalMoeModel, *, int8: bool = False) -> None:
         self._tuner = tuner
         adapter_name = tuner.active_adapters[0]
         self._mlps = [
-            _FusedMlp(module, adapter_name)
+            _FusedMlp(module, adapter_name, int8=int8)
             for module in tuner.model.modules()
             if _is_fusible(module, adapter_name)
         ]

@@ -10,6 +10,10 @@ from torch.nn import functional as F
 FEWEST_ROWS = 4
 """With fewer rows the plain product is the faster one."""
 PACKABLE = (torch.float32, torch.bfloat16)
+FEWEST_INT8 = 3 * 2**16
+"""A weight of fewer numbers takes no longer as it is than rounding its inputs takes."""
+LEVELS = 127
+"""Of int8 on either side of 0."""
 
 
 class Product:
@@ -30,25 +34,85 @@ class Product:
         if weight.device.type == "cpu" and weight.dtype in PACKABLE and torch._C._has_mkldnn:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
 
-    @classmethod
-    def of_linears(cls, linears: Sequence[Any]) -> "Product":
-        """Several linears of one input as one product, their outputs side by side."""
-        biases = [linear.bias for linear in linears]
-        bias = None if biases[0] is None else torch.cat(biases)
-        weights = [linear.weight.detach() for linear in linears]
-        return cls(weights[0] if len(weights) == 1 else torch.cat(weights), bias)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self._weight.dtype
-
     def __call__(self, rows: Tensor) -> Tensor:
         """Map (N, D) to (N, K)."""
         if self._packed is None or len(rows) < FEWEST_ROWS:
             return F.linear(rows, self._weight, self._bias)
         output: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self._bias, "none", [], "")
         return output
+
+
+class Int8Product:
+    """x W^T + b with W and x rounded to 8 bits, each row by a scale of its own.
+
+    Sums of integers are exact, so that a row's output does not depend on the rows beside it. Relative error
+    about 1 %; a quarter of the memory to read, which is what few rows wait for. CPU only.
+
+    Args:
+        weight: (K, D), float32.
+        bias: (K,), or None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self._bias = bias
+        self._scales = weight.abs().amax(1).clamp_min(torch.finfo(weight.dtype).tiny) / LEVELS
+        rounded = (weight / self._scales[:, None]).round().to(torch.int8)
+        self._packed = torch.ops.onednn.qlinear_prepack(rounded, None)
+        self._zeros = torch.zeros(len(weight), dtype=torch.int64)
+        # The CPU's instructions multiply unsigned by signed numbers.
+        self._middle = torch.tensor(float(LEVELS + 1))
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Map (N, D) to (N, K)."""
+        scales = rows.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(rows.dtype).tiny).div_(LEVELS)
+        rounded = torch.addcdiv(self._middle, rows, scales).round_().to(torch.uint8)
+        output: Tensor = torch.ops.onednn.qlinear_pointwise(
+            rounded,
+            1.0,
+            LEVELS + 1,
+            self._packed,
+            self._scales,
+            self._zeros,
+            None,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
+        )
+        output.mul_(scales)
+        return output if self._bias is None else output.add_(self._bias)
+
+
+def product(weight: Tensor, bias: Tensor | None = None, *, int8: bool = False) -> Product | Int8Product:
+    """The product with a weight; in 8 bits if asked for, where that is faster.
+
+    Args:
+        weight: (K, D).
+        bias: (K,), or None.
+        int8: see `has_int8`.
+    """
+    is_rounded = int8 and weight.numel() >= FEWEST_INT8 and weight.dtype == torch.float32
+    return (Int8Product if is_rounded else Product)(weight, bias)
+
+
+def product_of(linears: Sequence[Any], *, int8: bool = False) -> Product | Int8Product:
+    """Several linears of one input as one product, their outputs side by side."""
+    biases = [linear.bias for linear in linears]
+    bias = None if biases[0] is None else torch.cat(biases)
+    weights = [linear.weight.detach() for linear in linears]
+    return product(weights[0] if len(weights) == 1 else torch.cat(weights), bias, int8=int8)
+
+
+def has_int8(weight: Tensor) -> bool:
+    """Whether products with such a weight can be rounded here: torch with oneDNN, float32 on a CPU."""
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and torch._C._has_mkldnn
+        and hasattr(torch.ops.onednn, "qlinear_prepack")
+    )
 
 
 def are_plain(modules: Sequence[Any]) -> bool:

@@ -40,6 +40,7 @@ class Job:
         max_new_tokens: where the output for a window is cut; None cuts nothing.
         columns: where the texts are.
         batch_size: texts per forward pass.
+        int8: large products are rounded to 8 bits.
         device: of the model; None takes a GPU if there is one.
     """
 
@@ -53,6 +54,7 @@ class Job:
     max_new_tokens: int | None = None
     columns: Columns = field(default_factory=Columns)
     batch_size: int = 32
+    int8: bool = False
     device: str | None = None
 
     @property
@@ -74,6 +76,7 @@ class Job:
             "capabilities": None if self.capabilities is None else list(self.capabilities),
             "window_tokens": self.window_tokens,
             "max_new_tokens": self.max_new_tokens,
+            "int8": self.int8,
             "columns": asdict(self.columns),
             "slice_rows": self.slice_rows,
         }
@@ -111,6 +114,7 @@ class Answerer:
             job.model,
             device=device or job.device,
             batch_size=job.batch_size,
+            int8=job.int8,
             capabilities=job.capabilities,
             window_tokens=job.window_tokens,
             max_new_tokens=job.max_new_tokens,

@@ -41,6 +41,7 @@ def bench_decode(
     num_types: int = 50,
     batch_size: int = 32,
     num_drafts: int = 0,
+    int8: bool = False,
     repeats: int = 5,
     num_threads: int = 1,
     device: str | None = None,
@@ -54,6 +55,7 @@ def bench_decode(
         num_types: entity types of the schema.
         batch_size: of both.
         num_drafts: of the engine.
+        int8: of the engine; `generate` stays as it is.
         repeats: rounds; each runs every contender once, after one round that does not count.
         num_threads: of torch; process time adds up what threads use.
         device: of the model; None takes a GPU if there is one.
@@ -66,7 +68,9 @@ def bench_decode(
     loaded = load_model(model, device=device)
     grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
     jobs = make_jobs(loaded, grammars, num_texts=num_texts, words=words, num_types=num_types)
-    engine = LedGenerator(loaded.model, grammars, jobs, batch_size=batch_size, num_drafts=num_drafts)
+    engine = LedGenerator(
+        loaded.model, grammars, jobs, batch_size=batch_size, num_drafts=num_drafts, int8=int8
+    )
     plain = _Plain(loaded, batch_size=batch_size)
     where = next(loaded.model.parameters()).device
     steps = {
@@ -98,6 +102,7 @@ def bench_decode(
             "num_types": num_types,
             "batch_size": batch_size,
             "num_drafts": num_drafts,
+            "int8": int8,
             "repeats": repeats,
             "num_threads": num_threads,
             "device": device_name(where),

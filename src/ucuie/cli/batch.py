@@ -13,6 +13,7 @@ from ucuie.cli.common import (
     BatchSize,
     Device,
     EndBias,
+    Int8,
     Model,
     Quiet,
     RawScores,
@@ -92,6 +93,7 @@ def batch(
     model: Model = None,
     device: Device = None,
     batch_size: BatchSize = 32,
+    int8: Int8 = False,
     quiet: Quiet = False,
 ) -> None:
     """Extract from any number of texts, with several processes or machines; an interrupted run goes on.
@@ -127,6 +129,7 @@ def batch(
         max_new_tokens=max_new_tokens,
         columns=columns,
         batch_size=batch_size,
+        int8=int8,
         device=device,
     )
     manifest = Manifest(

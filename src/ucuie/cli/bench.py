@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ucuie.cli.common import BatchSize, Device, Json, Model, require_serve_extra, results
+from ucuie.cli.common import BatchSize, Device, Int8, Json, Model, require_serve_extra, results
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure performance, side by side.")
 
@@ -77,6 +77,7 @@ def bench_decode(
     types: Annotated[int, typer.Option(min=5, max=50, help="Of the schema.")] = 50,
     batch_size: BatchSize = 32,
     drafts: Annotated[int, typer.Option(min=0, help="Tokens that the engine guesses ahead.")] = 0,
+    int8: Int8 = False,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     device: Device = None,
@@ -93,6 +94,7 @@ def bench_decode(
         num_types=types,
         batch_size=batch_size,
         num_drafts=drafts,
+        int8=int8,
         repeats=repeats,
         num_threads=threads,
         device=device,

@@ -11,6 +11,7 @@ from ucuie.cli.common import (
     SPLITS,
     BatchSize,
     Device,
+    Int8,
     Json,
     Model,
     Quiet,
@@ -44,6 +45,7 @@ def evaluate(
     model: Model = None,
     device: Device = None,
     batch_size: BatchSize = 32,
+    int8: Int8 = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -56,7 +58,7 @@ def evaluate(
     from ucuie.extractor import Extractor
 
     talk = talk_console(quiet=quiet)
-    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size)
+    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size, int8=int8)
     track = Track(talk, is_shown=True)
     try:
         report = evaluation.evaluate(extractor, examples, output, scorer=scorer, progress=track)

@@ -11,6 +11,7 @@ from ucuie.cli.common import (
     BatchSize,
     Device,
     EndBias,
+    Int8,
     Model,
     Quiet,
     RawScores,
@@ -108,6 +109,7 @@ def extract(
     model: Model = None,
     device: Device = None,
     batch_size: BatchSize = 32,
+    int8: Int8 = False,
     quiet: Quiet = False,
 ) -> None:
     """Extract records from texts."""
@@ -138,6 +140,7 @@ def extract(
             model,
             device=device,
             batch_size=batch_size,
+            int8=int8,
             window_tokens=window_tokens,
             capabilities=_names(capabilities),
         )

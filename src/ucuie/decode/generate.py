@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ucuie.adapter.inference import FusedMlps
-from ucuie.adapter.products import Product, are_plain
+from ucuie.adapter.products import are_plain, has_int8, product_of
 from ucuie.decode.lean import LeanDecoder, is_lean
 from ucuie.decode.requests import Choice, Output, Request
-from ucuie.decode.slots import Prefix, SlotCache, Step, StepRow, ragged_attention
+from ucuie.decode.slots import Prefix, SlotCache, SpareMemory, Step, StepRow, ragged_attention
 from ucuie.decode.state import GrammarFactory
 from ucuie.decode.writer import Search, Writer
 from ucuie.errors import ModelError, TextError
@@ -166,9 +166,11 @@ class Generator:
             time where texts are long.
         may_copy: the weights of a small model are copied, laid out for what is done here; False where they
             are shared with other models.
+        int8: products with large weights are rounded to 8 bits. Outputs may differ; on a CPU only, and only
+            where weights may be copied.
 
     Raises:
-        ModelError: the model's attention cannot be replaced.
+        ModelError: the model's attention cannot be replaced, or its weights cannot be rounded.
         ValueError: the model is in training mode.
     """
 
@@ -183,6 +185,7 @@ class Generator:
         prefix_bytes: int = PREFIX_BYTES,
         cache_bytes: int = CACHE_BYTES,
         may_copy: bool = True,
+        int8: bool = False,
     ) -> None:
         if model.training:
             raise ValueError(
@@ -204,15 +207,20 @@ class Generator:
             )
         self._device = next(model.parameters()).device
         self._prefixes = PrefixCache(prefix_bytes)
+        self._spare = SpareMemory(cache_bytes)
         # Copies of the weights, laid out for what is done here.
         self._fused: FusedMlps | None = None
         self._lean: LeanDecoder | None = None
         self._head: Any = self._backbone.get_output_embeddings()
-        if may_copy and sum(parameter.nbytes for parameter in model.parameters()) <= COPIED_BYTES:
+        num_bytes = sum(parameter.nbytes for parameter in model.parameters())
+        if int8:
+            _check_int8(self._decoder, self._head, may_copy=may_copy)
+        if may_copy and (int8 or num_bytes <= COPIED_BYTES):
             tuner = _tuner(model)
-            self._fused = None if tuner is None else FusedMlps(tuner)
-            self._lean = LeanDecoder(self._decoder, self._fused) if is_lean(self._decoder) else None
-            self._head = Product.of_linears([self._head]) if are_plain([self._head]) else self._head
+            self._fused = None if tuner is None else FusedMlps(tuner, int8=int8)
+            is_copied = is_lean(self._decoder)
+            self._lean = LeanDecoder(self._decoder, self._fused, int8=int8) if is_copied else None
+            self._head = product_of([self._head], int8=int8) if are_plain([self._head]) else self._head
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """The output of each request, in their order. Equal requests give equal outputs.
@@ -234,13 +242,16 @@ class Generator:
             ValueError: a request has no beam, or more than the batch has room for.
         """
         waiting = _Waiting(requests)
-        cache = SlotCache()
+        cache = SlotCache(self._spare)
         rows: list[Row] = []
-        while True:
-            yield from self._admit(waiting, rows)
-            if not rows:
-                return
-            yield from self._step(rows, cache)
+        try:
+            while True:
+                yield from self._admit(waiting, rows)
+                if not rows:
+                    return
+                yield from self._step(rows, cache)
+        finally:
+            cache.release()
 
     def budget(self, request: Request) -> int:
         """How many tokens the output may have.
@@ -433,6 +444,25 @@ def _tuner(model: "PreTrainedModel | PeftModel") -> Any:
     """Our adapter on the model, if it has one."""
     tuner: Any = getattr(model, "base_model", None)
     return tuner if hasattr(tuner, "compute_gates") else None
+
+
+def _check_int8(decoder: Any, head: Any, *, may_copy: bool) -> None:
+    """Raise a ModelError where products cannot be rounded."""
+    weight: Tensor = head.weight
+    if not may_copy:
+        raise ModelError(
+            "int8 copies the weights, and models on one backbone share them; load one model alone"
+        )
+    if not is_lean(decoder):
+        raise ModelError(
+            f"int8 knows decoders of the Llama, Mistral and Qwen kind, not {type(decoder).__name__}; "
+            "leave it out"
+        )
+    if not has_int8(weight):
+        raise ModelError(
+            "int8 is for float32 weights on a CPU, with a torch that has oneDNN; these are "
+            f"{weight.dtype} on {weight.device}. Leave it out, or load the model with device='cpu'"
+        )
 
 
 def _capability_gates(

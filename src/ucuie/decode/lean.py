@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ucuie.adapter.inference import FusedMlps
-from ucuie.adapter.products import Product, are_plain
+from ucuie.adapter.products import are_plain, product_of
 from ucuie.decode.slots import Step
 
 KINDS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
@@ -26,12 +26,14 @@ class LeanDecoder:
     Args:
         decoder: one that `is_lean` accepts.
         fused: forwards of its adapted MLPs.
+        int8: round the weights of attention to 8 bits.
     """
 
-    def __init__(self, decoder: Any, fused: FusedMlps | None = None) -> None:
+    def __init__(self, decoder: Any, fused: FusedMlps | None = None, *, int8: bool = False) -> None:
         self._decoder = decoder
         self._blocks = [
-            _Block(layer, fused.forward_of(layer.mlp) if fused else layer.mlp) for layer in decoder.layers
+            _Block(layer, fused.forward_of(layer.mlp) if fused else layer.mlp, int8=int8)
+            for layer in decoder.layers
         ]
 
     def __call__(self, tokens: Tensor, step: Step) -> Tensor:
@@ -51,7 +53,7 @@ class LeanDecoder:
 class _Block:
     """Attention and MLP of one layer; projections that are adapted are asked as the modules they are."""
 
-    def __init__(self, layer: Any, mlp: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, layer: Any, mlp: Callable[[Tensor], Tensor], *, int8: bool) -> None:
         attention = layer.self_attn
         self._attention = attention
         self._mlp = mlp
@@ -61,8 +63,9 @@ class _Block:
             (_Norm(attention.q_norm), _Norm(attention.k_norm)) if hasattr(attention, "q_norm") else None
         )
         inputs = [attention.q_proj, attention.k_proj, attention.v_proj]
-        self._inputs = Product.of_linears(inputs) if are_plain(inputs) else None
-        self._output = Product.of_linears([attention.o_proj]) if are_plain([attention.o_proj]) else None
+        self._inputs = product_of(inputs, int8=int8) if are_plain(inputs) else None
+        outputs = [attention.o_proj]
+        self._output = product_of(outputs, int8=int8) if are_plain(outputs) else None
         self._width: int = attention.head_dim
         config = attention.config
         self._heads = [config.num_attention_heads, config.num_key_value_heads]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import torch
@@ -62,13 +63,51 @@ class Prefix:
         return sum(part.nbytes for part in (*self.keys, *self.values))
 
 
+class SpareMemory:
+    """What caches gave back, for the next ones: to be given fresh memory takes longer than to use it.
+
+    Args:
+        max_bytes: that are kept.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._pieces: list[Tensor] = []
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all that is kept."""
+        return sum(piece.nbytes for piece in self._pieces)
+
+    def zeros(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Zeros of a shape, with the dtype and device of another tensor."""
+        size = prod(shape)
+        kind = (like.dtype, like.device)
+        for index, piece in enumerate(self._pieces):
+            if piece.numel() >= size and (piece.dtype, piece.device) == kind:
+                return self._pieces.pop(index)[:size].zero_().view(shape)
+        return like.new_zeros(shape)
+
+    def give(self, tensor: Tensor) -> None:
+        """Keep the memory of a tensor that is not looked at any more; large pieces rather than small ones."""
+        whole = tensor.new_empty(0).set_(tensor.untyped_storage())
+        self._pieces.append(whole)
+        self._pieces.sort(key=lambda piece: piece.nbytes)
+        while self.num_bytes > self._max_bytes:
+            self._pieces.pop(0)
+
+
 class SlotCache:
     """Keys (S, H, D, L) and values (S, H, L, D) of each layer; S and L grow when needed.
 
     Keys lie as a product with few queries wants them: on a CPU it is three times as fast.
+
+    Args:
+        spare: where its memory comes from.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spare: SpareMemory) -> None:
+        self._spare = spare
         self._num_slots = 0
         self._length = 0
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
@@ -87,6 +126,8 @@ class SlotCache:
             grown_keys[: before[0], ..., : before[1]] = keys
             grown_values[: before[0], :, : before[1]] = values
             self._layers[layer] = (grown_keys, grown_values)
+            self._spare.give(keys)
+            self._spare.give(values)
 
     def layer(self, index: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer, made when it first asks; `like` (N, H, D) says what of."""
@@ -101,12 +142,20 @@ class SlotCache:
             keys[target, ..., :length] = keys[source, ..., :length]
             values[target, :, :length] = values[source, :, :length]
 
+    def release(self) -> None:
+        """Hold nothing any more; others may have the memory."""
+        for keys, values in self._layers.values():
+            self._spare.give(keys)
+            self._spare.give(values)
+        self._layers.clear()
+        self._num_slots = self._length = 0
+
     def _empty(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Zeros: what nobody has written yet is looked at with weight 0, and must be a number for that."""
         num_heads, width = like.shape[1], like.shape[2]
         return (
-            like.new_zeros(self._num_slots, num_heads, width, self._length),
-            like.new_zeros(self._num_slots, num_heads, self._length, width),
+            self._spare.zeros((self._num_slots, num_heads, width, self._length), like),
+            self._spare.zeros((self._num_slots, num_heads, self._length, width), like),
         )
 
 
