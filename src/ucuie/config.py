@@ -48,7 +48,9 @@ def _explain(config_class: type[BaseModel], fault: Any) -> str:
     *parents, key = fault["loc"] or ("",)
     place = ".".join(map(str, fault["loc"]))
     if fault["type"] != "extra_forbidden":
-        return f"{place}: {fault['msg'].removeprefix('Value error, ')} (given: {show(fault['input'])})"
+        message: str = fault["msg"].removeprefix("Value error, ")
+        # What is wrong between keys names them itself.
+        return f"{place}: {message} (given: {show(fault['input'])})" if place else message
     return f"{place}: unknown key{did_you_mean(str(key), _keys_at(config_class, parents))}"
 
 

@@ -87,6 +87,29 @@ def test_activations_grow_with_rows_and_shrink_with_checkpoints():
     assert (again.weights, again.optimizer) == (once.weights, once.optimizer)
 
 
+@pytest.mark.parametrize("changes", [{}, {"method": "full"}])
+def test_shared_out_weights_take_a_part_and_two_layers(changes):
+    whole = estimate_memory(config(**changes), middling(), row_tokens=64, num_processes=4)
+    shared = estimate_memory(config(**changes, sharding="full"), middling(), row_tokens=64, num_processes=4)
+    assert 4 * shared.weights == whole.weights
+    assert 4 * shared.optimizer == whole.optimizer
+    assert shared.activations == whole.activations
+    # Of six layers two are gathered, and the embeddings.
+    assert whole.weights / 3 < shared.gathered < whole.weights / 2
+    assert whole.gathered == 0
+    alone = estimate_memory(config(**changes, sharding="full"), middling(), row_tokens=64)
+    assert (alone.gathered, alone.weights) == (0, whole.weights)
+
+
+def test_shared_out_weights_are_gathered_in_half_precision():
+    changes = {"sharding": "full", "trainer": {"bf16": True}}
+    half = estimate_memory(config(**changes), middling(), row_tokens=64, num_processes=2)
+    exact = estimate_memory(config(sharding="full"), middling(), row_tokens=64, num_processes=2)
+    assert 2 * half.gathered == exact.gathered
+    assert (half.weights, half.gradients) == (exact.weights, exact.gradients)
+    assert half.activations < exact.activations
+
+
 def test_weights_in_fewer_bits_take_less():
     sizes = [
         estimate_memory(config(backbone_weights=weights), middling(), row_tokens=64).weights
@@ -117,6 +140,9 @@ def test_the_command_estimates_a_recipe_without_its_weights():
     # Trained parameters of Section 4.1.
     assert "84,616,608" in done.stdout
     assert shape("llama-2-7b").num_hidden_layers == 32
+    assert "gathered" not in done.stdout
+    done = CliRunner().invoke(app, [*arguments, "--num-processes", "4", "--sharding", "full"])
+    assert "gathered" in done.stdout
 
 
 def test_a_backbone_that_is_nowhere_is_refused():

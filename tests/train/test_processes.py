@@ -6,18 +6,29 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tiny_model import make_backbone
 from ucuie.errors import ConfigError
 from ucuie.train import TrainConfig
 from ucuie.train.launch import launch
 from ucuie.train.run import divide_step
+from ucuie.train.sharding import layers_of
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 DEADLINE_SECONDS = 240
+TRAINER = {
+    # Adam divides by the size of gradients, rounding errors included where there is nothing else.
+    "adam_epsilon": 1e-4,
+    "disable_tqdm": True,
+    "logging_steps": 1,
+    "report_to": [],
+    "save_steps": 2,
+}
 
 
 @pytest.fixture
@@ -32,14 +43,7 @@ def command(backbone_folder, data_folder, tmp_path):
             "batch_size": 4,
             "warming": {"max_steps": 3, "learning_rate": 0.003},
             "multitask": {"max_steps": 6, "learning_rate": 0.003},
-            "trainer": {
-                # Adam divides by the size of gradients, rounding errors included where there is nothing else.
-                "adam_epsilon": 1e-4,
-                "disable_tqdm": True,
-                "logging_steps": 1,
-                "report_to": [],
-                "save_steps": 2,
-            },
+            "trainer": TRAINER,
         }
         path = tmp_path / f"{name}.yaml"
         path.write_text(json.dumps(settings | changes))
@@ -64,7 +68,8 @@ def outcome(folder):
                 kept = {key: entry[key] for key in entry if key.startswith(("loss", "gates"))}
                 assert (name, entry["step"]) not in logged
                 logged[name, entry["step"]] = kept
-    return logged, load_file(folder / "adapter_model.safetensors")
+    weights = folder / "adapter_model.safetensors"
+    return logged, load_file(weights if weights.exists() else folder / "backbone" / "model.safetensors")
 
 
 def assert_same(folder, expected_folder, tolerance=1e-5):
@@ -101,11 +106,60 @@ def test_two_processes_learn_what_one_does(command, tmp_path):
             assert logged[step][name] == pytest.approx(whole[name], abs=1e-5), name
 
 
+SHARED = ("--num-processes", "2", "--sharding", "full")
+
+
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_with_another_number_of_processes(command, tmp_path):
+def test_shared_out_weights_learn_what_whole_ones_do(command, tmp_path):
     run(command("whole"))
-    long = {"multitask": {"max_steps": 6, "learning_rate": 0.003}}
-    arguments = command("broken", "--num-processes", "2", **long)
+    talk = run(command("shared", *SHARED))
+    assert talk.stderr.count("wrote") == 1
+    assert_same(tmp_path / "shared", tmp_path / "whole")
+    files = [
+        json.loads((tmp_path / name / "ucuie.json").read_text())["files"] for name in ("shared", "whole")
+    ]
+    # The weights differ in their last digits, and nothing else.
+    assert files[0].keys() == files[1].keys()
+    assert {name for name in files[0] if files[0][name] != files[1][name]} <= {"adapter_model.safetensors"}
+
+    # Divided steps, clipped gradients, padded rows and layers that are computed again.
+    hard = {"loss": {"beta": 0}, "trainer": TRAINER | {"max_grad_norm": 0.03}}
+    run(command("hard", **hard))
+    parts = {"micro_batch_size": 1, "gradient_checkpointing": True, "packing": False}
+    run(command("parts", *SHARED, **hard, **parts))
+    torch.testing.assert_close(
+        outcome(tmp_path / "parts")[1], outcome(tmp_path / "hard")[1], rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_a_whole_backbone_is_trained_in_parts(command, tmp_path):
+    settings = {"method": "full", "multitask": {"max_steps": 4, "learning_rate": 0.003}}
+    run(command("whole", **settings))
+    run(command("shared", *SHARED, **settings))
+    assert_same(tmp_path / "shared", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_half_precision_is_shared_out_too(command, tmp_path):
+    settings = {"backbone_weights": "bfloat16", "trainer": TRAINER | {"bf16": True}}
+    run(command("whole", **settings))
+    run(command("shared", *SHARED, **settings))
+    # The order of sums shows in the third digit of a number with eight bits.
+    assert_same(tmp_path / "shared", tmp_path / "whole", tolerance=1e-3)
+    weights = outcome(tmp_path / "shared")[1].values()
+    assert all(tensor.dtype == torch.float32 for tensor in weights)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(("--num-processes", "2"), ()), (SHARED, ()), ((), SHARED)],
+    ids=["2 to 1", "shared to 1", "1 to shared"],
+)
+def test_an_interrupted_run_goes_on_otherwise_divided(command, tmp_path, before, after):
+    run(command("whole"))
+    arguments = command("broken", *before)
     with subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + DEADLINE_SECONDS
         checkpoint = tmp_path / "broken.run" / "multitask" / "checkpoint-2"
@@ -115,10 +169,109 @@ def test_an_interrupted_run_goes_on_with_another_number_of_processes(command, tm
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=DEADLINE_SECONDS) == 130
         talk = process.stderr.read()
-    assert "--num-processes=2 --resume goes on from there" in talk
+    if before:
+        assert "--num-processes=2 --resume goes on from there" in talk
     assert not (tmp_path / "broken").exists()
-    run(command("broken", "--resume"))
+    run(command("broken", "--resume", *after))
     assert_same(tmp_path / "broken", tmp_path / "whole")
+
+
+PARTS_AND_BACK = """
+import copy
+
+import torch
+from accelerate import PartialState
+from tiny_model import make_adapted, make_backbone
+
+from ucuie.train.sharding import is_sharded, shard, shared_state, trained_tensors, whole_state
+
+
+def make(is_shared):
+    model = make_adapted(make_backbone()).train()
+    if is_shared:
+        shard(model)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return model, torch.optim.AdamW(parameters, lr=0.01, eps=1e-4, weight_decay=0)
+
+
+def step(model, optimizer):
+    ids = torch.arange(24).view(2, 12)
+    mask = torch.arange(12).expand(2, -1) < 5
+    model(input_ids=ids, labels=ids, instruction_mask=mask).loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+processes = PartialState(cpu=True)
+expected, expected_optimizer = make(False)
+model, optimizer = make(True)
+assert is_sharded(model) and not is_sharded(expected)
+for parameter in model.parameters():
+    part, whole = parameter.to_local().numel(), parameter.numel()
+    assert abs(part - whole / 2) <= whole / (2 * len(parameter)), (part, whole)
+step(expected, expected_optimizer)
+step(model, optimizer)
+again, again_optimizer = make(True)
+again.load_state_dict(model.state_dict())
+state = whole_state(optimizer)
+assert state.keys() == expected_optimizer.state_dict().keys()
+# An optimiser counts its steps in the tensor that it is given.
+again_optimizer.load_state_dict(shared_state(copy.deepcopy(state), again_optimizer))
+for one in ((expected, expected_optimizer), (model, optimizer), (again, again_optimizer)):
+    step(*one)
+wanted = {name: p.detach() for name, p in expected.named_parameters() if p.requires_grad}
+for one in (model, again):
+    found = trained_tensors(one)
+    assert found.keys() == (wanted.keys() if processes.is_main_process else set())
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, wanted[name], rtol=0, atol=1e-5)
+for index, values in whole_state(again_optimizer)["state"].items():
+    torch.testing.assert_close(values, expected_optimizer.state_dict()["state"][index], rtol=0, atol=1e-6)
+processes.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_keeps_half_and_gets_the_whole_back(tmp_path):
+    script = tmp_path / "parts_and_back.py"
+    script.write_text(PARTS_AND_BACK)
+    tests = str(Path(__file__).parents[1])
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([tests, *filter(None, sys.path)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_model_without_layers_cannot_be_shared_out():
+    model = make_backbone()
+    model._no_split_modules = None
+    with pytest.raises(ConfigError, match="does not say what its layers are"):
+        layers_of(model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone_weights": "4bit"}, "quantised weights; .* in place of 4bit, or sharding: none"),
+        (
+            {"trainer": {"optim": "paged_adamw_8bit"}},
+            "trainer.optim: paged_adamw_8bit, or set sharding: none",
+        ),
+        ({"trainer": {"fp16": True}}, "trainer.fp16; leave out one of them"),
+        ({"trainer": {"torch_compile": True}}, "trainer.torch_compile; leave out one of them"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused(tmp_path, changes, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(json.dumps({"data": {"train": ["x"]}} | changes))
+    TrainConfig.load(path)
+    with pytest.raises(ConfigError, match=f"\n  sharding: full [^\n]*{message}$"):
+        TrainConfig.load(path, overrides=["sharding=full"])
 
 
 @pytest.mark.slow

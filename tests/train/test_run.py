@@ -178,7 +178,7 @@ def test_an_interrupted_run_wants_to_be_resumed(settings, tmp_path):
         ({"trainer": {"save_step": 5}}, "did you mean 'save_steps'"),
         ({"trainer": {"learning_rate": 5}}, "own keys"),
         ({"trainer": {"gradient_accumulation_steps": 2}}, "own keys"),
-        ({"trainer": {"fsdp": True}}, "FSDP is not supported"),
+        ({"trainer": {"fsdp": True}}, "set sharding: full"),
     ],
 )
 def test_wrong_settings_are_named(settings, changes, message):

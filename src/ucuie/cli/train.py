@@ -1,7 +1,7 @@
 """`ucuie train`."""
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -31,6 +31,12 @@ def train(
     num_processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine that share the work, one for each GPU.")
     ] = 1,
+    sharding: Annotated[
+        Literal["none", "full"] | None,
+        typer.Option(
+            help="full shares the model's weights out over the processes; short for --set sharding=..."
+        ),
+    ] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only say what memory a step needs on each device.")
     ] = False,
@@ -43,11 +49,12 @@ def train(
     from ucuie.train.config import TrainConfig
     from ucuie.train.recipes import config_path
 
-    run = TrainConfig.load(config_path(config), overrides=overrides or [])
+    overrides = [*(overrides or []), *([] if sharding is None else [f"sharding={sharding}"])]
+    run = TrainConfig.load(config_path(config), overrides=overrides)
     if estimate:
         _print_estimate(run, row_tokens=row_tokens, num_processes=num_processes)
         return
-    again = ["train", config, *(f"--set={override}" for override in overrides or [])]
+    again = ["train", config, *(f"--set={override}" for override in overrides)]
     several = [f"--num-processes={num_processes}"] if num_processes > 1 else []
     try:
         if several:
@@ -80,6 +87,7 @@ def _print_estimate(run: "TrainConfig", *, row_tokens: int, num_processes: int) 
     table.add_column(justify="right")
     table.add_row("parameters", f"{estimated.num_parameters:,}")
     table.add_row("trained", f"{estimated.num_trained:,}")
-    for name in ("weights", "gradients", "optimizer", "activations", "total"):
-        table.add_row(name, f"{getattr(estimated, name) / 2**30:.2f} GiB")
+    for name in ("weights", "gradients", "optimizer", "activations", "gathered", "total"):
+        if num_bytes := getattr(estimated, name):
+            table.add_row(name, f"{num_bytes / 2**30:.2f} GiB")
     results().print(table)

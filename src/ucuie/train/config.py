@@ -9,6 +9,9 @@ from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation
 from ucuie.train.objective import Objective
 
+SHARDABLE_OPTIMIZERS = ("adamw_torch_fused", "adamw_torch")
+UNSHARDABLE_ARGUMENTS = ("fp16", "load_best_model_at_end", "torch_compile")
+
 
 class DataConfig(Config):
     """Where the examples come from."""
@@ -105,6 +108,10 @@ class TrainConfig(Config):
     max_length: int | None = Field(
         default=None, ge=16, description="tokens of the longest row; null takes the context of the backbone"
     )
+    sharding: Literal["none", "full"] = Field(
+        default="none",
+        description="full shares the weights out over the processes (FSDP2), instead of giving all to each",
+    )
     seed: int = 0
     trainer: dict[str, Any] = Field(
         default={}, description="further transformers.TrainingArguments, passed through as they are"
@@ -114,4 +121,24 @@ class TrainConfig(Config):
     def _check_weights(self) -> Self:
         if self.method == "full" and self.backbone_weights != "float32":
             raise ValueError("method: full trains the backbone, so its backbone_weights are float32")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sharding(self) -> Self:
+        if self.sharding == "none":
+            return self
+        if self.backbone_weights in ("8bit", "4bit"):
+            raise ValueError(
+                "sharding: full cannot share out quantised weights; set backbone_weights: bfloat16 in place "
+                f"of {self.backbone_weights}, or sharding: none"
+            )
+        optimizer = self.trainer.get("optim", SHARDABLE_OPTIMIZERS[0])
+        if optimizer not in SHARDABLE_OPTIMIZERS:
+            raise ValueError(
+                f"sharding: full was made for the optimisers {', '.join(SHARDABLE_OPTIMIZERS)}; leave out "
+                f"trainer.optim: {optimizer}, or set sharding: none"
+            )
+        for name in UNSHARDABLE_ARGUMENTS:
+            if self.trainer.get(name):
+                raise ValueError(f"sharding: full does not go with trainer.{name}; leave out one of them")
         return self

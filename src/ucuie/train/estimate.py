@@ -24,6 +24,7 @@ from ucuie.adapter import HierarchicalMoeModel
 from ucuie.train.config import TrainConfig
 from ucuie.train.packing import PACKED_ATTENTION
 from ucuie.train.run import adapted, divide_step
+from ucuie.train.sharding import layers_of
 
 BYTES_PER_WEIGHT = {"8bit": 1.0, "4bit": 0.53}
 """Of the linears of a quantised backbone; 4 bits, and 4 % of the weights' number for their scales."""
@@ -42,6 +43,7 @@ class MemoryEstimate:
         gradients: bytes of the gradients of what is trained.
         optimizer: bytes of AdamW's two moments.
         activations: bytes that forward and backward need beyond that at their fullest.
+        gathered: bytes of the weights that are whole at a time, where they are shared out; else 0.
     """
 
     num_parameters: int
@@ -50,11 +52,12 @@ class MemoryEstimate:
     gradients: int
     optimizer: int
     activations: int
+    gathered: int = 0
 
     @property
     def total(self) -> int:
         """Bytes of everything."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return self.weights + self.gradients + self.optimizer + self.activations + self.gathered
 
 
 def estimate_memory(
@@ -66,34 +69,39 @@ def estimate_memory(
         config: the run.
         shape: of its backbone.
         row_tokens: tokens of each row.
-        num_processes: that share the step; each has all weights.
+        num_processes: that share the step, and the weights if the run says so.
 
     Raises:
         ConfigError: the rows of a step cannot be shared evenly, or an adapter setting is wrong.
     """
     rows, _ = divide_step(config, num_processes)
     is_half = bool(config.trainer.get("bf16"))
+    num_shares = num_processes if config.sharding == "full" else 1
+    # Shared-out weights are rounded as they are gathered, others again in every product.
+    gathered_as = torch.bfloat16 if is_half and num_shares > 1 else None
     with torch.device("meta"):
         model = _model(config, shape)
+    parameters = list({id(p): p for p in model.parameters()}.values())
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    gradients = sum(_num_bytes(parameter) for parameter in trained)
+    weights = _weight_bytes(model, parameters, config.backbone_weights)
     with FakeTensorMode():
-        _make_fake(model)
-        parameters = list({id(p): p for p in model.parameters()}.values())
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        _make_fake(model, dtype=gathered_as)
         inputs = packed_inputs(rows, row_tokens)
         with _LiveBytes(known=[*model.state_dict().values(), *model.buffers(), *inputs.values()]) as live:
             autocast = torch.autocast("cpu", torch.bfloat16) if is_half else nullcontext()
             with autocast:
                 loss = step_loss(model, inputs, [row_tokens] * rows)
             torch.autograd.backward(loss)
-    gradients = sum(_num_bytes(parameter) for parameter in trained)
     return MemoryEstimate(
         num_parameters=sum(parameter.numel() for parameter in parameters),
         num_trained=sum(parameter.numel() for parameter in trained),
-        weights=round(_weight_bytes(model, parameters, config.backbone_weights)),
-        gradients=gradients,
-        optimizer=2 * gradients,
+        weights=round(weights / num_shares),
+        gradients=gradients // num_shares,
+        optimizer=2 * gradients // num_shares,
         # Gradients are counted as they are made; at the fullest moment, in the last layer, few are there.
         activations=live.peak,
+        gathered=_gathered_bytes(model) if num_shares > 1 else 0,
     )
 
 
@@ -113,13 +121,16 @@ def _model(config: TrainConfig, shape: PreTrainedConfig) -> Any:
     return model.train()
 
 
-def _make_fake(model: nn.Module) -> None:
-    """Put fake tensors on the CPU in the place of those without a device; tied ones stay one."""
+def _make_fake(model: nn.Module, *, dtype: torch.dtype | None) -> None:
+    """Put fake tensors on the CPU, of another dtype if wanted, in the place of those without a device.
+
+    Tied ones stay one.
+    """
     made: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and id(parameter) not in made:
-                empty = torch.empty(parameter.shape, dtype=parameter.dtype)
+                empty = torch.empty(parameter.shape, dtype=dtype or parameter.dtype)
                 made[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
             if parameter is not None:
                 module._parameters[name] = made[id(parameter)]
@@ -170,6 +181,12 @@ def _weight_bytes(model: Any, parameters: list[nn.Parameter], weights: str) -> f
         parameter.numel() * BYTES_PER_WEIGHT[weights] if id(parameter) in quantized else _num_bytes(parameter)
         for parameter in parameters
     )
+
+
+def _gathered_bytes(model: Any) -> int:
+    """Of what stands outside of the layers, the layer that computes and the one that is fetched meanwhile."""
+    layers = [sum(map(_num_bytes, layer.parameters())) for layer in layers_of(model)]
+    return sum(map(_num_bytes, model.parameters())) - sum(layers) + 2 * max(layers)
 
 
 def _num_bytes(tensor: Tensor) -> int:

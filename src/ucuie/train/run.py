@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from peft import PeftModel, get_peft_model
+from torch import Tensor
 from transformers import PreTrainedModel, TrainerState, TrainingArguments, set_seed
 
 from ucuie.adapter import HierarchicalMoeConfig
@@ -43,6 +44,7 @@ from ucuie.schema import CAPABILITIES, Example
 from ucuie.train.config import StageConfig, TrainConfig
 from ucuie.train.interruption import SaveOnInterrupt
 from ucuie.train.packing import pack, packed_attention
+from ucuie.train.sharding import is_sharded, trained_tensors
 from ucuie.train.trainer import UcuieTrainer
 from ucuie.train.training_set import TrainingSet, collate
 
@@ -129,9 +131,10 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     losses["multitask"] = run.stage(config.multitask, multitask, validation, name="multitask")
 
     training = _summary(config, data) | {"processes": processes.num_processes}
+    trained = trained_tensors(run.model) if is_sharded(run.model) else None
     if processes.is_main_process:
         save_model(
-            run.model,
+            run.model if trained is None else _whole_model(config, trained),
             backbone,
             config.output,
             pool=run.pool,
@@ -143,6 +146,15 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
             shutil.rmtree(checkpoint)
     processes.wait_for_everyone()
     return config.output
+
+
+def _whole_model(config: TrainConfig, trained: dict[str, Tensor]) -> PreTrainedModel | PeftModel:
+    """The model of a run whose own is in parts: the backbone as it was, and the tensors that were trained."""
+    backbone = load_backbone(config.backbone, weights=config.backbone_weights).model
+    model = adapted(backbone, config.adapter) if config.method == "adapter" else backbone
+    unknown = model.load_state_dict(trained, strict=False).unexpected_keys
+    assert not unknown, unknown
+    return model
 
 
 def _loading_device(config: TrainConfig, processes: PartialState) -> torch.device:
@@ -277,6 +289,8 @@ class _Run:
             args=_arguments(self.config, stage, folder, has_validation=validation is not None),
             loss=self.config.loss,
             gates_are_labels=stage is self.config.warming,
+            # One process has all weights anyway.
+            shares_weights=self.config.sharding == "full" and PartialState().num_processes > 1,
             train_dataset=train,
             eval_dataset=validation,
             data_collator=pack if packing else partial(collate, pad_id=self._tokenizer.pad_token_id or 0),
@@ -315,8 +329,8 @@ def _arguments(
             raise ConfigError(f"config error: trainer.{key} is unknown{did_you_mean(key, sorted(known))}")
     if config.trainer.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
         raise ConfigError(
-            "config error: FSDP is not supported; give every process all weights, in fewer bits if need be "
-            "(backbone_weights: 4bit)"
+            "config error: this package shares out weights itself; set sharding: full (or --sharding full) "
+            "in place of trainer.fsdp and of accelerate's own FSDP"
         )
     defaults = DEFAULT_ARGUMENTS | ({} if has_validation else {"eval_strategy": "no"})
     rows, times = divide_step(config, PartialState().num_processes)

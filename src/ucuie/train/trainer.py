@@ -1,22 +1,26 @@
 """The Hugging Face Trainer with the objective of UC-UIE: L_task + gamma L_bce + beta L_entropy.
 
 A step may be divided into several batches, one after the other or on several processes; its loss is that of
-the whole, whatever the division. Logs every loss term and, by task, the mean capability gates. Knows nothing
-of stages or files.
+the whole, whatever the division. Logs every loss term and, by task, the mean capability gates. Checkpoints
+are the same whether the weights are shared out over processes or not. Knows nothing of stages.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from transformers import Trainer
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from ucuie.schema import CAPABILITIES
 from ucuie.train.config import LossConfig
 from ucuie.train.objective import IGNORED, task_loss
 from ucuie.train.packing import PACKED_ATTENTION
+from ucuie.train.sharding import is_sharded, shard, shared_state, trained_tensors, whole_state
 from ucuie.train.training_set import EpochSampler, TrainingSet
 
 ROUTING_INPUTS = ("instruction_mask", "capability_labels", "segment_ids")
@@ -29,10 +33,19 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         loss: the weights of the loss terms.
         gates_are_labels: capability warming: the experts are scaled by the capability labels, while the
             BCE loss goes on training the router towards them.
+        shares_weights: share the weights out over the processes; see `sharding`.
         arguments: those of `transformers.Trainer`.
     """
 
-    def __init__(self, *, loss: LossConfig, gates_are_labels: bool = False, **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        loss: LossConfig,
+        gates_are_labels: bool = False,
+        shares_weights: bool = False,
+        **arguments: Any,
+    ) -> None:
+        self._shares_weights = shares_weights
         super().__init__(**arguments)
         # Every term is divided by what the whole step has of its kind, so nothing is left to scale.
         self.loss_is_scaled_for_ga = True
@@ -125,6 +138,48 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         for task, row in zip(tasks, means.expand(len(tasks), -1), strict=True):
             for capability, gate in zip(CAPABILITIES, row, strict=True):
                 self._terms.add(f"gates/{task}/{capability}", gate, gate.new_ones(()))
+
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        # Whole weights need not fit on it.
+        if not self._shares_weights:
+            super()._move_model_to_device(model, device)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """The optimiser; where weights are shared out, of the parts.
+
+        So this is when it has to be done. A checkpoint's weights have been loaded by now, into whole ones.
+        """
+        if self._shares_weights and not is_sharded(self.model):
+            shard(self.model, dtype=torch.bfloat16 if self.args.bf16 else None)
+        optimizer: Optimizer = super().create_optimizer(model)
+        return optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the model into a checkpoint."""
+        if not is_sharded(self.model):
+            super().save_model(output_dir, _internal_call)
+            return
+        self._save(output_dir, state_dict=trained_tensors(self.model))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not is_sharded(self.model):
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        state = whole_state(self.optimizer)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not is_sharded(self.model):
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        # Mapped, since each process needs a part of it only.
+        state = torch.load(
+            Path(checkpoint) / OPTIMIZER_NAME, map_location="cpu", mmap=True, weights_only=True
+        )
+        self.optimizer.load_state_dict(shared_state(state, self.optimizer))
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the means of the terms since the last log."""
