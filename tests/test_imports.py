@@ -16,3 +16,11 @@ def test_what_needs_no_model_loads_no_torch(module: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert HEAVY.isdisjoint(modules.split())
+
+
+def test_the_command_loads_converters_and_scorers_only_where_they_are_needed() -> None:
+    program = "import sys, ucuie.cli; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert {"ucuie.data", "ucuie.metrics", "numpy"}.isdisjoint(modules.split())

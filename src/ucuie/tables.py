@@ -7,15 +7,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ucuie.data import ConversionReport, Dataset, ExportReport, Format, Statistics
 from ucuie.extraction import Extraction
-from ucuie.metrics import Breakdown, Counts, Interval, TrialScore
 from ucuie.schema import Filler, Record, Split
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
+    # The converters and scorers take as long to load as all the rest of the command.
     from ucuie.calibrate import CalibrationReport
+    from ucuie.data import ConversionReport, Dataset, ExportReport, Format, Statistics
     from ucuie.evaluate import EvaluationReport
+    from ucuie.metrics import Breakdown, Counts, Interval, TrialScore
 
 _MAX_FAULTS = 5
 _MAX_COLUMNS = 4
@@ -47,7 +48,7 @@ def extraction_table(extraction: Extraction) -> RenderableType:
     return Group(title, table, *notes, *others, "")
 
 
-def score_table(found: Breakdown) -> Table:
+def score_table(found: "Breakdown") -> Table:
     """The rows of one scorer: each data set, then the mean over data sets where there are several."""
     report = found.report
     table = Table(title=f"scorer: {report.scorer}", title_justify="left", box=None, pad_edge=False)
@@ -70,16 +71,16 @@ def score_table(found: Breakdown) -> Table:
     return table
 
 
-def _range(interval: Interval) -> str:
+def _range(interval: "Interval") -> str:
     return f"{interval.low:.2f}-{interval.high:.2f}"
 
 
-def _ceiling(found: Breakdown, interval: Interval) -> str:
+def _ceiling(found: "Breakdown", interval: "Interval") -> str:
     ceiling = found.ceiling_of(interval)
     return "-" if ceiling is None else f"{ceiling:.2f}"
 
 
-def trials_table(scorer: str, trials: Sequence[TrialScore]) -> Table:
+def trials_table(scorer: str, trials: "Sequence[TrialScore]") -> Table:
     """Every row over several trials."""
     table = Table(title=f"scorer: {scorer}, F1 %", title_justify="left", box=None, pad_edge=False)
     for heading in ("task", "row", "data set"):
@@ -93,7 +94,7 @@ def trials_table(scorer: str, trials: Sequence[TrialScore]) -> Table:
     return table
 
 
-def comparison_table(found: Breakdown) -> Table:
+def comparison_table(found: "Breakdown") -> Table:
     """F1 under several scorers side by side; a dash where a scorer knows no such row."""
     table = Table(title="F1 % by scorer", title_justify="left", box=None, pad_edge=False)
     for heading in ("task", "row", "data set"):
@@ -149,7 +150,7 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
     return Group(*tables, score_table(report.breakdown), "", found, Text("; ".join(notes), style="dim"))
 
 
-def conversion_table(report: ConversionReport) -> RenderableType:
+def conversion_table(report: "ConversionReport") -> RenderableType:
     """What became of each split, and what was left out."""
     table = Table(box=None, pad_edge=False)
     table.add_column(report.dataset)
@@ -170,7 +171,7 @@ def conversion_table(report: ConversionReport) -> RenderableType:
     return Group(table, *faults, *notes)
 
 
-def export_table(exports: Mapping[Split, ExportReport]) -> RenderableType:
+def export_table(exports: "Mapping[Split, ExportReport]") -> RenderableType:
     """What of each split a format could not hold."""
     lines = [
         f"{split} -> {report.format}: {counted(report.examples, 'example')}"
@@ -180,7 +181,7 @@ def export_table(exports: Mapping[Split, ExportReport]) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def statistics_table(statistics: Statistics) -> RenderableType:
+def statistics_table(statistics: "Statistics") -> RenderableType:
     """A column for each split: sizes, lengths, and the records of each label; then texts that stand twice."""
     splits = statistics.splits
     table = Table(box=None, pad_edge=False)
@@ -199,7 +200,7 @@ def statistics_table(statistics: Statistics) -> RenderableType:
     return Group(table, *(Text(line, style="yellow") for line in lines))
 
 
-def catalogue_table(datasets: Iterable[Dataset]) -> Table:
+def catalogue_table(datasets: "Iterable[Dataset]") -> Table:
     """The data sets that `convert` knows."""
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "task", "domain", "language", "setting"):
@@ -217,7 +218,7 @@ def catalogue_table(datasets: Iterable[Dataset]) -> Table:
     return table
 
 
-def dataset_table(dataset: Dataset) -> Table:
+def dataset_table(dataset: "Dataset") -> Table:
     """All that the catalogue says about one data set."""
     table = Table.grid(padding=(0, 3, 0, 0))
     for field, value in dataset.model_dump(mode="json").items():
@@ -243,7 +244,7 @@ def _options(options: Mapping[str, object]) -> str:
     return "".join(f", {name} {value}" for name, value in options.items())
 
 
-def format_table(formats: Mapping[str, Format]) -> Table:
+def format_table(formats: "Mapping[str, Format]") -> Table:
     """The formats of users' own data that `convert` reads."""
     table = Table(box=None, pad_edge=False)
     table.add_column("format")
@@ -269,5 +270,5 @@ def _score(record: Record) -> Text:
     return Text("" if record.score is None else f"{record.score:.2f}", style="green")
 
 
-def _numbers(counts: Counts) -> tuple[str, str, str, str]:
+def _numbers(counts: "Counts") -> tuple[str, str, str, str]:
     return f"{counts.precision:.2f}", f"{counts.recall:.2f}", f"{counts.f1:.2f}", f"{counts.gold:,}"

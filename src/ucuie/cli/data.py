@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
 from ucuie.cli.common import Json, Quiet, one_of, results, talk_console
-from ucuie.data.tokens import Spacing
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.schema import TASKS, Task
 from ucuie.tables import (
@@ -21,8 +20,14 @@ from ucuie.tables import (
 )
 from ucuie.templates import counted
 
-SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 data_app = typer.Typer(no_args_is_help=True, help="Look at converted data, and cut it into trials.")
+
+
+def _spacing(value: str) -> Any:
+    """One of the ways to join tokens; their names are loaded with the converters, where they are needed."""
+    from ucuie.data.tokens import Spacing
+
+    return one_of(get_args(Spacing))(value)
 
 
 def convert(
@@ -41,9 +46,9 @@ def convert(
         ),
     ] = "NER",
     spacing: Annotated[
-        Spacing | None,
+        Any,
         typer.Option(
-            parser=one_of(SPACINGS),
+            parser=_spacing,
             metavar="NAME",
             help="natural, tight, blank or none: how tokens are joined; left out, the data set's own way.",
         ),
