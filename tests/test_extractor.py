@@ -19,9 +19,10 @@ from ucuie.calibration import Calibration, Calibrator, Sigmoid
 from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
 from ucuie.extraction import Extraction
 from ucuie.extractor import NO_ALTERNATIVES, Query
+from ucuie.groups import merge_groups
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import LoadedModel
-from ucuie.schema import Example, Filler, Record, record_faults
+from ucuie.schema import Example, Filler, Record, Task, record_faults
 
 TEXTS = [
     "Ada Lovelace lived in London.",
@@ -122,12 +123,36 @@ def test_a_blank_text_is_refused(extractor: Extractor, text: str) -> None:
         extractor.extract(text, ["person"])
 
 
-def test_a_schema_larger_than_the_context_is_refused(extractor: Extractor) -> None:
-    schema = [f"a type of thing number {number}" for number in range(500)]
-    with pytest.raises(SchemaError, match=rf"the schema has [\d,]+ tokens .*context {CONTEXT}.*fewer types"):
-        extractor.extract("text", schema)
-    with pytest.raises(SchemaError, match="fewer types"):
-        extractor.extract("text", ["a" * 10_000])
+def test_a_schema_larger_than_the_context_is_asked_for_in_groups(extractor: Extractor) -> None:
+    schema = Schema.of([f"thing {number}" for number in range(100)])
+    groups = extractor._groups_of("NER", schema)
+    assert len(groups) > 1
+    for text, extraction in zip(TEXTS, extractor.extract_batch(TEXTS, schema), strict=True):
+        alone = [extractor.extract(text, group).records for group in groups]
+        assert extraction.records == merge_groups(alone, schema)
+        assert extraction.records or not any(alone)
+        assert record_faults(extraction.records, text, schema) == []
+
+
+@pytest.mark.parametrize("task", ["judging", "locating", "associating"])
+def test_groups_answer_every_task(extractor: Extractor, task: Task) -> None:
+    schema = Schema.of({f"works for {number}": ["person", "employer"] for number in range(40)})
+    elements = [Record(frame="person", filler=Filler(text="Ada Lovelace", start=0, end=12))]
+    extraction = extractor.extract(
+        TEXTS[0], schema, task=task, elements=elements if task == "associating" else None
+    )
+    asked = Query("1", TEXTS[0], schema, task).asked
+    assert {record.frame for record in extraction.records} <= set(asked.frame_names)
+    assert all(
+        filler.text == TEXTS[0][filler.start : filler.end]
+        for record in extraction.records
+        for filler in record.fillers()
+    )
+
+
+def test_a_type_larger_than_the_context_is_refused(extractor: Extractor) -> None:
+    with pytest.raises(SchemaError, match=rf"a single type .* [\d,]+ tokens .*\n?.*context {CONTEXT}"):
+        extractor.extract("text", ["city", "a" * 10_000])
 
 
 def test_a_lone_surrogate_is_refused(extractor: Extractor) -> None:

@@ -3,8 +3,9 @@
     extractor = Extractor.from_pretrained()
     extractor.extract("Ada Lovelace lived in London.", ["person", "city"]).records
 
-Everything goes one way, a `Query` at a time: its windows (`documents`), grammar and generation (`decode`),
-reading (`linearize`), offsets (`align`), confidence (`decode`), all windows together (`merging`).
+Everything goes one way, a `Query` at a time: its prompts (`groups` of frames, windows in `documents`),
+grammar and generation (`decode`), reading (`linearize`), offsets (`align`), confidence (`decode`), all
+windows together (`merging`), all groups together (`groups`).
 """
 
 import sys
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Unpack
@@ -38,6 +39,7 @@ from ucuie.errors import (
     show,
 )
 from ucuie.extraction import Extraction
+from ucuie.groups import group_queries, merge_groups, split_schema
 from ucuie.linearize import order_records, parse
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
 from ucuie.options import AnswerOptions, OptionArguments
@@ -47,9 +49,11 @@ __all__ = ["Extractor", "Query", "task_named"]
 
 BATCH_SIZE = 32
 RAN_ON = "the output did not come to an end"
-NO_ALTERNATIVES = "alternatives, which a text has only where it is read as a whole"
+NO_ALTERNATIVES = "alternatives, which a text has only where it is read as a whole, for the whole schema"
 SMALLEST_ROOM = 32
 """Tokens that the context has to leave beside the instruction."""
+_INSTRUCTIONS = 64
+"""That are kept as tokens."""
 _BATCHES_IN_FLIGHT = 4
 """So many batches go to the generator at once: while it writes the last outputs, there is room for others."""
 WINDOW_TOKENS = 64
@@ -106,7 +110,8 @@ class Extractor:
             window_tokens = loaded.info.window_tokens
         self._window_tokens = _positive("window_tokens", window_tokens)
         self._encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
-        self._encode_instruction = lru_cache(maxsize=_BATCHES_IN_FLIGHT)(self._encoder.encode_instruction)
+        self._encode_instruction = lru_cache(maxsize=_INSTRUCTIONS)(self._encoder.encode_instruction)
+        self._groups_of = lru_cache(maxsize=_BATCHES_IN_FLIGHT)(self._split)
         self._grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
         self._generator = Generator(
             loaded.model,
@@ -218,7 +223,7 @@ class Extractor:
                 before them.
             SchemaError: a schema is too large for the model's context; likewise.
         """
-        documents: deque[Document] = deque()
+        documents: deque[list[Document]] = deque()
         parts = self._parts(queries, documents)
         # The first texts need not wait for more than they share a batch with.
         num_parts = self._generator.batch_size
@@ -235,7 +240,7 @@ class Extractor:
             seconds = (time.perf_counter() - start) / len(chunk)
             for part in takewhile(Part.is_answered, chunk):
                 part.document.add(part, seconds)
-            while documents and documents[0].is_finished:
+            while documents and all(document.is_finished for document in documents[0]):
                 yield self._extraction(documents.popleft())
             num_parts = _BATCHES_IN_FLIGHT * self._generator.batch_size
         if fault is not None:
@@ -258,14 +263,16 @@ class Extractor:
         _raise_faults(self.faults(queries), len(queries))
         return list(self.answer(queries))
 
-    def _parts(self, queries: Iterable[Query], documents: deque[Document]) -> Iterator[Part]:
+    def _parts(self, queries: Iterable[Query], documents: deque[list[Document]]) -> Iterator[Part]:
         """The parts of all texts, each text opened when its turn comes."""
         for query in queries:
-            document = self._open(query)
-            documents.append(document)
-            yield from document.parts()
+            opened = self._open(query)
+            documents.append(opened)
+            for document in opened:
+                yield from document.parts()
 
-    def _open(self, query: Query) -> Document:
+    def _open(self, query: Query) -> list[Document]:
+        """The text once for each group of the schema's frames; most schemas are one group."""
         if not query.text.strip():
             raise TextError(f"the text {show(query.text)} is empty; there is nothing to extract from")
         check_encodable(query.text, "the text")
@@ -281,8 +288,25 @@ class Extractor:
             raise ConfigError(
                 f"the model {show(self.model_name)} has no capability experts; only those explain a record"
             )
-        instruction_ids = self._encode_instruction(query.task, query.asked)
-        return Document(query, instruction_ids, self._encoder, self._room(len(instruction_ids)))
+        groups = self._groups_of(query.task, query.schema)
+        queries = [query] if len(groups) == 1 else group_queries(query, groups)
+        documents = []
+        for one in queries:
+            instruction_ids = self._encode_instruction(one.task, one.asked)
+            documents.append(Document(one, instruction_ids, self._encoder, self._room(len(instruction_ids))))
+        return documents
+
+    def _split(self, task: Task | Capability, schema: Schema) -> list[Schema]:
+        """Groups of frames for prompts of their own, where one prompt cannot hold them all."""
+        context = self._generator.context or sys.maxsize
+
+        def leaves(room: int, schema: Schema) -> bool:
+            asked = Query("", "", schema, task).asked
+            return context - len(self._encoder.encode_instruction(task, asked)) >= room
+
+        if leaves(SMALLEST_ROOM, schema):
+            return [schema]
+        return split_schema(schema, partial(leaves, context // 2))
 
     def _room(self, num_instruction: int) -> Room:
         """What there is for a text beside an instruction of so many tokens."""
@@ -293,9 +317,9 @@ class Extractor:
         room = context - num_instruction
         if room < SMALLEST_ROOM:
             raise SchemaError(
-                f"the schema has {num_instruction:,} tokens with its instruction, the model's context "
-                f"{context:,}; at least {SMALLEST_ROOM} have to be left for a text and its output. Ask for "
-                "fewer types at once, with shorter names or descriptions"
+                f"a single type of the schema has {num_instruction:,} tokens with its instruction, the "
+                f"model's context {context:,}; at least {SMALLEST_ROOM} have to be left for a text and its "
+                "output. Give it a shorter name or description, or fewer roles"
             )
         whole = min(room // 2, self._window_tokens or room)
         window = min(whole, self._window_tokens or WINDOW_TOKENS)
@@ -367,13 +391,19 @@ class Extractor:
             for record, explanation in zip(records, explanations, strict=True)
         )
 
-    def _extraction(self, document: Document) -> Extraction:
-        """What was found in a text, in the form that was asked for."""
+    def _extraction(self, documents: Sequence[Document]) -> Extraction:
+        """What was found in a text, for all groups of the schema, in the form that was asked for."""
+        document = documents[0]
         query = document.query
-        records, dropped = self._kept(query, document.records, document.dropped)
+        kept = [self._kept(one.query, one.records, one.dropped) for one in documents]
+        records, dropped = kept[0]
+        if len(documents) > 1:
+            asked = {frame.name: frame for one in documents for frame in one.query.asked.frames}
+            records = merge_groups((records for records, _ in kept), Schema(frames=tuple(asked.values())))
+            dropped = tuple(one for _, dropped in kept for one in dropped)
         alternatives = None
         if query.options.n_best > 1:
-            if document.whole is None:
+            if document.whole is None or len(documents) > 1:
                 dropped = (*dropped, Dropped(reason=NO_ALTERNATIVES, value=f"n_best={query.options.n_best}"))
             else:
                 answers = (document.whole, *document.whole.alternatives)
@@ -387,9 +417,9 @@ class Extractor:
             text=query.text,
             records=records,
             dropped=dropped,
-            truncated=document.truncated,
+            truncated=any(one.truncated for one in documents),
             model=self.model_name,
-            seconds=round(document.seconds, 6),
+            seconds=round(sum(one.seconds for one in documents), 6),
             alternatives=alternatives,
         )
 

@@ -243,7 +243,7 @@ PROBLEMS: list[tuple[Any, str, str]] = [
     ({"text": "x", "schema": ["a"], "threshold": {"a": "b"}}, "threshold.a", "should be a valid number"),
     ({"text": "x", "schema": ["a"], "end_bias": "much"}, "end_bias", "should be a valid number"),
     ({"text": "x", "schema": ["a"], "capabilities": ["j"]}, "capabilities[0]", "'judging', 'locating'"),
-    ({"text": "x", "schema": [f"type {n}" for n in range(300)]}, "schema", "Ask for fewer types at once"),
+    ({"text": "x", "schema": ["long " * 300 + "name"]}, "schema", "Give it a shorter name"),
     ([], BODY, "should be an object, got []"),
     (None, BODY, "is missing"),
 ]
