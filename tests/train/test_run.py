@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ucuie.errors import ConfigError, DataError
+from ucuie.errors import ConfigError, DataError, MissingExtraError
 from ucuie.extractor import Extractor
 from ucuie.model_folder import load_model
 from ucuie.model_info import read_info
@@ -168,6 +168,40 @@ def test_an_interrupted_run_wants_to_be_resumed(settings, tmp_path):
     (tmp_path / "model.run").mkdir()
     with pytest.raises(ConfigError, match="--resume"):
         run_training(settings())
+
+
+@pytest.mark.parametrize(("key", "value"), [("batch_size", 8), ("seed", 1), ("data", {"train": ["another"]})])
+def test_an_interrupted_run_keeps_its_steps(settings, tmp_path, key, value):
+    folder = tmp_path / "model.run"
+    folder.mkdir()
+    (folder / "config.json").write_text(settings().model_dump_json())
+    with pytest.raises(ConfigError, match=f"has {key}: .* its steps would be others"):
+        run_training(settings(**{key: value}), resume=True)
+
+
+def test_a_run_may_go_on_otherwise_divided(settings, tmp_path):
+    folder = tmp_path / "model.run"
+    folder.mkdir()
+    (folder / "config.json").write_text(settings().model_dump_json())
+    run_training(settings(micro_batch_size=2, sharding="full"), resume=True)
+    assert (tmp_path / "model").exists()
+    assert not (folder / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["paged_adamw_8bit", "paged_adamw_32bit"])
+def test_an_optimizer_of_a_missing_library_names_its_extra(settings, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("ucuie.train.run.find_spec", lambda _name: None)
+    with pytest.raises(MissingExtraError, match="quantized"):
+        run_training(settings(trainer={"optim": name}))
+    assert not (tmp_path / "model.run").exists()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", ["paged_adamw_8bit", "paged_adamw_32bit"])
+def test_paged_optimizers_train(settings, name):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    folder = run_training(settings(trainer={"optim": name, "report_to": []}))
+    assert any(tensor.abs().sum() > 0 for tensor in load_file(folder / "adapter_model.safetensors").values())
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A training run from configuration to model folder: data, backbone, stage 1, stage 2, saving.
 
 The model goes to `config.output`. Beside it, in `NAME.run/`, lie the TensorBoard logs, `run.json` (what it
-takes to repeat the run, and its losses) and, until the run is finished, its checkpoints.
+takes to repeat the run, and its losses) and, until the run is finished, `config.json` and its checkpoints.
 """
 
 import json
@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from ucuie.data import (
 )
 from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
-from ucuie.errors import ConfigError, DataError, did_you_mean
+from ucuie.errors import ConfigError, DataError, MissingExtraError, did_you_mean, show
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import load_backbone, save_model
 from ucuie.schema import CAPABILITIES, Example
@@ -51,6 +52,7 @@ from ucuie.train.training_set import TrainingSet, collate
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_STEPS = 200
+CONFIG_FILE = "config.json"
 RUN_FILE = "run.json"
 STATE_FILE = "trainer_state.json"
 VALIDATION_EXAMPLES_PER_DATASET = 200
@@ -78,6 +80,10 @@ OWN_ARGUMENTS = {
     *("activation_checkpointing", "gradient_checkpointing"),
 }
 """Trainer arguments that follow from the configuration's own keys."""
+BITSANDBYTES_OPTIMIZERS = ("adamw_8bit", "adamw_bnb", "ademamix", "lion", "paged_", "rmsprop_bnb")
+"""How the names of those begin that the library bitsandbytes has."""
+LASTING_KEYS = ("batch_size", "data", "seed")
+"""They decide which rows make up which step, so an interrupted run goes on with them."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,18 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
 
     Raises:
         ConfigError: a trainer or adapter setting is unknown or set elsewhere, the output exists, it has
-            an interrupted run and `resume` is off, or the processes cannot share a step evenly.
+            an interrupted run and `resume` is off or its steps were others, or the processes cannot share a
+            step evenly.
         DataError: the data cannot be read, or nothing of it fits into the context.
+        MissingExtraError: quantised weights or the optimiser need bitsandbytes.
         KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
     """
     run_folder = config.output.with_name(f"{config.output.name}.run")
     processes = PartialState(cpu=not torch.accelerator.is_available())
-    _check_output(config.output, run_folder, resume=resume)
+    _check_output(config, run_folder, resume=resume)
+    optimizer = str(config.trainer.get("optim", ""))
+    if optimizer.startswith(BITSANDBYTES_OPTIMIZERS) and find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "quantized")
     divide_step(config, processes.num_processes)
     # None may write before all have looked.
     processes.wait_for_everyone()
@@ -144,6 +155,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
         for checkpoint in run_folder.glob("*/checkpoint-*"):
             shutil.rmtree(checkpoint)
+        (run_folder / CONFIG_FILE).unlink(missing_ok=True)
     processes.wait_for_everyone()
     return config.output
 
@@ -180,8 +192,9 @@ def divide_step(config: TrainConfig, num_processes: int) -> tuple[int, int]:
     return rows, config.batch_size // (rows * num_processes)
 
 
-def _check_output(output: Path, run_folder: Path, *, resume: bool) -> None:
-    """Raise a ConfigError where the run would overwrite a model or an interrupted run."""
+def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> None:
+    """Raise a ConfigError where the run would overwrite a model, or an interrupted run or its steps."""
+    output = config.output
     if output.exists():
         raise ConfigError(f"config error: {output} is there already; name another output folder or remove it")
     if run_folder.exists() and not resume:
@@ -189,6 +202,16 @@ def _check_output(output: Path, run_folder: Path, *, resume: bool) -> None:
             f"config error: {run_folder} holds an interrupted run; --resume goes on with it, removing the "
             "folder starts again"
         )
+    if not (run_folder / CONFIG_FILE).exists():
+        return
+    earlier = json.loads((run_folder / CONFIG_FILE).read_text("utf-8"))
+    for key, value in json.loads(config.model_dump_json(include=set(LASTING_KEYS))).items():
+        if earlier[key] != value:
+            raise ConfigError(
+                f"config error: the interrupted run in {run_folder} has {key}: {show(earlier[key])}, now "
+                f"{show(value)}, so its steps would be others; go on with the former, or remove the folder "
+                "to start again"
+            )
 
 
 def read_training_data(config: TrainConfig) -> TrainingData:
@@ -303,6 +326,9 @@ class _Run:
             # The Trainer would take one more step.
             trainer._load_from_checkpoint(str(checkpoint))
             return [dict(entry) for entry in state.log_history]
+        if PartialState().is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / CONFIG_FILE, self.config.model_dump_json(indent=1) + "\n")
         model = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         with packed_attention(model) if packing else nullcontext(), interruption.listening():
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
