@@ -40,6 +40,7 @@ REASONS = {
     "installs packages",
     "needs a download",
     "needs a GPU",
+    "needs an account",
     "needs other machines",
     "needs the raw data set",
     "needs a larger machine",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ucuie.atomic import StagedLines, staged_files, write_text
+from ucuie.atomic import StagedLines, new_folder, staged_files, write_text
 
 
 def test_text_is_replaced_and_folders_are_made(tmp_path: Path) -> None:
@@ -33,6 +33,39 @@ def test_staged_files_come_together_and_leave_others(tmp_path: Path) -> None:
         assert not (tmp_path / "info").exists()
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert names == ["info", "other", "sub/x"]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_new_folder_is_whole_or_not_there(tmp_path: Path, is_there: bool) -> None:
+    folder = tmp_path / "a" / "new"
+
+    def fail() -> None:
+        with new_folder(folder) as staging:
+            (staging / "x").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(folder.parent.iterdir()) == []
+    if is_there:
+        folder.mkdir()
+    with new_folder(folder) as staging:
+        (staging / "x").write_text("whole")
+        assert not (folder / "x").exists()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "a",
+        "a/new",
+        "a/new/x",
+    ]
+    # As if `mkdir` had made it, for whoever shares the machine.
+    assert folder.stat().st_mode == folder.parent.stat().st_mode
+
+
+def test_a_new_folder_takes_no_place_that_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(OSError, match="not empty"), new_folder(tmp_path) as staging:
+        (staging / "y").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_staged_files_of_a_failure_vanish(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from ucuie.model_folder import (
     record_scores,
     save_model,
 )
-from ucuie.model_info import read_info
+from ucuie.model_info import file_sha256, read_info
 from ucuie.model_source import local_folder
 
 
@@ -144,7 +144,16 @@ def test_a_pool_of_ones_own_travels_with_the_model(tmp_path: Path) -> None:
 def test_scores_are_recorded_in_the_folder_and_its_card(folder: Path) -> None:
     record_scores(folder, {"offset": {"conll04": {"RE boundary": 61.234}}})
     assert load_model(folder).info is not None
-    assert "RE boundary: 61.23" in (folder / "README.md").read_text()
+    assert "| conll04 | RE boundary | 61.23 |" in (folder / "README.md").read_text()
+
+
+def test_scores_and_calibrations_leave_a_card_of_ones_own(folder: Path, tmp_path: Path) -> None:
+    (folder / "README.md").write_text("My words.\n")
+    record_scores(folder, {"offset": {"conll04": {"RE boundary": 61.234}}})
+    record_calibration(folder, Calibration(texts={"conll04": 7}))
+    assert (folder / "README.md").read_text() == "My words.\n"
+    record_calibration(folder, Calibration(texts={"conll04": 8}), output=tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text() == "My words.\n"
 
 
 def test_saving_again_replaces_the_model_and_leaves_other_files(folder: Path) -> None:
@@ -376,7 +385,7 @@ def test_a_calibration_of_another_format_is_refused_with_what_to_do(folder: Path
     record_calibration(folder, CALIBRATION)
     path = folder / "calibration.json"
     path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-    files = read_info(folder).files | {"calibration.json": model_folder._sha256(path)}
+    files = read_info(folder).files | {"calibration.json": file_sha256(path)}
     change_info(folder, files=files)
     with pytest.raises(ModelError, match="ucuie calibrate --model"):
         load_model(folder)
@@ -397,7 +406,7 @@ def test_an_interrupted_calibration_is_recognised(folder: Path, monkeypatch: pyt
     def fail(*args: object) -> str:
         raise OSError("disk full")
 
-    monkeypatch.setattr(model_folder, "_sha256", fail)
+    monkeypatch.setattr(model_folder, "file_sha256", fail)
     with pytest.raises(OSError, match="disk full"):
         record_calibration(folder, CALIBRATION)
     monkeypatch.undo()

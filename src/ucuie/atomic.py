@@ -43,6 +43,24 @@ def staged_files(folder: Path, *, last: str) -> Iterator[Path]:
             Path(staging, name).replace(folder / name)
 
 
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write files into; on leaving without an error it becomes `folder`, else nothing is left.
+
+    Raises:
+        OSError: in the place of `folder` is a file, or a folder that is not empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as around:
+        # Only its owner may look into a temporary folder itself.
+        staging = Path(around, folder.name)
+        staging.mkdir()
+        yield staging
+        if folder.is_dir():
+            folder.rmdir()
+        staging.rename(folder)
+
+
 class StagedLines:
     """A file of lines in the making, beside its place; what an interrupted run has written is kept.
 

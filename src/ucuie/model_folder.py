@@ -14,8 +14,6 @@ a model is asked, and what it answers, is not known here.
 """
 
 import copy
-import hashlib
-import json
 import shutil
 import warnings
 from collections import Counter
@@ -42,14 +40,25 @@ from ucuie.backbone import (
 from ucuie.calibration import Calibration
 from ucuie.errors import ConfigError, DataError, ModelError, show
 from ucuie.instructions import InstructionPool
-from ucuie.model_info import BACKBONE_FOLDER, CARD_FILE, INFO_FILE, REPAIR, ModelInfo, read_info, write_info
+from ucuie.model_card import own_card, write_info
+from ucuie.model_info import (
+    ADAPTER_FILE,
+    BACKBONE_FOLDER,
+    CALIBRATION_FILE,
+    CARD_FILE,
+    INFO_FILE,
+    POOL_FILE,
+    REPAIR,
+    ModelInfo,
+    check_files,
+    file_sha256,
+    read_calibration,
+    read_info,
+    with_backbone,
+)
 from ucuie.model_source import EMBEDDED as EMBEDDED
 from ucuie.model_source import EMBEDDED_NAME as EMBEDDED_NAME
 from ucuie.model_source import embedded_model, first_line, is_hub_id, local_folder
-
-ADAPTER_FILE = "adapter_config.json"
-POOL_FILE = "instructions.yaml"
-CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,7 @@ def save_model(
             num_parameters=model.num_parameters(),
             window_tokens=window_tokens,
             training=dict(training or {}),
-            files={name: _sha256(staging / name) for name in _files(staging)},
+            files={name: file_sha256(staging / name) for name in _files(staging)},
         )
         write_info(staging, info, name=folder.resolve().name)
     # It was another model's; `ucuie.json` no longer lists it either.
@@ -169,9 +178,11 @@ def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
     Raises:
         ModelError: the folder holds no model.
     """
-    info = read_info(folder).model_copy(update={"scores": dict(scores)})
+    earlier = read_info(folder)
+    info = earlier.model_copy(update={"scores": dict(scores)})
+    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
     with staged_files(folder, last=INFO_FILE) as staging:
-        write_info(staging, info, name=folder.resolve().name)
+        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
     return info
 
 
@@ -192,17 +203,17 @@ def record_calibration(source: str | Path, calibration: Calibration, *, output: 
     target = calibration_target(source, output)
     folder = embedded_model() if source == EMBEDDED else local_folder(source)
     info = read_info(folder)
+    card = own_card(folder, info)
     with staged_files(target, last=INFO_FILE) as staging:
         if target != folder:
-            _check_files(folder, info)
+            check_files(folder, info)
             for name in info.files:
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, staging / name)
-            write_info(staging, info, name=target.resolve().name)
         (staging / CALIBRATION_FILE).write_text(calibration.to_json(), "utf-8")
-        files = {**info.files, CALIBRATION_FILE: _sha256(staging / CALIBRATION_FILE)}
+        files = {**info.files, CALIBRATION_FILE: file_sha256(staging / CALIBRATION_FILE)}
         info = info.model_copy(update={"files": dict(sorted(files.items()))})
-        (staging / INFO_FILE).write_text(info.to_json(), "utf-8")
+        write_info(staging, info, name=target.resolve().name, calibration=calibration, card=card)
     return target
 
 
@@ -285,7 +296,7 @@ def _load(
         backbone, tokenizer = read_backbone(folder, device=device)
         return LoadedModel(backbone.requires_grad_(False), tokenizer, InstructionPool.load(), None, name)
     info = read_info(folder)
-    _check_files(folder, info)
+    check_files(folder, info)
     pool = _read_pool(folder, info)
     place = _backbone_of(folder, info)
     inside = sorted(sha256 for name, sha256 in info.files.items() if name.startswith(f"{BACKBONE_FOLDER}/"))
@@ -295,7 +306,7 @@ def _load(
     backbone, tokenizer = _with_same_weights(backbones[key].model), backbones[key].tokenizer
     _check_belongs(backbone, tokenizer, folder, info)
     model = _load_adapter(backbone, folder) if ADAPTER_FILE in info.files else backbone
-    calibration = _read_calibration(folder, info)
+    calibration = read_calibration(folder, info)
     return LoadedModel(model.eval().requires_grad_(False), tokenizer, pool, info, name, calibration)
 
 
@@ -322,10 +333,8 @@ def _save_adapter(model: PeftModel, folder: Path, backbone: str) -> None:
     # "auto" would ask the hub whether the vocabulary has grown.
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / CARD_FILE).unlink(missing_ok=True)
-    # Other programs that read PEFT adapters look for the backbone here.
     path = folder / ADAPTER_FILE
-    config = json.loads(path.read_text("utf-8")) | {"base_model_name_or_path": backbone}
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    path.write_text(with_backbone(path.read_text("utf-8"), backbone), "utf-8")
 
 
 def _load_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
@@ -342,19 +351,6 @@ def _load_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
         ) from error
 
 
-def _check_files(folder: Path, info: ModelInfo) -> None:
-    """Raise a ModelError with every file that is missing or differs from what was saved."""
-    faults = []
-    for name, sha256 in info.files.items():
-        path = folder / name
-        if not path.is_file():
-            faults.append(f"{name} is missing")
-        elif _sha256(path) != sha256:
-            faults.append(f"{name} is damaged or was changed ({path.stat().st_size:,} bytes)")
-    if faults:
-        raise ModelError(f"the model folder {show(str(folder))} is not whole: {'; '.join(faults)}; {REPAIR}")
-
-
 def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
     try:
         pool = InstructionPool.load(folder / POOL_FILE)
@@ -363,18 +359,6 @@ def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
     if pool.hash != info.instruction_pool_hash:
         raise ModelError(f"{folder / POOL_FILE} is not the pool that {INFO_FILE} names; {REPAIR}")
     return pool
-
-
-def _read_calibration(folder: Path, info: ModelInfo) -> Calibration | None:
-    if CALIBRATION_FILE not in info.files:
-        return None
-    try:
-        return Calibration.from_json((folder / CALIBRATION_FILE).read_bytes())
-    except ConfigError as error:
-        raise ModelError(
-            f"{folder / CALIBRATION_FILE} is no calibration that this ucuie reads ({error}); make a new one: "
-            f"ucuie calibrate --model {folder} --data FILE"
-        ) from None
 
 
 def _backbone_of(folder: Path, info: ModelInfo) -> Path:
@@ -415,8 +399,3 @@ def _check_belongs(
 def _files(folder: Path) -> list[str]:
     """The files below a folder, as sorted relative paths."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

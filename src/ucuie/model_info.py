@@ -1,22 +1,34 @@
-"""What a model folder says about its model: `ucuie.json` for programs, the model card for people.
+"""What a model folder says about its model, and whether it is whole: `ucuie.json` and the files it lists.
 
 Knows neither weights nor tokenizers; needs no torch.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from ucuie.errors import ModelError, show
+from ucuie.calibration import Calibration
+from ucuie.errors import ConfigError, ModelError, show
 
 FORMAT_VERSION = 1
 INFO_FILE = "ucuie.json"
 CARD_FILE = "README.md"
+ADAPTER_FILE = "adapter_config.json"
+POOL_FILE = "instructions.yaml"
+CALIBRATION_FILE = "calibration.json"
 BACKBONE_FOLDER = "backbone"
 REPAIR = "copy or download the whole folder again"
+
+
+def _below(name: str) -> str:
+    """A path that stays in its folder, on every system: model folders come from strangers too."""
+    parts = PurePosixPath(name).parts
+    if not parts or PureWindowsPath(name).anchor or "\\" in name or ".." in parts:
+        raise ValueError(f"{show(name)} is no path below the folder")
+    return name
 
 
 class ModelInfo(BaseModel):
@@ -47,7 +59,7 @@ class ModelInfo(BaseModel):
     window_tokens: int | None = None
     training: dict[str, Any] = {}
     scores: dict[str, Any] = {}
-    files: dict[str, str] = {}
+    files: dict[Annotated[str, AfterValidator(_below)], str] = {}
 
     def to_json(self) -> str:
         """The content of the file."""
@@ -80,70 +92,52 @@ def read_info(folder: Path) -> ModelInfo:
         raise ModelError(f"{path} is damaged ({faults}); {REPAIR}") from None
 
 
-def write_info(folder: Path, info: ModelInfo, *, name: str) -> None:
-    """Writes `ucuie.json` and the card of a model of that name into a folder."""
-    (folder / INFO_FILE).write_text(info.to_json(), "utf-8")
-    (folder / CARD_FILE).write_text(model_card(name, info), "utf-8")
+def read_calibration(folder: Path, info: ModelInfo) -> Calibration | None:
+    """How the scores of a model are to be read; None for one whose scores are raw.
+
+    Raises:
+        ModelError: the file is none that this version reads.
+    """
+    if CALIBRATION_FILE not in info.files:
+        return None
+    try:
+        return Calibration.from_json((folder / CALIBRATION_FILE).read_bytes())
+    except ConfigError as error:
+        raise ModelError(
+            f"{folder / CALIBRATION_FILE} is no calibration that this ucuie reads ({error}); make a new one: "
+            f"ucuie calibrate --model {folder} --data FILE"
+        ) from None
 
 
-def model_card(name: str, info: ModelInfo) -> str:
-    """The card in Markdown, with the metadata that model hubs read on top."""
-    is_apart = info.backbone != BACKBONE_FOLDER
-    return _CARD.format(
-        name=name,
-        millions=f"{info.num_parameters / 1e6:,.1f}",
-        backbone=f"`{info.backbone}`" if is_apart else "in this folder",
-        training="\n".join(_listed(info.training)) or "Nothing was written down about it.",
-        scores="\n".join(_listed(info.scores)) or "It was not evaluated yet.",
-    )
+def check_files(folder: Path, info: ModelInfo) -> None:
+    """Compares all files of a model with what was saved.
+
+    Raises:
+        ModelError: some are missing or differ; names them all.
+    """
+    if faults := file_faults(folder, info):
+        raise ModelError(f"the model folder {show(str(folder))} is not whole: {'; '.join(faults)}; {REPAIR}")
 
 
-_CARD = """\
----
-library_name: ucuie
-pipeline_tag: token-classification
-tags: [information-extraction, named-entity-recognition, relation-extraction, event-extraction]
----
-
-# {name}
-
-Extracts entities, relations, events and opinions from text, after a schema of yours, with character offsets.
-Made with `ucuie`.
-
-- Parameters: {millions} million, adapter included
-- Backbone: {backbone}
-
-## Use
-
-```python
-from ucuie import Extractor
-
-extractor = Extractor.from_pretrained("{name}")
-result = extractor.extract("Ada Lovelace lived in London.", ["person", "city"])
-```
-
-## Training
-
-{training}
-
-## Scores
-
-{scores}
-"""
+def file_faults(folder: Path, info: ModelInfo) -> list[str]:
+    """What is said of each file of a model that is missing or differs from what was saved."""
+    faults = []
+    for name, sha256 in info.files.items():
+        path = folder / name
+        if not path.is_file():
+            faults.append(f"{name} is missing")
+        elif file_sha256(path) != sha256:
+            faults.append(f"{name} is damaged or was changed ({path.stat().st_size:,} bytes)")
+    return faults
 
 
-def _listed(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """Nested mappings as nested lists of Markdown."""
-    for key, value in values.items():
-        label = str(key).replace("_", " ")
-        if isinstance(value, Mapping):
-            yield f"{indent}- {label}:"
-            yield from _listed(value, indent + "  ")
-        elif isinstance(value, list | tuple):
-            yield f"{indent}- {label}: {', '.join(map(_said, value))}"
-        else:
-            yield f"{indent}- {label}: {_said(value)}"
+def with_backbone(adapter_config: str, backbone: str) -> str:
+    """`adapter_config.json`, naming this backbone to other programs that read PEFT adapters."""
+    config = json.loads(adapter_config) | {"base_model_name_or_path": backbone}
+    return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
 
-def _said(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) and abs(value) >= 1 else str(value)
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,10 +5,11 @@ Needs no torch. What is in the files is not known here.
 
 import hashlib
 import re
+from http import HTTPStatus
 from pathlib import Path
 
 from ucuie.errors import ModelError, did_you_mean, show
-from ucuie.model_info import INFO_FILE
+from ucuie.model_info import INFO_FILE, file_sha256
 
 EMBEDDED = "embedded"
 EMBEDDED_NAME = "ucuie-mini"
@@ -77,13 +78,12 @@ def model_sha256(source: str | Path) -> str:
     """
     folder = embedded_model() if source == EMBEDDED else local_folder(source)
     if (folder / INFO_FILE).is_file():
-        return hashlib.sha256((folder / INFO_FILE).read_bytes()).hexdigest()
+        return file_sha256(folder / INFO_FILE)
     digest = hashlib.sha256()
     for path in sorted(
         path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".model")
     ):
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -92,13 +92,50 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+def hub_error(hub_id: str, error: Exception) -> ModelError:
+    """What a hub's client raises about a model, in words, with what to do."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    # A file that was not sent, or is not in the cache, is not the fault, but what kept it from there.
+    if isinstance(error, RuntimeError | LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(error, GatedRepoError):
+        words = "its owner gives it to those who ask: do so on its page, then log in (hf auth login)"
+    elif isinstance(error, RepositoryNotFoundError):
+        words = (
+            "the hub gives no model of that name; a private one needs a login (hf auth login, or HF_TOKEN)"
+        )
+    elif isinstance(error, RevisionNotFoundError):
+        words = "it has no such revision; name a branch, a tag or a commit of it"
+    elif status == HTTPStatus.UNAUTHORIZED:
+        words = "the hub asks who you are; log in (hf auth login), or set HF_TOKEN to a token that is valid"
+    elif status == HTTPStatus.FORBIDDEN:
+        words = "you may not do this with it; log in as its owner, with a token that may write"
+    elif isinstance(error, OfflineModeIsEnabled):
+        words = "the hub is not asked while HF_HUB_OFFLINE is set"
+    # The client is httpx or a later one of that family.
+    elif status is None and type(error).__module__.startswith("httpx"):
+        words = "the hub cannot be reached; look at the network, and at HF_ENDPOINT if it is set"
+    else:
+        words = "the hub's client failed"
+    # What it says against the metadata of a card are the lines below.
+    said = " ".join(str(error).split()) if type(error) is ValueError else first_line(error)
+    return ModelError(f"{show(hub_id)}: {words} ({type(error).__name__}: {said})")
+
+
 def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(hub_id, allow_patterns=list(_HUB_FILES)))
     except Exception as error:  # the hub's client, its cache and the network each raise their own
-        raise ModelError(
-            f"{show(hub_id)} is no folder here, and the hub gives no model of that name "
-            f"({type(error).__name__}: {first_line(error)})"
-        ) from error
+        fault = hub_error(hub_id, error)
+        raise ModelError(f"there is no folder {show(hub_id)} here; {fault}") from error

@@ -1,20 +1,20 @@
-"""HTML pages from templates that lie beside the modules that fill them."""
+"""HTML pages and Markdown from templates that lie beside the modules that fill them."""
 
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
 
 @cache
 def load_template(path: Path) -> Template:
-    """The template of a file; it escapes what it is given and knows no undefined name.
+    """The template of a file; it knows no undefined name, and escapes what it is given unless it is `.md`.
 
     Its filters: `percent` (0.876 is 88 %), `counted` (1 text, 1,204 texts), `thousands` (1,204).
     """
     environment = Environment(
         loader=FileSystemLoader(path.parent),
-        autoescape=True,
+        autoescape=select_autoescape(disabled_extensions=[".md.jinja"], default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -18,6 +18,7 @@ from ucuie.cli.doctor import doctor
 from ucuie.cli.evaluate import evaluate, score, trials
 from ucuie.cli.experiment import experiment
 from ucuie.cli.extract import extract
+from ucuie.cli.model import model_app
 from ucuie.cli.schema import schema_app
 from ucuie.cli.serve import serve
 from ucuie.cli.train import train
@@ -39,6 +40,7 @@ for command in (
     app.command()(command)
 app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
+app.add_typer(model_app, name="model")
 app.add_typer(schema_app, name="schema")
 
 

@@ -1,0 +1,190 @@
+"""`ucuie model`: what a model folder says, its card, and the way to a hub and back."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ucuie.cli.common import Json, Quiet, results, talk_console
+from ucuie.errors import ConfigError, ModelError, show
+from ucuie.templates import counted
+
+model_app = typer.Typer(no_args_is_help=True, help="Look at model folders, send them to a hub, fetch them.")
+
+Folder = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, or the embedded model's name.")]
+RepoId = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of a hub.")]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Address of the hub; left out, HF_ENDPOINT or https://huggingface.co."),
+]
+
+
+@model_app.command()
+def push(
+    model: Folder,
+    repo_id: RepoId,
+    private: Annotated[
+        bool, typer.Option("--private", help="A repository that is made now is for its owner alone.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option(metavar="BRANCH", help="Branch, made if need be; left out, the main one.")
+    ] = None,
+    embed_backbone: Annotated[
+        bool, typer.Option("--embed-backbone", help="Send a copy of the backbone along.")
+    ] = False,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME", help="Hub id of just the backbone that the folder names by a path."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be sent, and ask no hub.")
+    ] = False,
+    endpoint: Endpoint = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check a model folder and send it to a hub, as you are logged in there (hf auth login, or HF_TOKEN)."""
+    from ucuie.integrations.hub import plan_push, push_model
+    from ucuie.model_info import BACKBONE_FOLDER
+
+    if embed_backbone and backbone is not None:
+        raise typer.BadParameter("give one of the two", param_hint="'--embed-backbone' / '--backbone'")
+    planned = plan_push(model, repo_id, backbone=BACKBONE_FOLDER if embed_backbone else backbone)
+    talk = talk_console(quiet=quiet)
+    for note in planned.notes:
+        talk.print(f"note: {note}")
+    listing = [f"{file.num_bytes:>15,}  {file.name}" for file in planned.files]
+    listing.append(f"{planned.num_bytes:>15,}  {counted(len(planned.files), 'file')} for {repo_id}")
+    if dry_run:
+        typer.echo("\n".join(listing))
+        return
+    talk.print("\n".join(listing))
+    _silence_bars(is_silent=quiet or not talk.is_terminal)
+    typer.echo(push_model(planned, private=private, revision=revision, endpoint=endpoint))
+
+
+@model_app.command()
+def pull(
+    repo_id: RepoId,
+    folder: Annotated[
+        Path | None, typer.Argument(help="New folder; left out, the model's name in this one.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit; left out, the main branch.")
+    ] = None,
+    endpoint: Endpoint = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch a model from a hub into a folder, and compare all its files with what was sent."""
+    from ucuie.integrations.hub import pull_model
+    from ucuie.model_source import is_hub_id
+
+    target = folder or Path(repo_id.rpartition("/")[2])
+    talk = talk_console(quiet=quiet)
+    _silence_bars(is_silent=quiet or not talk.is_terminal)
+    info = pull_model(repo_id, target, revision=revision, endpoint=endpoint)
+    if is_hub_id(info.backbone):
+        talk.print(f"note: its backbone, {info.backbone}, is fetched when it is first used")
+    talk.print(f"{counted(len(info.files), 'file')}, all as they were sent")
+    typer.echo(str(target))
+
+
+@model_app.command()
+def card(
+    model: Folder,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What its users call it, such as OWNER/NAME; left out, its folder's name."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", metavar="ID", help="Of the model, such as apache-2.0.")
+    ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="Of its texts, such as en; repeatable.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File instead of stdout.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a card that somebody wrote.")] = False,
+) -> None:
+    """Make the model card from what is in the folder, with the metadata that hubs read."""
+    from ucuie.atomic import write_text
+    from ucuie.model_card import model_card, own_card
+    from ucuie.model_info import CARD_FILE, read_calibration, read_info
+
+    folder = _folder(model)
+    info = read_info(folder)
+    text = model_card(
+        name or folder.resolve().name,
+        info,
+        read_calibration(folder, info),
+        license=licence,
+        languages=language or (),
+    )
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    is_made = output.resolve() == (folder / CARD_FILE).resolve() and own_card(folder, info) is None
+    if output.exists() and not is_made and not force:
+        raise ConfigError(
+            f"{show(str(output))} is there already, and not as it was made; --force replaces it"
+        )
+    write_text(output, text)
+
+
+@model_app.command()
+def info(model: Folder, as_json: Json = False) -> None:
+    """Tell what a model folder says about its model, without loading it."""
+    from ucuie.model_info import (
+        BACKBONE_FOLDER,
+        CALIBRATION_FILE,
+        INFO_FILE,
+        file_faults,
+        file_sha256,
+        read_info,
+    )
+
+    folder = _folder(model)
+    found = read_info(folder)
+    faults = file_faults(folder, found)
+    sha256 = file_sha256(folder / INFO_FILE)
+    if as_json:
+        content = found.model_dump(mode="json") | {"sha256": sha256, "faults": faults}
+        typer.echo(json.dumps(content, ensure_ascii=False))
+    else:
+        sizes = [(folder / name).stat().st_size for name in found.files if (folder / name).is_file()]
+        lines = {
+            "folder": str(folder),
+            "sha256": sha256,
+            "parameters": f"{found.num_parameters:,}",
+            "backbone": "in the folder" if found.backbone == BACKBONE_FOLDER else found.backbone,
+            "windows": f"{found.window_tokens:,} tokens" if found.window_tokens else "the whole context",
+            "scores": "calibrated" if CALIBRATION_FILE in found.files else "raw",
+            "files": f"{len(found.files):,}, {sum(sizes):,} bytes",
+        }
+        for subject, words in lines.items():
+            results().print(f"{subject:<13}{words}", markup=False, soft_wrap=True)
+    if faults:
+        raise ModelError(f"{show(str(folder))} is not whole: {'; '.join(faults)}")
+
+
+def _folder(model: str) -> Path:
+    """Of a model of ucuie.
+
+    Raises:
+        ModelError: there is none of that name, or it is another kind of model.
+    """
+    from ucuie.model_info import INFO_FILE
+    from ucuie.model_source import local_folder
+
+    folder = local_folder(model)
+    if not (folder / INFO_FILE).is_file():
+        raise ModelError(f"{show(model)} is not a model folder of ucuie: {INFO_FILE} is missing in it")
+    return folder
+
+
+def _silence_bars(*, is_silent: bool) -> None:
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    if is_silent:
+        disable_progress_bars()
