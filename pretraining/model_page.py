@@ -4,7 +4,8 @@ r"""Writes docs/model.md, docs/model.json and docs/model.svg: what the packaged 
         --zero-shot-report runs/report-zero-shot --zero-shot-data runs/data-zero-shot --limit 500
 
 The reports come from `ucuie evaluate` on the test splits, with the limit given here if any. `--bench` takes
-what `ucuie bench extract --json` printed, for the paragraph about speed.
+what `ucuie bench extract --json` printed, for the paragraph about speed; `--peer` takes the scores of
+spacy_baseline.py.
 """
 
 import argparse
@@ -78,16 +79,44 @@ class Evaluation:
         return counts
 
 
-def score_table(evaluation: Evaluation) -> Iterator[str]:
-    """Precision, recall and F1 with its interval, as Markdown."""
-    yield "| data set | what | texts | precision | recall | F1 | 95 % interval | aimed at |"
-    yield "|---|---|---|---|---|---|---|---|"
+def score_table(evaluation: Evaluation, peer: dict[str, Any] | None = None) -> Iterator[str]:
+    """Precision, recall and F1 with its interval, as Markdown.
+
+    Args:
+        evaluation: on test texts.
+        peer: scores of spaCy by data set, for a column of their own.
+    """
+    columns = ["data set", "what", "texts", "precision", "recall", "F1", "95 % interval", "aimed at"]
+    columns += ["spaCy"] if peer else []
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
     counts = evaluation.num_texts()
     for dataset, row, numbers in sorted(evaluation.scores(), key=lambda one: ROWS.index(one[1])):
         shown = " | ".join(f"{numbers[name]:.1f}" for name in ("precision", "recall", "f1"))
         interval = f"{numbers['low']:.1f} to {numbers['high']:.1f}" if "low" in numbers else ""
         target = TARGETS.get((dataset, row), "")
-        yield f"| {dataset} | {row} | {counts[dataset]:,} | {shown} | {interval} | {target} |"
+        cells = [dataset, row, f"{counts[dataset]:,}", shown, interval, str(target)]
+        if peer:
+            cells.append(f"{peer[dataset]['f1']:.1f}" if row == "NER" and dataset in peer else "")
+        yield f"| {' | '.join(cells)} |"
+
+
+def peer_line(evaluation: Evaluation, peer: dict[str, Any]) -> Iterator[str]:
+    """The mean F1 of both over the data sets that the peer was trained on."""
+    own = {dataset: numbers["f1"] for dataset, row, numbers in evaluation.scores() if row == "NER"}
+    common = [dataset for dataset in peer if dataset in own]
+    if not common:
+        yield ""
+    else:
+        means = [sum(f1[one] for one in common) / len(common) for f1 in (own, _f1(peer))]
+        yield (
+            f"Over {', '.join(sorted(common))} the mean F1 is {means[0]:.1f}, spaCy's {means[1]:.1f}: "
+            f"{100 * means[0] / means[1]:.0f} %."
+        )
+
+
+def _f1(scores: dict[str, Any]) -> dict[str, float]:
+    return {dataset: numbers["f1"] for dataset, numbers in scores.items()}
 
 
 def false_alarm_table(evaluation: Evaluation) -> Iterator[str]:
@@ -179,13 +208,16 @@ def main() -> None:
     parser.add_argument("--zero-shot-data", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="the limit of the evaluations")
     parser.add_argument("--bench", type=Path, help="JSON of `ucuie bench extract`")
+    parser.add_argument("--peer", type=Path, help="scores.json of spacy_baseline.py, for the same texts")
     parser.add_argument("--page", type=Path, default=DOCS / "model.md")
     options = parser.parse_args()
     supervised = Evaluation.read(options.report, options.data, options.limit)
     zero_shot = Evaluation.read(options.zero_shot_report, options.zero_shot_data, options.limit)
     bench = None if options.bench is None else json.loads(options.bench.read_text("utf-8"))
     page = options.page.read_text("utf-8")
-    page = filled(page, "supervised", score_table(supervised))
+    peer = {} if options.peer is None else json.loads(options.peer.read_text("utf-8"))
+    page = filled(page, "supervised", score_table(supervised, peer))
+    page = filled(page, "peer", peer_line(supervised, peer))
     page = filled(page, "zero-shot", score_table(zero_shot))
     page = filled(page, "false-alarms", false_alarm_table(supervised))
     page = filled(page, "grounding", grounding_lines([supervised, zero_shot]))

@@ -40,14 +40,18 @@ def test_every_place_of_the_page_is_filled(tmp_path: Path, monkeypatch: pytest.M
         arguments += [f"--{prefix}report", tmp_path / f"{prefix}report", f"--{prefix}data", folder.parent]
     bench = tmp_path / "bench.json"
     bench.write_text(json.dumps({"time_50_types_over_5": 1.134, "settings": {"threads": 1}}))
+    peer = tmp_path / "scores.json"
+    peer.write_text(json.dumps({"bc5cdr": {"f1": 70.04}, "genia_ner": {"f1": 60.0}}))
     page = Path(shutil.copy(ROOT / "docs" / "model.md", tmp_path))
-    arguments += ["--bench", bench, "--page", page]
+    arguments += ["--bench", bench, "--peer", peer, "--page", page]
     monkeypatch.setattr(sys, "argv", ["model_page.py", *map(str, arguments)])
     model_page.main()
 
     places = dict(re.findall(r"<!-- ([\w-]+) -->\n(.*?)\n<!-- /\1 -->", page.read_text("utf-8"), re.DOTALL))
-    assert places.keys() == {"supervised", "zero-shot", "false-alarms", "grounding", "speed"}
-    assert re.search(r"^\| bc5cdr \| NER \| 6 \| .* \| 48 \|$", places["supervised"], re.MULTILINE)
+    assert places.keys() == {"supervised", "peer", "zero-shot", "false-alarms", "grounding", "speed"}
+    assert re.search(r"^\| bc5cdr \| NER \| 6 \| .* \| 48 \| 70.0 \|$", places["supervised"], re.MULTILINE)
+    assert "Over bc5cdr the mean F1 is" in places["peer"]
+    assert "spaCy's 70.0: " in places["peer"]
     assert "| crossner | NER | 6 |" in places["zero-shot"]
     assert "| bc5cdr | 3 |" in places["false-alarms"]
     assert ", 0 of them not what the text says" in places["grounding"]
