@@ -171,12 +171,12 @@ def test_an_empty_text_is_refused(model: str) -> None:
     assert "text error: the text ' ' is empty" in refuse("extract", "-s", PERSON, "-t", " ", "-m", model)
 
 
-def test_a_schema_larger_than_the_context_is_refused(model: str) -> None:
+def test_a_type_larger_than_the_context_is_refused(model: str) -> None:
     write("notes.txt", TEXT, "London")
-    large = json.dumps([f"type {number}" for number in range(CONTEXT)])
+    large = json.dumps(["city", "very " * CONTEXT + "long name"])
     for source in (("-t", TEXT), ("-i", "notes.txt", "-o", "out.jsonl")):
         said = refuse("extract", "-s", large, *source, "-m", model)
-        assert said.startswith("schema error: the schema has ")
+        assert said.startswith("schema error: a single type of the schema has ")
         assert f"the model's context {CONTEXT}" in said
     assert [path.name for path in Path().iterdir()] == ["notes.txt"]
 
