@@ -16,10 +16,11 @@ from ucuie.documents import Query, elements_within
 from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError
 from ucuie.extraction import Extraction
-from ucuie.extractor import RAN_ON, WINDOW_TOKENS
+from ucuie.extractor import RAN_ON
 from ucuie.merging import RecordMerger
 from ucuie.model_folder import LoadedModel
 from ucuie.model_info import ModelInfo
+from ucuie.prompts import WINDOW_TOKENS
 from ucuie.schema import Filler, Record, record_faults
 from ucuie.windows import split_windows
 
@@ -146,7 +147,8 @@ def test_a_limit_truncates_and_says_so(extractor: Extractor) -> None:
 
 
 def parts_of(extractor: Extractor, text: str) -> list[Any]:
-    return list(extractor._open(Query("1", text, PERSON, "NER")).parts())
+    [document] = extractor._prompts.documents(Query("1", text, PERSON, "NER"))
+    return list(document.parts())
 
 
 def test_an_output_too_long_for_the_context_divides_its_window(unlimited: Extractor) -> None:

@@ -125,7 +125,7 @@ def test_a_blank_text_is_refused(extractor: Extractor, text: str) -> None:
 
 def test_a_schema_larger_than_the_context_is_asked_for_in_groups(extractor: Extractor) -> None:
     schema = Schema.of([f"thing {number}" for number in range(100)])
-    groups = extractor._groups_of("NER", schema)
+    groups = extractor._prompts.groups("NER", schema)
     assert len(groups) > 1
     for text, extraction in zip(TEXTS, extractor.extract_batch(TEXTS, schema), strict=True):
         alone = [extractor.extract(text, group).records for group in groups]

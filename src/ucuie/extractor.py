@@ -3,18 +3,16 @@
     extractor = Extractor.from_pretrained()
     extractor.extract("Ada Lovelace lived in London.", ["person", "city"]).records
 
-Everything goes one way, a `Query` at a time: its prompts (`groups` of frames, windows in `documents`),
+Everything goes one way, a `Query` at a time: its `prompts` (`groups` of frames, windows in `documents`),
 grammar and generation (`decode`), reading (`linearize`), offsets (`align`), confidence (`decode`), all
 windows together (`merging`), all groups together (`groups`).
 """
 
-import sys
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import lru_cache, partial
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Unpack
@@ -24,10 +22,10 @@ from ucuie.alternatives import rank_answers
 from ucuie.capabilities import element_faults
 from ucuie.decode.confidence import score_records
 from ucuie.decode.explanation import explain_frames, has_experts
-from ucuie.decode.generate import SHORTEST_OUTPUT, Generator
+from ucuie.decode.generate import Generator
 from ucuie.decode.requests import Output, Request
 from ucuie.decode.state import GrammarFactory
-from ucuie.documents import Answer, Document, Part, Query, Room
+from ucuie.documents import Answer, Document, Part, Query
 from ucuie.encode import PromptEncoder, check_encodable
 from ucuie.errors import (
     MAX_LISTED_FAULTS,
@@ -39,10 +37,11 @@ from ucuie.errors import (
     show,
 )
 from ucuie.extraction import Extraction
-from ucuie.groups import group_queries, merge_groups, split_schema
+from ucuie.groups import merge_groups
 from ucuie.linearize import order_records, parse
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
 from ucuie.options import AnswerOptions, OptionArguments
+from ucuie.prompts import Prompts
 from ucuie.schema import CAPABILITIES, TASKS, Capability, Dropped, Record, Schema, Task
 
 __all__ = ["Extractor", "Query", "task_named"]
@@ -50,14 +49,8 @@ __all__ = ["Extractor", "Query", "task_named"]
 BATCH_SIZE = 32
 RAN_ON = "the output did not come to an end"
 NO_ALTERNATIVES = "alternatives, which a text has only where it is read as a whole, for the whole schema"
-SMALLEST_ROOM = 32
-"""Tokens that the context has to leave beside the instruction."""
-_INSTRUCTIONS = 64
-"""That are kept as tokens."""
 _BATCHES_IN_FLIGHT = 4
 """So many batches go to the generator at once: while it writes the last outputs, there is room for others."""
-WINDOW_TOKENS = 64
-"""Of a text that is too long to be read as a whole: models learn from sentences, hardly from pages."""
 _MOST_OUTPUT_PER_TEXT = 8
 """An output that has so many times the tokens of its text is no answer: the model goes round in circles."""
 _MOST_OUTPUT = 4096
@@ -109,9 +102,6 @@ class Extractor:
         if window_tokens is None and loaded.info is not None:
             window_tokens = loaded.info.window_tokens
         self._window_tokens = _positive("window_tokens", window_tokens)
-        self._encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
-        self._encode_instruction = lru_cache(maxsize=_INSTRUCTIONS)(self._encoder.encode_instruction)
-        self._groups_of = lru_cache(maxsize=_BATCHES_IN_FLIGHT)(self._split)
         self._grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
         self._generator = Generator(
             loaded.model,
@@ -120,6 +110,9 @@ class Extractor:
             max_new_tokens=self._max_new_tokens or _MOST_OUTPUT,
             may_copy=not loaded.shares_backbone,
             int8=int8,
+        )
+        self._prompts = Prompts(
+            PromptEncoder(loaded.tokenizer, pool=loaded.pool), self._generator.context, self._window_tokens
         )
 
     @classmethod
@@ -288,42 +281,7 @@ class Extractor:
             raise ConfigError(
                 f"the model {show(self.model_name)} has no capability experts; only those explain a record"
             )
-        groups = self._groups_of(query.task, query.schema)
-        queries = [query] if len(groups) == 1 else group_queries(query, groups)
-        documents = []
-        for one in queries:
-            instruction_ids = self._encode_instruction(one.task, one.asked)
-            documents.append(Document(one, instruction_ids, self._encoder, self._room(len(instruction_ids))))
-        return documents
-
-    def _split(self, task: Task | Capability, schema: Schema) -> list[Schema]:
-        """Groups of frames for prompts of their own, where one prompt cannot hold them all."""
-        context = self._generator.context or sys.maxsize
-
-        def leaves(room: int, schema: Schema) -> bool:
-            asked = Query("", "", schema, task).asked
-            return context - len(self._encoder.encode_instruction(task, asked)) >= room
-
-        if leaves(SMALLEST_ROOM, schema):
-            return [schema]
-        return split_schema(schema, partial(leaves, context // 2))
-
-    def _room(self, num_instruction: int) -> Room:
-        """What there is for a text beside an instruction of so many tokens."""
-        context = self._generator.context
-        if context is None:
-            whole = self._window_tokens or _MOST_OUTPUT
-            return Room(whole=whole, window=min(whole, WINDOW_TOKENS), prompt=sys.maxsize)
-        room = context - num_instruction
-        if room < SMALLEST_ROOM:
-            raise SchemaError(
-                f"a single type of the schema has {num_instruction:,} tokens with its instruction, the "
-                f"model's context {context:,}; at least {SMALLEST_ROOM} have to be left for a text and its "
-                "output. Give it a shorter name or description, or fewer roles"
-            )
-        whole = min(room // 2, self._window_tokens or room)
-        window = min(whole, self._window_tokens or WINDOW_TOKENS)
-        return Room(whole=whole, window=window, prompt=room - SHORTEST_OUTPUT)
+        return self._prompts.documents(query)
 
     def _answer_parts(self, parts: Sequence[Part]) -> None:
         """Answer all parts; one whose output is longer than the context is divided and asked again.

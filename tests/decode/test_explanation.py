@@ -57,7 +57,8 @@ def test_gates_and_weights_are_what_they_are_called(extractor: Extractor) -> Non
 def test_the_weights_are_the_means_over_the_records_own_tokens(extractor: Extractor) -> None:
     """Against the long way: the tokens are found by writing the output again, one by one."""
     query = Query("1", TEXTS[0], Schema.of(SCHEMA), "RE")
-    [part] = extractor._open(query).parts()
+    [document] = extractor._prompts.documents(query)
+    [part] = document.parts()
     request = part.request
     [output] = extractor._generator.generate([request])
     [extraction] = extractor.answer([Query(*vars(query).values())])

@@ -1,0 +1,79 @@
+"""From a query to prompts that the model can hold: groups of frames, and how much text goes into one."""
+
+import sys
+from functools import lru_cache, partial
+
+from ucuie.decode.generate import SHORTEST_OUTPUT
+from ucuie.documents import Document, Query, Room
+from ucuie.encode import PromptEncoder
+from ucuie.errors import SchemaError
+from ucuie.groups import group_queries, split_schema
+from ucuie.schema import Capability, Schema, Task
+
+SMALLEST_ROOM = 32
+"""Tokens that the context has to leave beside the instruction."""
+WINDOW_TOKENS = 64
+"""Of a text that is too long to be read as a whole: models learn from sentences, hardly from pages."""
+_LONGEST_WHOLE = 4096
+"""Tokens of a text that is read as a whole where nothing else limits it."""
+_KEPT_INSTRUCTIONS, _KEPT_SCHEMAS = 64, 8
+
+
+class Prompts:
+    """Plans the prompts of queries for one model.
+
+    Args:
+        encoder: of the model.
+        context: tokens of the longest prompt with its output; None is no limit.
+        window_tokens: a longer text is read in windows of so many tokens; None takes what there is room for,
+            and windows of WINDOW_TOKENS where that is not enough.
+    """
+
+    def __init__(self, encoder: PromptEncoder, context: int | None, window_tokens: int | None) -> None:
+        self._encoder = encoder
+        self._context = sys.maxsize if context is None else context
+        self._window_tokens = window_tokens
+        self._encode_instruction = lru_cache(_KEPT_INSTRUCTIONS)(encoder.encode_instruction)
+        self._groups = lru_cache(_KEPT_SCHEMAS)(self._split)
+
+    def documents(self, query: Query) -> list[Document]:
+        """The text once for each group of the schema's frames; most schemas are one group.
+
+        Raises:
+            SchemaError: a single frame is too large for the model's context.
+        """
+        groups = self.groups(query.task, query.schema)
+        documents = []
+        for one in [query] if len(groups) == 1 else group_queries(query, groups):
+            instruction_ids = self._encode_instruction(one.task, one.asked)
+            documents.append(Document(one, instruction_ids, self._encoder, self._room(len(instruction_ids))))
+        return documents
+
+    def groups(self, task: Task | Capability, schema: Schema) -> list[Schema]:
+        """The schema, or parts of it where one prompt cannot hold all of its frames."""
+        return self._groups(task, schema)
+
+    def _split(self, task: Task | Capability, schema: Schema) -> list[Schema]:
+        def leaves(room: int, schema: Schema) -> bool:
+            asked = Query("", "", schema, task).asked
+            return self._context - len(self._encoder.encode_instruction(task, asked)) >= room
+
+        if leaves(SMALLEST_ROOM, schema):
+            return [schema]
+        return split_schema(schema, partial(leaves, self._context // 2))
+
+    def _room(self, num_instruction: int) -> Room:
+        """What there is for a text beside an instruction of so many tokens."""
+        if self._context == sys.maxsize:
+            whole = self._window_tokens or _LONGEST_WHOLE
+            return Room(whole=whole, window=min(whole, WINDOW_TOKENS), prompt=sys.maxsize)
+        room = self._context - num_instruction
+        if room < SMALLEST_ROOM:
+            raise SchemaError(
+                f"a single type of the schema has {num_instruction:,} tokens with its instruction, the "
+                f"model's context {self._context:,}; at least {SMALLEST_ROOM} have to be left for a text and "
+                "its output. Give it a shorter name or description, or fewer roles"
+            )
+        whole = min(room // 2, self._window_tokens or room)
+        window = min(whole, self._window_tokens or WINDOW_TOKENS)
+        return Room(whole=whole, window=window, prompt=room - SHORTEST_OUTPUT)
