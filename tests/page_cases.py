@@ -31,6 +31,7 @@ from unittest.mock import patch
 import httpx
 import yaml
 
+from fake_endpoint import Obedient, serving
 from ucuie.bench.serve import running_server
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +49,9 @@ REASONS = {
 }
 # What is a training on a page is two steps of one here.
 SHORT_TRAINING = ["--set", "warming.max_steps=1", "--set", "multitask.max_steps=1", "--set", "batch_size=2"]
+
+ENDPOINT = "http://localhost:8000/v1"
+"""On pages, a language model on another server; here a stand-in takes its place."""
 
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>.*?) -->\n+)?^```(?P<info>[^\n`]*)\n(?P<content>.*?)^```$",
@@ -119,6 +123,7 @@ def _spans(path: Path) -> None:
 
 
 GIVEN: dict[str, Callable[[Path], object]] = {
+    "endpoint": lambda _: None,  # is started by `PageRun`
     "examples": lambda path: shutil.copytree(ROOT / "examples", path),
     "my_data": _sample,
     "my-model": lambda path: shutil.copytree(MODEL, path),
@@ -139,10 +144,13 @@ class PageRun:
         self._names: dict[str, object] = {"__name__": "page"}
         self._exit = ExitStack()
         self._address: str | None = None
+        self._endpoint = ENDPOINT
         for name in given(page):
             GIVEN[name](folder / name)
 
     def __enter__(self) -> "PageRun":
+        if "endpoint" in given(self.page):
+            self._endpoint = self._exit.enter_context(serving(Obedient("grammar"))).url
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,10 +166,11 @@ class PageRun:
         if block.language == "python":
             # A line of a traceback is a line of the page.
             before = read_page(self.page).partition(block.content)[0].count("\n")
-            exec(compile("\n" * before + block.content, self.page, "exec"), self._names)
+            program = block.content.replace(ENDPOINT, self._endpoint)
+            exec(compile("\n" * before + program, self.page, "exec"), self._names)
         elif block.language == "bash":
             for command in _commands(block.content):
-                self._command(command)
+                self._command(command.replace(ENDPOINT, self._endpoint))
         elif block.language == "json":
             json.loads(block.content)
         elif block.language == "jsonl":

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from tiny_model import CONTEXT, save_adapted, save_plain
 from ucuie import Extraction, __version__, demo, model_folder, model_source
-from ucuie.bulk import Extractor
 from ucuie.cli import app
+from ucuie.extractor import Extractor
 
 TEXT = "Ada Lovelace lived in London."
 PERSON = '["person", "city"]'

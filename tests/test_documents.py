@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_extractor import answers, loaded
 from tiny_model import tokenizer
 from ucuie import Extractor, Schema
-from ucuie.documents import Query, elements_within
+from ucuie.documents import elements_within
 from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError
 from ucuie.extraction import Extraction
@@ -21,6 +21,7 @@ from ucuie.merging import RecordMerger
 from ucuie.model_folder import LoadedModel
 from ucuie.model_info import ModelInfo
 from ucuie.prompts import WINDOW_TOKENS
+from ucuie.queries import Query
 from ucuie.schema import Filler, Record, record_faults
 from ucuie.windows import split_windows
 

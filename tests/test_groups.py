@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucuie.documents import Query
 from ucuie.groups import group_queries, merge_groups, split_schema
+from ucuie.queries import Query
 from ucuie.schema import Filler, Record, Schema
 
 

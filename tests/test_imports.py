@@ -24,3 +24,11 @@ def test_the_command_loads_converters_and_scorers_only_where_they_are_needed() -
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert {"ucuie.data", "ucuie.metrics", "numpy"}.isdisjoint(modules.split())
+
+
+def test_a_model_elsewhere_needs_no_torch() -> None:
+    program = "import sys, ucuie.remote, ucuie.bulk; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert {"torch", "transformers"}.isdisjoint(modules.split())

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ucuie.errors import UserError as UserError
     from ucuie.extraction import Extraction as Extraction
     from ucuie.extractor import Extractor as Extractor
+    from ucuie.remote import RemoteExtractor as RemoteExtractor
     from ucuie.schema import Example as Example
     from ucuie.schema import FilledSlot as FilledSlot
     from ucuie.schema import Filler as Filler
@@ -25,6 +26,7 @@ _MODULES = {
     "Filler": "schema",
     "Frame": "schema",
     "Record": "schema",
+    "RemoteExtractor": "remote",
     "Schema": "schema",
     "Slot": "schema",
     "UcuieError": "errors",

@@ -10,8 +10,8 @@ from ucuie.atomic import StagedLines
 from ucuie.data.examples import validation_faults
 from ucuie.errors import DataError, SchemaError
 from ucuie.extraction import Extraction
-from ucuie.extractor import Extractor, Query
 from ucuie.options import AnswerOptions
+from ucuie.queries import AnswersQueries, Query
 from ucuie.render import Format, write
 from ucuie.schema import Capability, Record, Schema, Task
 from ucuie.texts import BadLine, Line, TextFile, write_rejected
@@ -22,7 +22,7 @@ Progress = Callable[[Iterator[Extraction], int], Iterator[Extraction]]
 
 def usable_queries(
     file: TextFile,
-    extractor: Extractor,
+    extractor: AnswersQueries,
     schema: Schema,
     *,
     task: Task | Capability | None = None,
@@ -84,7 +84,7 @@ def read_elements(line: Line) -> tuple[Record, ...] | None:
 
 
 def answer_to_file(
-    extractor: Extractor,
+    extractor: AnswersQueries,
     queries: Sequence[Query],
     output: Path,
     *,
@@ -105,7 +105,9 @@ def answer_to_file(
     return extractions
 
 
-def answer_all(extractor: Extractor, queries: Sequence[Query], staged: StagedLines) -> Iterator[Extraction]:
+def answer_all(
+    extractor: AnswersQueries, queries: Sequence[Query], staged: StagedLines
+) -> Iterator[Extraction]:
     """The extraction of each query, from an earlier run as far as that came; staged before it is yielded."""
     num_done = 0
     for line in staged.read():
@@ -116,7 +118,7 @@ def answer_all(extractor: Extractor, queries: Sequence[Query], staged: StagedLin
         yield extraction
 
 
-def resume_key(extractor: Extractor, queries: Iterable[Query]) -> str:
+def resume_key(extractor: AnswersQueries, queries: Iterable[Query]) -> str:
     """Equal for the same model asked the same things, in hex."""
     digest = hashlib.sha256(extractor.identity.encode())
     for query in queries:

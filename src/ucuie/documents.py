@@ -6,55 +6,17 @@ whether a part has to be divided, is told to it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ucuie.capabilities import capability_labels, located_schema
+from ucuie.capabilities import capability_labels
 from ucuie.decode.grammar import build_grammar
 from ucuie.decode.requests import Request
 from ucuie.encode import PromptEncoder
 from ucuie.errors import TextError, show
 from ucuie.merging import RecordMerger, shift_record
-from ucuie.options import AnswerOptions
-from ucuie.schema import Capability, Dropped, Example, Record, Schema, Span, Task
+from ucuie.queries import Query
+from ucuie.schema import Dropped, Record, Span
 from ucuie.windows import split_windows
-
-
-@dataclass(frozen=True)
-class Query:
-    """One text to extract from.
-
-    Args:
-        id: of the text, for the extraction.
-        text: not blank.
-        schema: what to look for.
-        task: whose wording asks for it.
-        elements: the located spans, for the task "associating".
-        options: how it is to be answered.
-    """
-
-    id: str
-    text: str
-    schema: Schema
-    task: Task | Capability
-    elements: tuple[Record, ...] | None = None
-    options: AnswerOptions = field(default_factory=AnswerOptions)
-
-    @property
-    def asked(self) -> Schema:
-        """The schema as its task asks for it: locating knows no slots, only what can stand in a text."""
-        return located_schema(self.schema) if self.task == "locating" else self.schema
-
-    @classmethod
-    def of_example(cls, example: Example, options: AnswerOptions | None = None) -> "Query":
-        """The question that an example is the answer to."""
-        return cls(
-            example.id,
-            example.text,
-            example.schema,
-            example.task,
-            example.elements,
-            options or AnswerOptions(),
-        )
 
 
 @dataclass(frozen=True)

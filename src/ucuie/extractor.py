@@ -10,7 +10,7 @@ windows together (`merging`), all groups together (`groups`).
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice, takewhile
@@ -25,7 +25,7 @@ from ucuie.decode.explanation import explain_frames, has_experts
 from ucuie.decode.generate import Generator
 from ucuie.decode.requests import Output, Request
 from ucuie.decode.state import GrammarFactory
-from ucuie.documents import Answer, Document, Part, Query
+from ucuie.documents import Answer, Document, Part
 from ucuie.encode import PromptEncoder, check_encodable
 from ucuie.errors import (
     MAX_LISTED_FAULTS,
@@ -42,7 +42,8 @@ from ucuie.linearize import order_records, parse
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
 from ucuie.options import AnswerOptions, OptionArguments
 from ucuie.prompts import Prompts
-from ucuie.schema import CAPABILITIES, TASKS, Capability, Dropped, Record, Schema, Task
+from ucuie.queries import Query, queries_of, raise_faults, task_named
+from ucuie.schema import CAPABILITIES, Capability, Dropped, Record, Schema, Task
 
 __all__ = ["Extractor", "Query", "task_named"]
 
@@ -186,7 +187,7 @@ class Extractor:
             ConfigError: there is no such task, an option is impossible, or the model cannot do it.
             TextError: texts are blank or not encodable; all of them at once, before any work.
         """
-        return self._answer_all(list(_queries(texts, schema, task, options)))
+        return self._answer_all(list(queries_of(texts, schema, task, options)))
 
     def extract_iter(
         self,
@@ -203,7 +204,7 @@ class Extractor:
             ConfigError: there is no such task, an option is impossible, or the model cannot do it.
             TextError: a text is blank or not encodable; raised where it stands in the stream.
         """
-        return self.answer(_queries(texts, schema, task, options))
+        return self.answer(queries_of(texts, schema, task, options))
 
     def answer(self, queries: Iterable[Query]) -> Iterator[Extraction]:
         """The extraction of each query, in their order, some batches at a time.
@@ -253,7 +254,7 @@ class Extractor:
         return faults
 
     def _answer_all(self, queries: Sequence[Query]) -> list[Extraction]:
-        _raise_faults(self.faults(queries), len(queries))
+        raise_faults(self.faults(queries), len(queries))
         return list(self.answer(queries))
 
     def _parts(self, queries: Iterable[Query], documents: deque[list[Document]]) -> Iterator[Part]:
@@ -409,32 +410,6 @@ class Extractor:
             ) from error
 
 
-def _queries(
-    texts: Iterable[str], schema: Any, task: Task | Capability | None, options: OptionArguments
-) -> Iterator[Query]:
-    """A query for each text; what they share is checked at once, the texts come when they are taken."""
-    schema = Schema.of(schema)
-    task = task_named(task, schema)
-    shared = AnswerOptions.of(**options)
-    return (
-        Query(str(number), text, schema, task, None, shared) for number, text in enumerate(texts, start=1)
-    )
-
-
-def task_named(task: str | None, schema: Schema) -> Task | Capability:
-    """The task of that name; without one the task that the schema has the shape of.
-
-    Raises:
-        ConfigError: there is no such task; the message names the nearest.
-    """
-    if task is None:
-        return schema.task
-    for known in (*TASKS, *CAPABILITIES):
-        if task == known:
-            return known
-    raise ConfigError(f"no task {show(task)}{did_you_mean(task, (*TASKS, *CAPABILITIES))}")
-
-
 def _check_elements(query: Query) -> None:
     """Raise a TextError where the task needs spans that are not given, or those given cannot be right."""
     if query.elements is None:
@@ -478,16 +453,3 @@ def _positive(name: str, value: int | None) -> int | None:
     if value is not None and value < 1:
         raise ConfigError(f"{name} is {value:,}; it has to be at least 1, or None for no limit")
     return value
-
-
-def _raise_faults(faults: Mapping[int, UserError], num_texts: int) -> None:
-    if not faults:
-        return
-    first = next(iter(faults.values()))
-    if num_texts == 1 or isinstance(first, SchemaError):
-        raise first
-    lines = [f"{len(faults):,} of {num_texts:,} texts cannot be used"]
-    lines += [f"  text {index + 1}   {fault}" for index, fault in islice(faults.items(), MAX_LISTED_FAULTS)]
-    if len(faults) > MAX_LISTED_FAULTS:
-        lines.append(f"  ... and {len(faults) - MAX_LISTED_FAULTS:,} more")
-    raise TextError("\n".join(lines))

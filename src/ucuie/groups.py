@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ucuie.capabilities import located_schema
-from ucuie.documents import Query
 from ucuie.linearize import order_records
+from ucuie.queries import Query
 from ucuie.schema import Record, Schema, Span
 
 

@@ -4,10 +4,11 @@ import sys
 from functools import lru_cache, partial
 
 from ucuie.decode.generate import SHORTEST_OUTPUT
-from ucuie.documents import Document, Query, Room
+from ucuie.documents import Document, Room
 from ucuie.encode import PromptEncoder
 from ucuie.errors import SchemaError
 from ucuie.groups import group_queries, split_schema
+from ucuie.queries import Query
 from ucuie.schema import Capability, Schema, Task
 
 SMALLEST_ROOM = 32

@@ -10,13 +10,13 @@ from decode_cases import PIECES
 from tiny_model import make_adapted, make_backbone, tokenizer
 from ucuie import Extractor
 from ucuie.align import TOO_OFTEN
-from ucuie.documents import Query
 from ucuie.errors import SchemaError, TextError
 from ucuie.extraction import Extraction
 from ucuie.extractor import NO_ALTERNATIVES, task_named
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import LoadedModel
 from ucuie.options import AnswerOptions
+from ucuie.queries import Query
 from ucuie.schema import Filler, Frame, Record, Schema, Slot, record_faults
 
 NUM_PAIRS = 5_000

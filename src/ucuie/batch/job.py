@@ -17,7 +17,7 @@ from ucuie.schema import Capability, Schema, Task
 from ucuie.texts import Line
 
 if TYPE_CHECKING:
-    from ucuie.documents import Query
+    from ucuie.queries import Query
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class Answerer:
 
     def _query(self, line: Line) -> "Query":
         from ucuie.bulk import read_elements
-        from ucuie.documents import Query
+        from ucuie.queries import Query
 
         task = self._job.task
         elements = read_elements(line) if task == "associating" else None

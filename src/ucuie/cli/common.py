@@ -91,6 +91,35 @@ RawScores = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Round large products to 8 bits: faster on a CPU.")]
+ServedAt = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="Ask an OpenAI-compatible server, such as http://localhost:8000/v1, instead of a model here; "
+        "its key, if it wants one, is taken from the environment: UCUIE_ENDPOINT_KEY or OPENAI_API_KEY.",
+    ),
+]
+ServedModel = Annotated[
+    str | None,
+    typer.Option("--endpoint-model", metavar="NAME", help="The model, as the endpoint calls it."),
+]
+Constrained = Annotated[
+    str | None,
+    typer.Option(
+        "--constraint",
+        metavar="NAME",
+        help="What the endpoint has to hold answers to: grammar, json-schema or none; left out, or auto, the "
+        "first of these that it obeys.",
+    ),
+]
+WindowCharacters = Annotated[
+    int | None,
+    typer.Option(min=1, help="Longer texts are sent to the endpoint in windows of so many characters."),
+]
+Concurrency = Annotated[
+    int | None, typer.Option(min=1, help="Requests to the endpoint at the same time, at most.")
+]
 
 
 def answer_options(
@@ -118,6 +147,7 @@ class Track:
         self.is_shown = is_shown and talk.is_terminal
         self.num_texts = 0
         self.num_records = 0
+        self.num_truncated = 0
         self.start = time.perf_counter()
 
     def __call__(self, extractions: Iterable[Extraction], total: int) -> Iterator[Extraction]:
@@ -133,6 +163,7 @@ class Track:
             for extraction in extractions:
                 self.num_texts += 1
                 self.num_records += len(extraction.records)
+                self.num_truncated += extraction.truncated
                 bar.update(task, advance=1, rate=f"{self.rate:.1f} texts/s")
                 yield extraction
 
@@ -144,8 +175,9 @@ class Track:
     @property
     def summary(self) -> str:
         """What was done so far."""
+        truncated = f" ({self.num_truncated:,} with something missing)" if self.num_truncated else ""
         return (
-            f"{counted(self.num_texts, 'text')}, {counted(self.num_records, 'record')}, "
+            f"{counted(self.num_texts, 'text')}{truncated}, {counted(self.num_records, 'record')}, "
             f"{self.rate:.1f} texts/s"
         )
 

@@ -1,22 +1,28 @@
 """`ucuie extract`."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from ucuie.cli.common import (
     BatchSize,
+    Concurrency,
+    Constrained,
     Device,
     EndBias,
     Int8,
     Model,
     Quiet,
     RawScores,
+    ServedAt,
+    ServedModel,
     Threshold,
     Track,
+    WindowCharacters,
     answer_options,
     exit_interrupted,
     one_of,
@@ -29,6 +35,10 @@ from ucuie.schema import CAPABILITIES, TASKS, Schema
 from ucuie.startup import collector_paused
 from ucuie.tables import extraction_table
 from ucuie.templates import counted
+
+if TYPE_CHECKING:
+    from ucuie.queries import AnswersQueries
+    from ucuie.remote import RemoteExtractor
 
 
 def extract(
@@ -110,6 +120,11 @@ def extract(
     device: Device = None,
     batch_size: BatchSize = 32,
     int8: Int8 = False,
+    endpoint: ServedAt = None,
+    endpoint_model: ServedModel = None,
+    constraint: Constrained = None,
+    window_characters: WindowCharacters = None,
+    concurrency: Concurrency = None,
     quiet: Quiet = False,
 ) -> None:
     """Extract records from texts."""
@@ -132,18 +147,33 @@ def extract(
     read = read_documents if document or (source is not None and source.is_dir()) else read_texts
     file = None if source is None else read(source)
     talk = talk_console(quiet=quiet)
+    here = {
+        "model": model,
+        "device": device,
+        "int8": int8 or None,
+        "window_tokens": window_tokens,
+        "capabilities": _names(capabilities),
+    }
+    elsewhere = {
+        "endpoint_model": endpoint_model,
+        "constraint": constraint,
+        "window_characters": window_characters,
+        "concurrency": concurrency,
+    }
+    extractor: AnswersQueries
     with collector_paused():
         from ucuie import bulk
-        from ucuie.extractor import Extractor, Query, task_named
+        from ucuie.queries import Query, task_named
 
-        extractor = Extractor.from_pretrained(
-            model,
-            device=device,
-            batch_size=batch_size,
-            int8=int8,
-            window_tokens=window_tokens,
-            capabilities=_names(capabilities),
-        )
+        if endpoint is not None:
+            _refuse(here, "is for a model here, not for one behind --endpoint")
+            extractor = _connected(endpoint, elsewhere, talk)
+        else:
+            _refuse(elsewhere, "is for a model behind --endpoint, so give that too")
+            from ucuie.extractor import Extractor
+
+            given: dict[str, Any] = {name: value for name, value in here.items() if value is not None}
+            extractor = Extractor.from_pretrained(batch_size=batch_size, **given)
     if file is None:
         queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
     else:
@@ -168,6 +198,26 @@ def extract(
             talk.print(f"{track.summary} -> {output}")
     except KeyboardInterrupt:
         exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
+
+
+def _refuse(given: Mapping[str, object], reason: str) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")
+
+
+def _connected(endpoint: str, options: Mapping[str, Any], talk: Console) -> "RemoteExtractor":
+    """What asks the endpoint, once it has told what it obeys."""
+    from ucuie.remote import RemoteExtractor
+
+    names = {"concurrency": "num_concurrent"}
+    given = {names.get(name, name): value for name, value in options.items() if value is not None}
+    model = given.pop("endpoint_model", None)
+    if model is None:
+        raise typer.BadParameter("the endpoint has to be told which model", param_hint="'--endpoint-model'")
+    extractor = RemoteExtractor(endpoint, model, **given)
+    talk.print(f"answers of {model} are held to: {extractor.connect()}")
+    return extractor
 
 
 def _names(listed: str | None) -> list[str] | None:

@@ -7,17 +7,19 @@ import json
 import os
 import re
 import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from ucuie.errors import ConfigError, UserError, show
 
-API_KEY_VARIABLE = "OPENAI_API_KEY"
+API_KEY_VARIABLES = ("UCUIE_ENDPOINT_KEY", "OPENAI_API_KEY")
 MAX_REPLY_BYTES = 1_000_000
 MAX_WAIT_SECONDS = 60.0
 
-_TRANSIENT_STATUSES = {408, 409, 425, 429}
+TRANSIENT_STATUSES = {408, 409, 425, 429}
 
 
 class EndpointError(UserError):
@@ -30,8 +32,8 @@ class Endpoint(BaseModel):
     Args:
         base_url: up to and without `/chat/completions`, such as "http://localhost:8000/v1".
         model: the name that the endpoint knows the model by.
-        api_key: sent as bearer token; None takes the environment variable OPENAI_API_KEY, and sends none
-            if that is not set.
+        api_key: sent as bearer token; None takes the environment variable UCUIE_ENDPOINT_KEY or
+            OPENAI_API_KEY, the first that is set, and sends none without them.
         temperature: of the model's sampling; None leaves it to the endpoint.
         timeout_seconds: for one attempt.
         max_attempts: the first one included.
@@ -66,7 +68,7 @@ def ask(endpoint: Endpoint, *, system: str, user: str) -> str:
     for attempt in range(endpoint.max_attempts):
         try:
             return _attempt(endpoint, url, payload)
-        except _TransientError as error:
+        except TransientError as error:
             fault = error
         if attempt + 1 < endpoint.max_attempts:
             backoff = endpoint.backoff_seconds * 2**attempt
@@ -74,7 +76,7 @@ def ask(endpoint: Endpoint, *, system: str, user: str) -> str:
     raise EndpointError(f"{show(url)} failed {endpoint.max_attempts} times, at last so: {fault}")
 
 
-class _TransientError(Exception):
+class TransientError(Exception):
     """A failure that may pass, at the earliest after `wait_seconds`."""
 
     def __init__(self, reason: str, wait_seconds: float = 0.0) -> None:
@@ -87,32 +89,43 @@ def _attempt(endpoint: Endpoint, url: str, payload: dict[str, object]) -> str:
     body = bytearray()
     try:
         with httpx.stream(
-            "POST", url, json=payload, headers=_headers(endpoint), timeout=endpoint.timeout_seconds
+            "POST", url, json=payload, headers=authorization(endpoint), timeout=endpoint.timeout_seconds
         ) as response:
             for chunk in response.iter_bytes():
                 body += chunk
                 # httpx limits the wait for each byte, not for all of them.
                 if time.monotonic() > deadline:
-                    raise _TransientError(f"no complete answer in {endpoint.timeout_seconds:g} seconds")
+                    raise TransientError(f"no complete answer in {endpoint.timeout_seconds:g} seconds")
                 if len(body) > MAX_REPLY_BYTES:
                     raise EndpointError(f"{show(url)} answers with more than {MAX_REPLY_BYTES:,} bytes")
     except httpx.TimeoutException:
-        raise _TransientError(f"no answer in {endpoint.timeout_seconds:g} seconds") from None
+        raise TransientError(f"no answer in {endpoint.timeout_seconds:g} seconds") from None
     except (httpx.TransportError, httpx.DecodingError) as error:
-        raise _TransientError(f"{type(error).__name__}: {error}") from None
+        raise TransientError(f"{type(error).__name__}: {error}") from None
     except httpx.InvalidURL as error:
         raise ConfigError(f"base_url {show(endpoint.base_url)} is not a URL: {error}") from None
     if not response.is_success:
         reason = f"status {response.status_code}, {show(body.decode(errors='replace').strip())}"
-        if response.status_code in _TRANSIENT_STATUSES or response.is_server_error:
-            raise _TransientError(reason, _retry_after_seconds(response))
+        if response.status_code in TRANSIENT_STATUSES or response.is_server_error:
+            raise TransientError(reason, retry_after_seconds(response))
         raise EndpointError(f"{show(url)} refuses: {reason}; check base_url, model and API key")
     return _answer(bytes(body))
 
 
-def _headers(endpoint: Endpoint) -> dict[str, str]:
-    given = endpoint.api_key
-    key = os.environ.get(API_KEY_VARIABLE, "") if given is None else given.get_secret_value()
+def api_key(endpoint: Endpoint) -> str:
+    """The key that the endpoint is sent; empty for none."""
+    if endpoint.api_key is not None:
+        return endpoint.api_key.get_secret_value()
+    return next((key for name in API_KEY_VARIABLES if (key := os.environ.get(name))), "")
+
+
+def authorization(endpoint: Endpoint) -> dict[str, str]:
+    """The headers that carry the API key, if there is one.
+
+    Raises:
+        ConfigError: the key cannot be sent as it is.
+    """
+    key = api_key(endpoint)
     if not key:
         return {}
     # Said without the key: messages end up in logs.
@@ -121,10 +134,18 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def _retry_after_seconds(response: httpx.Response) -> float:
-    # The header may also be a date; the ordinary backoff does then.
+def retry_after_seconds(response: httpx.Response) -> float:
+    """How long the server asks to wait, in seconds or until a date; 0 where it does not."""
     value = response.headers.get("retry-after", "")
-    return float(value) if re.fullmatch(r"[0-9]{1,6}", value) else 0.0
+    if re.fullmatch(r"[0-9]{1,6}", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    # A date without a zone is in UTC, as all of HTTP.
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def _answer(body: bytes) -> str:
@@ -132,9 +153,9 @@ def _answer(body: bytes) -> str:
         content = json.loads(body)["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError, RecursionError):
         value = show(body.decode(errors="replace"))
-        raise _TransientError(f"the answer is not a chat completion: {value}") from None
+        raise TransientError(f"the answer is not a chat completion: {value}") from None
     if content is None:
         return ""
     if not isinstance(content, str):
-        raise _TransientError(f"the answer's content is not text: {show(content)}")
+        raise TransientError(f"the answer's content is not text: {show(content)}")
     return content

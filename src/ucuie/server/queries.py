@@ -18,7 +18,7 @@ from ucuie.server.settings import ServerSettings
 from ucuie.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from ucuie.documents import Query
+    from ucuie.queries import Query
 
 NO_ELEMENTS = 'is missing; the task associating links spans that are given, such as the records of "locating"'
 
@@ -69,7 +69,7 @@ def read_queries(
         Problem: a text, its elements or the schema is too large, the schema is unknown or invalid, or an
             option is impossible.
     """
-    from ucuie.documents import Query
+    from ucuie.queries import Query
 
     texts = _texts(request)
     _check_sizes(request, texts, settings, max_texts=max_texts)

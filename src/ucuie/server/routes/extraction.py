@@ -19,7 +19,7 @@ from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from ucuie.documents import Query
+    from ucuie.queries import Query
 
 NDJSON = "application/x-ndjson"
 

@@ -1,0 +1,123 @@
+"""What the answers of an endpoint can be held to, and how a request says so.
+
+Servers differ in the name of the field and in the notation of the grammar, and many ignore what they do not
+know without a word. So a field counts as understood only if it is obeyed: the question that tries it asks for
+something that the constraint does not allow.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from ucuie.decode.gbnf import build_gbnf
+from ucuie.decode.grammar import build_grammar
+from ucuie.schema import Capability, Schema, Task
+
+Constraint = Literal["auto", "grammar", "json-schema", "none"]
+"""What answers are held to: a grammar of the output language and of pieces of the text, a JSON schema, or
+nothing; "auto" takes the first of them that the endpoint obeys."""
+CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
+
+Notation = Literal["lark", "gbnf"]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A constraint as one kind of server wants it.
+
+    Args:
+        constraint: what answers are held to.
+        field: of the request, where it has one.
+        notation: of a grammar.
+    """
+
+    constraint: Literal["grammar", "json-schema", "none"]
+    field: str = ""
+    notation: Notation | None = None
+
+    def __str__(self) -> str:
+        details = ", ".join(filter(None, (self.field, self.notation)))
+        return f"{self.constraint} ({details})" if details else self.constraint
+
+    def fields(self, schema: Schema, text: str, task: Task | Capability) -> dict[str, Any]:
+        """What a request says to have the answer for a text held to it."""
+        if self.constraint == "none":
+            return {}
+        if self.constraint == "json-schema":
+            form = {"name": "records", "strict": True, "schema": answer_schema(schema)}
+            return {self.field: {"type": "json_schema", "json_schema": form}}
+        if self.notation == "lark":
+            # What has "::=" in it is taken for GBNF by vLLM, even where it is a quoted piece of the text.
+            grammar = build_grammar(schema, text, task).replace("::=", r":\u003a=")
+        else:
+            grammar = build_gbnf(schema, text)
+        return {self.field: {"grammar": grammar} if self.field == "structured_outputs" else grammar}
+
+    def is_obeyed(self, content: str) -> bool:
+        """Whether the answer to the probe is one that only the constraint explains."""
+        return _PROBE_ANSWERS[self.constraint].match(content) is not None
+
+
+DIALECTS = (
+    Dialect("grammar", "structured_outputs", "lark"),  # vLLM from 0.12 on, with llguidance
+    Dialect("grammar", "structured_outputs", "gbnf"),  # with xgrammar alone
+    Dialect("grammar", "guided_grammar", "gbnf"),  # vLLM before
+    Dialect("grammar", "ebnf", "gbnf"),  # SGLang
+    Dialect("grammar", "grammar", "gbnf"),  # llama.cpp
+    Dialect("json-schema", "response_format"),  # OpenAI, Ollama, all of the above
+    Dialect("none"),
+)
+
+_PROBE_NAME = "ucuie probe"
+PROBE_SCHEMA = Schema.of([_PROBE_NAME])
+PROBE_TEXT = "Ada met Bob."
+PROBE_MESSAGES = ({"role": "user", "content": "Say hello to me in one short English sentence, please."},)
+PROBE_TOKENS = 512
+"""For a model that thinks first."""
+_PROBE_ANSWERS = {
+    "grammar": re.compile(rf"\s*\{{(\}}|\({_PROBE_NAME}: )"),
+    "json-schema": re.compile(r'\s*\{\s*"records"\s*:'),
+    "none": re.compile(""),
+}
+
+
+def dialects_for(constraint: Constraint) -> Iterator[Dialect]:
+    """What may be tried for a constraint, the best first."""
+    yield from (dialect for dialect in DIALECTS if constraint in ("auto", dialect.constraint))
+
+
+def answer_schema(schema: Schema) -> dict[str, Any]:
+    """The JSON schema of an answer: records with the names of the schema; all else is free text.
+
+    Within what OpenAI's strict mode takes: every property required, no others. Names are values and not keys,
+    since not every server converts keys of all scripts.
+    """
+    return _object(
+        records={
+            "type": "array",
+            "items": {"anyOf": [_frame_schema(schema, name) for name in schema.frame_names]},
+        }
+    )
+
+
+def _frame_schema(schema: Schema, name: str) -> dict[str, Any]:
+    frame = schema[name]
+    text: dict[str, Any] = {"type": ["string", "null"] if frame.slots else "string"}
+    if not frame.slots:
+        return _object(frame=_one_of(name), text=text)
+    slot = _object(slot=_one_of(*frame.slot_names), text={"type": "string"})
+    return _object(frame=_one_of(name), text=text, slots={"type": "array", "items": slot})
+
+
+def _one_of(*names: str) -> dict[str, Any]:
+    return {"type": "string", "enum": list(names)}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -1,0 +1,69 @@
+"""Where requests run: an event loop in a thread of its own, and the connections that belong to it.
+
+The caller waits, or goes on with what is finished. What is asked is not known here.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+
+from ucuie.remote.client import ChatClient, Reply
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Open connections to an endpoint, and who may use them when."""
+
+    client: ChatClient
+    http: httpx.AsyncClient
+    turns: asyncio.Semaphore
+    probing: asyncio.Lock
+
+    @classmethod
+    async def open(cls, client: ChatClient, num_concurrent: int) -> "Session":
+        """Connections for so many requests at the same time; within the event loop."""
+        return cls(client, client.open(), asyncio.Semaphore(num_concurrent), asyncio.Lock())
+
+    async def ask(
+        self, question: Sequence[dict[str, str]], fields: dict[str, Any], *, max_attempts: int | None = None
+    ) -> Reply:
+        """The answer to some messages, once it is their turn; raises as `ChatClient.ask`."""
+        async with self.turns:
+            return await self.client.ask(self.http, question, fields, max_attempts=max_attempts)
+
+
+class EventLoop:
+    """An event loop in a thread of its own: where the caller is, as in a notebook, one may be running."""
+
+    def __enter__(self) -> "EventLoop":
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="ucuie-remote", daemon=True)
+        self._thread.start()
+        return self
+
+    def submit(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Starts a coroutine."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def cancel(self) -> None:
+        """Ends all that runs."""
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
