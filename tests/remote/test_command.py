@@ -61,3 +61,22 @@ def test_options_that_do_not_go_together_are_refused(
 ) -> None:
     assert run(*arguments, "--text", "Ada") == 2
     assert said in capfd.readouterr().err
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    source, output = tmp_path / "notes.txt", tmp_path / "found.jsonl"
+    source.write_text("Ada one.\nAda two.\nAda three.\n", encoding="utf-8")
+
+    def fails(body: dict[str, object]) -> tuple[int, bytes] | tuple[int, bytes, dict[str, str]]:
+        return refusal(401, "expired") if "three" in (text_of(body) or "") else ADA(body)
+
+    with serving(plain(fails)) as fake:
+        given = ("--endpoint", fake.url, "--endpoint-model", "m", "--concurrency", "1")
+        arguments = (*given, "--input", str(source), "--output", str(output))
+        assert run(*arguments) == 2
+        assert not output.exists()
+        fake.answer = ADA
+        num_asked = len(fake.questions)
+        assert run(*arguments) == 0
+        assert len(fake.questions) == num_asked + 1
+    assert len(output.read_text(encoding="utf-8").splitlines()) == 3
