@@ -28,15 +28,20 @@ ENCODER_TOKENS = 56
 """What an encoder such as GLiNER reads of a text of 25 words and five types."""
 _MEMORY_PROGRAM = """
 import resource, sys
+from pathlib import Path
 import torch
 from ucuie import Extractor
-from ucuie.bench.documents import make_documents, schema_of
-torch.set_num_threads(int(sys.argv[3]))
-text, size = "", int(sys.argv[2])
-(text, _), = make_documents(1, words=size // 4)
+from ucuie.bench.documents import schema_of
+torch.set_num_threads(int(sys.argv[2]))
 extractor = Extractor.from_pretrained(sys.argv[1])
-count = len(extractor.extract(text[:size], schema_of(5)).records)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, count)
+count = len(extractor.extract(sys.stdin.read(), schema_of(5)).records)
+status = Path("/proc/self/status")
+if status.exists():
+    # `getrusage` starts from the peak of the process that started this one.
+    peak = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak, count)
 """
 
 
@@ -163,8 +168,11 @@ def _led_extractor(
 
 def _peak_memory(model: str | Path, characters: int, num_threads: int) -> float:
     """Megabytes that a process held at most which extracted from one document of this length."""
-    arguments = (str(model), str(characters), str(num_threads))
-    command = [sys.executable, "-c", _MEMORY_PROGRAM, *arguments]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    # The process that is measured does not make the document: making it takes memory of its own.
+    ((text, _),) = make_documents(1, words=characters // 4)
+    command = [sys.executable, "-c", _MEMORY_PROGRAM, str(model), str(num_threads)]
+    answer = subprocess.run(  # noqa: S603
+        command, input=text[:characters], capture_output=True, text=True, check=True
+    ).stdout
     kilobytes, _ = answer.split()
     return int(kilobytes) / 1000
