@@ -204,6 +204,25 @@ def test_bad_lines_can_be_skipped_and_are_listed(model: str) -> None:
     assert [json.loads(line)["line"] for line in rejected] == [1, 3, 4]
 
 
+def test_a_table_goes_in_and_its_bad_rows_are_told_or_skipped(model: str) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="the extra tables is not installed")
+    from pyarrow import parquet
+
+    cells = {"key": ["a", "b", "c"], "body": [TEXT, None, " "]}
+    parquet.write_table(arrow.table(cells), "notes.parquet")
+    asked = ("extract", "-s", PERSON, "-i", "notes.parquet", "-m", model)
+    assert "no column 'text' (choices: 'key', 'body')" in refuse(*asked, "--skip-bad")
+    asked = (*asked, "--text-column", "body", "--id-column", "key")
+    said = refuse(*asked)
+    assert "data error: 2 faults in the 3 rows of notes.parquet" in said
+    assert "row 2       'body' is empty" in said
+    result = ucuie(*asked, "--skip-bad")
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["a"]
+    rejected = Path("notes.rejected.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"] for line in rejected] == [2, 3]
+
+
 @pytest.mark.parametrize(
     ("schema", "said"),
     [

@@ -2,11 +2,13 @@
 
 import io
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ucuie.errors import DataError
+from ucuie.errors import DataError, MissingExtraError
 from ucuie.texts import BadLine, Line, read_documents, read_texts, write_rejected
 
 
@@ -15,12 +17,24 @@ def write(path: Path, content: str) -> Path:
     return path
 
 
+def parquet_file(path: Path, columns: dict[str, list[Any]]) -> Path:
+    arrow = pytest.importorskip("pyarrow", reason="the extra tables is not installed")
+    from pyarrow import parquet
+
+    parquet.write_table(arrow.table(columns), path)
+    return path
+
+
+def good(path: Path) -> list[Line]:
+    return [line for line in read_texts(path).lines if isinstance(line, Line)]
+
+
 def test_json_lines_have_ids_of_their_own_or_their_number(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.jsonl",
         '{"id": "x", "text": "one"}\n\n{"text": "t\\u2028wo", "more": 1}\r\n{"id": 7, "text": "3"}',
     )
-    lines = [line for line in read_texts(path).lines if isinstance(line, Line)]
+    lines = good(path)
     assert [(line.number, line.id) for line in lines] == [(1, "x"), (3, "3"), (4, "7")]
     assert [line.text for line in lines] == ["one", "t\u2028wo", "3"]
 
@@ -110,3 +124,98 @@ def test_what_is_no_document_is_refused(tmp_path: Path) -> None:
         read_documents(write(tmp_path / "a.jsonl", "{}"))
     with pytest.raises(DataError, match="No such file"):
         read_documents(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_table_has_a_text_in_each_row(tmp_path: Path, suffix: str) -> None:
+    separator = "," if suffix == ".csv" else "\t"
+    rows = ("\ufefftext,id,more", '"two\nlines, one text",a,x', "", "äöü,,", '"a ""b"" c"')
+    table = "\r\n".join(rows).replace(",", separator)
+    assert [(line.number, line.id, line.text) for line in good(write(tmp_path / f"a{suffix}", table))] == [
+        (1, "a", f"two\nlines{separator} one text"),
+        (3, "3", "äöü"),
+        (4, "4", 'a "b" c'),
+    ]
+
+
+def test_parquet_has_a_text_in_each_row(tmp_path: Path) -> None:
+    texts, ids = ["one", "t\nwo", "one"], ["x", None, "x"]
+    path = parquet_file(tmp_path / "a.parquet", {"id": ids, "more": [1, 2, 3], "text": texts})
+    assert [(line.id, line.text) for line in good(path)] == [("x", "one"), ("2", "t\nwo"), ("x", "one")]
+
+
+def test_columns_and_keys_can_have_other_names(tmp_path: Path) -> None:
+    cells = {"note": [7, 8], "body": ["one", "two"]}
+    paths = [
+        write(tmp_path / "a.jsonl", '{"note": 7, "body": "one"}\n{"note": 8, "body": "two"}'),
+        write(tmp_path / "a.csv", "note,body\n7,one\n8,two\n"),
+        parquet_file(tmp_path / "a.parquet", cells),
+    ]
+    for path in paths:
+        lines = read_texts(path, text_column="body", id_column="note").lines
+        assert [(line.id, line.text) for line in lines if isinstance(line, Line)] == [
+            ("7", "one"),
+            ("8", "two"),
+        ]
+
+
+def test_a_bad_row_says_why_and_can_be_listed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,text\n1,good\n2,\xff\n3\n4,a,b\n")
+    file = read_texts(tmp_path / "a.csv")
+    assert file.description == "the 4 rows of a.csv"
+    bad = [line for line in file.lines if isinstance(line, BadLine)]
+    assert [(line.place, line.reason) for line in bad] == [
+        ("row 2", "byte 0   not UTF-8"),
+        ("row 3", "'text' is empty"),
+        ("row 4", "the row has 3 cells, the first line names 2 columns"),
+    ]
+    write_rejected(tmp_path / "r.jsonl", bad[:1])
+    assert json.loads((tmp_path / "r.jsonl").read_text()) == {
+        "row": 2, "reason": "byte 0   not UTF-8", "raw": "",
+    }  # fmt: skip
+
+
+def test_cells_of_parquet_that_are_no_texts_are_bad_rows(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path / "a.parquet", {"text": ["good", None]})
+    assert [line.reason for line in read_texts(path).lines if isinstance(line, BadLine)] == [
+        "'text' is empty"
+    ]
+    path = parquet_file(tmp_path / "a.parquet", {"text": [1, 2]})
+    assert [line.reason for line in read_texts(path).lines if isinstance(line, BadLine)] == [
+        "'text' is not a string: 1",
+        "'text' is not a string: 2",
+    ]
+
+
+def test_a_table_without_the_column_is_refused_with_those_it_has(tmp_path: Path) -> None:
+    said = r"1 fault in a\.\w+\n  no column 'text' \(choices: 'body', 'n'\)\n  --text-column"
+    with pytest.raises(DataError, match=said):
+        read_texts(write(tmp_path / "a.csv", "body,n\nx,1\ny,2\n"))
+    with pytest.raises(DataError, match=said):
+        read_texts(parquet_file(tmp_path / "a.parquet", {"body": ["x", "y"], "n": [1, 2]}))
+
+
+def test_a_table_that_is_broken_or_empty_is_refused(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path / "a.parquet", {"text": [f"text {n}" for n in range(1_000)]})
+    whole = path.read_bytes()
+    damaged = whole[:4] + bytes(200) + whole[204:]
+    for content in (b"", b"PAR1 nonsense", b'{"text": "JSON"}\n', whole[: len(whole) // 2], damaged):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"in a\.parquet\n  the file cannot be read from row 1 on: .* "):
+            read_texts(path)
+    with pytest.raises(DataError, match="there is no text in it"):
+        read_texts(parquet_file(path, {"text": []}))
+    for content in ("", "text,id\n"):
+        with pytest.raises(DataError, match="there is no text in it"):
+            read_texts(write(tmp_path / "a.csv", content))
+    with pytest.raises(DataError, match="No such file"):
+        read_texts(tmp_path / "none.parquet")
+    with pytest.raises(DataError, match="each row of a table is a document already"):
+        read_documents(path)
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    path = write(tmp_path / "a.parquet", "")
+    with pytest.raises(MissingExtraError, match=r"pip install 'ucuie\[tables\]'"):
+        read_texts(path)

@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ucuie.atomic import write_bytes
 from ucuie.batch.rows import OutputRow
-from ucuie.batch.sources import InputFacts, require_parquet
+from ucuie.batch.sources import InputFacts
 from ucuie.errors import ConfigError, DataError, UcuieError, show
+from ucuie.table_rows import require_parquet
 from ucuie.templates import counted
 
 OutputFormat = Literal["jsonl", "parquet"]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ucuie.extraction import Extraction
 from ucuie.schema import Dropped, Record
-from ucuie.texts import BadLine, Line, read_object
+from ucuie.texts import BadLine, Line, not_utf8, read_object
 
 _MOST_BYTES_PER_CHARACTER = 12
 """As JSON may write one: two escaped surrogates."""
@@ -68,7 +68,7 @@ class Row:
         try:
             raw = self.raw.decode()
         except UnicodeDecodeError as error:
-            return BadLine(self.number, "", f"byte {error.start}   not UTF-8", self.file)
+            return BadLine(self.number, "", not_utf8(error), self.file)
         if not self.is_json:
             line: Line | BadLine = Line(self.number, self.id or self.name, raw, "", file=self.file)
         else:

@@ -5,10 +5,9 @@ JSON Lines and plain text, for each row of a table, for each .txt file of a fold
 row with its fault; memory is bounded by the longest row that is allowed. What a row means is not known here.
 """
 
-import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
@@ -19,20 +18,27 @@ from fsspec.core import url_to_fs
 from fsspec.utils import infer_compression
 
 from ucuie.batch.rows import Columns, Row, too_long
-from ucuie.errors import DataError, MissingExtraError, did_you_mean, show
+from ucuie.errors import DataError
+from ucuie.table_rows import (
+    PARQUET_SUFFIX,
+    SEPARATORS,
+    SUFFIXES,
+    TableRow,
+    parquet_table,
+    require_parquet,
+    said,
+    separated_table,
+    unreadable,
+)
 
-JSON_LINES, PLAIN, TABLES, PARQUET = (".jsonl", ".ndjson"), (".txt",), (".csv", ".tsv"), (".parquet",)
-_KINDS = (*JSON_LINES, *PLAIN, *TABLES, *PARQUET)
+JSON_LINES, PLAIN = (".jsonl", ".ndjson"), (".txt",)
+_KINDS = (*JSON_LINES, *PLAIN, *SUFFIXES)
 _HINT = (
     "name a file, a folder or a pattern such as 's3://bucket/notes-*.jsonl' with .jsonl, .parquet, .csv, "
     ".tsv or .txt files; all but .parquet may be compressed"
 )
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified")
 """What file systems call that which changes with a file."""
-_LONGEST_TABLE_ROW = 2**28
-"""Bytes; a quoted cell that does not end would hold all the rest of its file."""
-_TABLE_ROWS = 64
-"""Of a Parquet file, in memory at once."""
 _BUFFER_BYTES = 2**16
 
 
@@ -82,7 +88,7 @@ class Source:
             self._fs, root = url_to_fs(url)
             found, self._is_folder = _find(self._fs, str(root))
         except Exception as error:  # each file system raises its own
-            raise DataError(url, [_said(error)], _HINT) from None
+            raise DataError(url, [said(error)], _HINT) from None
         self.files = tuple(
             file
             for path, info in sorted(found.items())
@@ -94,7 +100,7 @@ class Source:
             raise DataError(
                 url, ["there is no file of texts in it" if found else "there is no such file"], _HINT
             )
-        if any(file.kind in PARQUET for file in self.files):
+        if any(file.kind == PARQUET_SUFFIX for file in self.files):
             require_parquet()
 
     @property
@@ -120,13 +126,12 @@ class Source:
         num_seen = 0
         try:
             with self._fs.open(file.path, "rb") as raw:
-                read = _parquet_rows if file.kind in PARQUET else _text_rows
+                read = _parquet_rows if file.kind == PARQUET_SUFFIX else _text_rows
                 for row, position in read(file, raw, self._columns):
                     num_seen = row.number
                     yield row, position
         except Exception as error:  # whatever the file system, the decompressor or the table's reader raise
-            fault = f"the file cannot be read from row {num_seen + 1} on: {_said(error)}"
-            yield Row(file.name, num_seen + 1, b"", fault=fault), file.size
+            yield Row(file.name, num_seen + 1, b"", fault=unreadable(num_seen, error)), file.size
 
     def _document(self, file: InputFile) -> Row:
         if file.size > self._columns.max_bytes:
@@ -134,20 +139,8 @@ class Source:
         try:
             content = self._fs.cat_file(file.path)
         except Exception as error:  # as above
-            return Row(file.name, 1, b"", id=file.name, fault=f"the file cannot be read: {_said(error)}")
+            return Row(file.name, 1, b"", id=file.name, fault=f"the file cannot be read: {said(error)}")
         return Row(file.name, 1, content.removeprefix(b"\xef\xbb\xbf"), id=file.name)
-
-
-def require_parquet() -> None:
-    """Say what to install where pyarrow is missing.
-
-    Raises:
-        MissingExtraError: it is.
-    """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("pyarrow", "tables") from None
 
 
 def _find(fs: fsspec.AbstractFileSystem, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
@@ -170,7 +163,7 @@ def _input_file(path: str, info: dict[str, Any], root: str, is_folder: bool) -> 
     compression = infer_compression(name)
     suffixes = PurePosixPath(name).suffixes
     kind = "".join(suffixes[-2:-1] if compression else suffixes[-1:])
-    if kind not in _KINDS or (compression and kind in PARQUET):
+    if kind not in _KINDS or (compression and kind == PARQUET_SUFFIX):
         return None
     version = next((str(info[key]) for key in _VERSION_KEYS if key in info), "")
     is_document = is_folder and kind in PLAIN and not compression
@@ -184,7 +177,7 @@ def _text_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tu
     try:
         if lines.peek(3)[:3] == b"\xef\xbb\xbf":
             lines.read(3)
-        read = _table_rows if file.kind in TABLES else _line_rows
+        read = _table_rows if file.kind in SEPARATORS else _line_rows
         for row in read(file, lines, columns):
             yield row, (raw if file.compression else lines).tell()
     finally:
@@ -217,76 +210,16 @@ def _limited_lines(lines: io.BufferedReader, limit: int) -> Iterator[tuple[int, 
 
 
 def _table_rows(file: InputFile, lines: io.BufferedReader, columns: Columns) -> Iterator[Row]:
-    # The limit is Python's own and one for all; ours is on bytes, below.
-    csv.field_size_limit(2**31 - 1)
-    physical = _TableLines(lines)
-    reader = csv.reader(physical, delimiter="\t" if file.kind == ".tsv" else ",")
-    header = next(reader, [])
-    for number, cells in enumerate(reader, start=1):
-        physical.size = 0
-        if not cells:
-            continue
-        if len(cells) > len(header):
-            fault = f"the row has {len(cells):,} cells, the first line names {len(header):,} columns"
-            yield Row(file.name, number, b"", fault=fault)
-            continue
-        values = dict(zip(header, cells, strict=False))
-        yield _of_cells(file, number, values.get(columns.text), values.get(columns.id), header, columns)
-
-
-class _TableLines:
-    """Lines for the reader of tables; `size` is what it took since it was last set to 0."""
-
-    def __init__(self, lines: io.BufferedReader) -> None:
-        self._lines = lines
-        self.size = 0
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self._lines.readline(_LONGEST_TABLE_ROW):
-            self.size += len(line)
-            if self.size > _LONGEST_TABLE_ROW:
-                raise ValueError(f"a row has more than {_LONGEST_TABLE_ROW:,} bytes; is a quote left open?")
-            # Bytes that are no UTF-8 are told for their row.
-            yield line.decode(errors="surrogateescape")
+    separator = SEPARATORS[file.kind]
+    table = separated_table(lines, separator, text_column=columns.text, id_column=columns.id)
+    return (_of_table(file, row) for row in table.rows)
 
 
 def _parquet_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tuple[Row, int]]:
-    from pyarrow import parquet
-
-    table = parquet.ParquetFile(raw)
-    names = table.schema_arrow.names
-    wanted = [name for name in (columns.text, columns.id) if name in names]
-    number = 0
-    for batch in table.iter_batches(batch_size=_TABLE_ROWS, columns=wanted):
-        texts, ids = (
-            batch.column(name).to_pylist() if name in wanted else [None] * len(batch)
-            for name in (columns.text, columns.id)
-        )
-        for text, text_id in zip(texts, ids, strict=True):
-            number += 1
-            position = file.size * number // table.metadata.num_rows
-            yield _of_cells(file, number, text, text_id, names, columns), position
+    table = parquet_table(raw, text_column=columns.text, id_column=columns.id)
+    for row in table.rows:
+        yield _of_table(file, row), file.size * row.number // (table.num_rows or 1)
 
 
-def _of_cells(
-    file: InputFile, number: int, text: object, text_id: object, names: Sequence[str], columns: Columns
-) -> Row:
-    """A row of a table, from its cells."""
-    name = None if text_id in (None, "") else str(text_id)
-    if isinstance(text, str):
-        return Row(file.name, number, text.encode(errors="surrogateescape"), id=name)
-    if isinstance(text, bytes):
-        return Row(file.name, number, text, id=name)
-    if columns.text not in names:
-        fault = f"no column {columns.text!r}{did_you_mean(columns.text, names)}"
-    elif text is None:
-        fault = f"{columns.text!r} is empty"
-    else:
-        fault = f"{columns.text!r} is not a string: {show(text)}"
-    return Row(file.name, number, b"", id=name, fault=fault)
-
-
-def _said(error: Exception) -> str:
-    """What an error says, with its class where it says little."""
-    reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
-    return reason if " " in reason else f"{type(error).__name__}: {reason}"
+def _of_table(file: InputFile, row: TableRow) -> Row:
+    return Row(file.name, row.number, row.text, id=row.id, fault=row.fault)

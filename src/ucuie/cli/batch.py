@@ -13,10 +13,12 @@ from ucuie.cli.common import (
     BatchSize,
     Device,
     EndBias,
+    IdKey,
     Int8,
     Model,
     Quiet,
     RawScores,
+    TextKey,
     Threshold,
     answer_options,
     exit_interrupted,
@@ -73,8 +75,8 @@ def batch(
     shard_rows: Annotated[
         int, typer.Option(min=1, help="Rows of a shard, which is done or not done after an interruption.")
     ] = 1_000,
-    text_column: Annotated[str, typer.Option(help="Key or column of the text.")] = "text",
-    id_column: Annotated[str, typer.Option(help="Key or column of the id.")] = "id",
+    text_column: TextKey = "text",
+    id_column: IdKey = "id",
     max_characters: Annotated[
         int, typer.Option(min=1, help="Longer texts are set aside with an error.")
     ] = 1_000_000,

@@ -89,6 +89,8 @@ EndBias = Annotated[
 RawScores = Annotated[
     bool, typer.Option("--raw-scores", help="Leave scores as the model gives them, without calibration.")
 ]
+TextKey = Annotated[str, typer.Option(help="Key or column of the text.")]
+IdKey = Annotated[str, typer.Option(help="Key or column of the id.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Round large products to 8 bits: faster on a CPU.")]
 ServedAt = Annotated[

@@ -14,12 +14,14 @@ from ucuie.cli.common import (
     Constrained,
     Device,
     EndBias,
+    IdKey,
     Int8,
     Model,
     Quiet,
     RawScores,
     ServedAt,
     ServedModel,
+    TextKey,
     Threshold,
     Track,
     WindowCharacters,
@@ -39,6 +41,7 @@ from ucuie.templates import counted
 if TYPE_CHECKING:
     from ucuie.queries import AnswersQueries
     from ucuie.remote import RemoteExtractor
+    from ucuie.texts import TextFile
 
 
 def extract(
@@ -56,10 +59,12 @@ def extract(
         typer.Option(
             "--input",
             "-i",
-            help="JSONL with text, id and elements, .txt with a text on each line, a folder of .txt files "
-            "that are a text each, or - for stdin.",
+            help="JSONL with text, id and elements, .parquet, .csv or .tsv with text and id, .txt with a "
+            "text on each line, a folder of .txt files that are a text each, or - for stdin.",
         ),
     ] = None,
+    text_column: TextKey = "text",
+    id_column: IdKey = "id",
     document: Annotated[
         bool, typer.Option("--document", help="The whole input file is one text, whatever its length.")
     ] = False,
@@ -114,7 +119,8 @@ def extract(
         ),
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad lines out and list them in NAME.rejected.jsonl.")
+        bool,
+        typer.Option("--skip-bad", help="Leave bad lines or rows out and list them in NAME.rejected.jsonl."),
     ] = False,
     model: Model = None,
     device: Device = None,
@@ -142,10 +148,11 @@ def extract(
         raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
     if document and source is None:
         raise typer.BadParameter("is for the file of --input", param_hint="'--document'")
-    from ucuie.texts import read_documents, read_texts
-
-    read = read_documents if document or (source is not None and source.is_dir()) else read_texts
-    file = None if source is None else read(source)
+    file = (
+        None
+        if source is None
+        else _texts(source, is_document=document, text_column=text_column, id_column=id_column)
+    )
     talk = talk_console(quiet=quiet)
     here = {
         "model": model,
@@ -218,6 +225,14 @@ def _connected(endpoint: str, options: Mapping[str, Any], talk: Console) -> "Rem
     extractor = RemoteExtractor(endpoint, model, **given)
     talk.print(f"answers of {model} are held to: {extractor.connect()}")
     return extractor
+
+
+def _texts(source: Path, *, is_document: bool, text_column: str, id_column: str) -> "TextFile":
+    from ucuie.texts import read_documents, read_texts
+
+    if is_document or source.is_dir():
+        return read_documents(source)
+    return read_texts(source, text_column=text_column, id_column=id_column)
 
 
 def _names(listed: str | None) -> list[str] | None:
