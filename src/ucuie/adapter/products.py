@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 FEWEST_ROWS = 4
 """With fewer rows the plain product is the faster one."""
+FEW_ROWS, SMALL_STEP, LARGE_STEP = 64, 8, 32
+"""oneDNN compiles and keeps half a megabyte of code for each number of rows, so these are rounded up."""
 PACKABLE = (torch.float32, torch.bfloat16)
 FEWEST_INT8 = 3 * 2**16
 """A weight of fewer numbers takes no longer as it is than rounding its inputs takes."""
@@ -38,8 +40,12 @@ class Product:
         """Map (N, D) to (N, K)."""
         if self._packed is None or len(rows) < FEWEST_ROWS:
             return F.linear(rows, self._weight, self._bias)
+        num_rows = len(rows)
+        num_spare = -num_rows % (SMALL_STEP if num_rows <= FEW_ROWS else LARGE_STEP)
+        if num_spare:
+            rows = F.pad(rows, (0, 0, 0, num_spare))
         output: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self._bias, "none", [], "")
-        return output
+        return output[:num_rows]
 
 
 class Int8Product:
