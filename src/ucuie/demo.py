@@ -42,14 +42,14 @@ TEXTS = (
         "case report: what a drug did",
         "A 64-year-old man developed severe hepatitis after two weeks of treatment with amoxicillin.",
         {
-            "adverse event": ["subject", "age", "gender", "treatment", "drug", "duration", "effect"],
-            "potential therapeutic event": ["subject", "treatment", "drug", "effect"],
+            "adverse event": ["treatment", "effect"],
+            "potential therapeutic event": ["treatment", "effect"],
         },
     ),
     DemoText(
         "review: what a guest liked",
         "The dumplings were superb and the staff friendly, but the service was painfully slow.",
-        {"positive": _OPINION, "negative": _OPINION, "neutral": _OPINION},
+        {"positive": _OPINION, "negative": _OPINION},
     ),
     DemoText(
         "tweet: names",
