@@ -120,7 +120,7 @@ def test_what_cannot_work_is_refused_in_words(texts: Path, model: str, tmp_path:
     assert unreachable.returncode == 1
     assert "there is no Ray cluster at '127.0.0.1:9'" in unreachable.stderr
     too_large = run(
-        *command(texts, tmp_path / "b", model, "--schema", json.dumps([f"type {n}" for n in range(99)]))
+        *command(texts, tmp_path / "b", model, "--schema", json.dumps(["very " * 300 + "long name"]))
     )
     assert too_large.returncode == 2
     assert "the model's context" in too_large.stderr

@@ -62,9 +62,10 @@ def train(
 
             options = [*["--resume"] * resume, *["--quiet"] * quiet]
             raise typer.Exit(launch([*again, *options], num_processes=num_processes))
-        from ucuie.train.run import run_training
+        from ucuie.train.run import leave_processes, run_training
 
         folder = run_training(run, resume=resume)
+        leave_processes()
     except KeyboardInterrupt:
         if is_one_of_several():
             raise typer.Exit(INTERRUPTED) from None

@@ -160,6 +160,11 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     return config.output
 
 
+def leave_processes() -> None:
+    """The last thing that one of several processes does: threads that are left talking abort its end."""
+    PartialState().destroy_process_group()
+
+
 def _whole_model(config: TrainConfig, trained: dict[str, Tensor]) -> PreTrainedModel | PeftModel:
     """The model of a run whose own is in parts: the backbone as it was, and the tensors that were trained."""
     backbone = load_backbone(config.backbone, weights=config.backbone_weights).model
