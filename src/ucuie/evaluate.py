@@ -35,7 +35,7 @@ class EvaluationReport:
     Args:
         model: its name.
         num_examples: texts, those included that the model could not read.
-        num_unreadable: texts whose schema is too large for the model; all their records count as missed.
+        num_unreadable: texts with a type too large for the model; all their records count as missed.
         num_truncated: texts of which an output was cut at the limit asked for.
         dropped: what the model wrote that was no record, counted by reason.
         seconds: wall-clock time of all extractions.

@@ -57,7 +57,7 @@ class Prompts:
     def _split(self, task: Task | Capability, schema: Schema) -> list[Schema]:
         def leaves(room: int, schema: Schema) -> bool:
             asked = Query("", "", schema, task).asked
-            return self._context - len(self._encoder.encode_instruction(task, asked)) >= room
+            return self._context - len(self._encode_instruction(task, asked)) >= room
 
         if leaves(SMALLEST_ROOM, schema):
             return [schema]
