@@ -108,18 +108,28 @@ def test_without_time_nothing_is_begun(tmp_path):
     assert progress.num_missing > 0
 
 
-def test_two_queues_in_one_folder_are_refused(tmp_path):
-    workspace = workspace_in(tmp_path)
-    messages = []
+def test_queues_in_one_folder_share_the_jobs(tmp_path):
+    workspace, second = workspace_in(tmp_path), Fake()
+    held = []
 
-    def second(job, workspace):
-        with pytest.raises(ConfigError, match="another process") as caught:
-            run(workspace, Fake())
-        messages.append(str(caught.value))
-        return Fake()(job, workspace)
+    class First(Fake):
+        """While it does its first job, another queue does all the others that need nothing of it."""
 
-    run(workspace, second, variants=("soft",))
-    assert messages
+        def __call__(self, job, workspace):
+            if not held:
+                held.append(job.folder.as_posix())
+                run(workspace, second, variants=("lora",))
+                waiting = run(workspace, second, variants=("soft",), hours=1 / 3600)
+                assert waiting.num_missing == 2  # this job and its evaluation
+            return super().__call__(job, workspace)
+
+    first = First()
+    progress = run(workspace, first)
+    assert progress.num_missing == 0
+    assert held[0] == "trials/soft-lr0.0005-seed0"
+    assert held[0] not in second.done
+    assert not set(first.done) & set(second.done)
+    assert len(first.done) + len(second.done) == 18
 
 
 def test_results_of_other_settings_do_not_count(tmp_path):

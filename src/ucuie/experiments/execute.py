@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from ucuie.evaluate import evaluate
 from ucuie.experiments.cost import measure_cost
@@ -26,7 +27,8 @@ def execute(job: Job, workspace: Workspace) -> Mapping[str, Any]:
     Raises:
         Exception: of any class, whatever went wrong.
     """
-    prepare(workspace.scale, workspace.sources, workspace.folder)
+    with FileLock(workspace.folder / "data.lock"):  # several processes may begin at once
+        _prepare(job, workspace)
     if isinstance(job, Training):
         return _train(job, workspace)
     if isinstance(job, Evaluation):
@@ -37,15 +39,16 @@ def execute(job: Job, workspace: Workspace) -> Mapping[str, Any]:
     return measure_cost(workspace)
 
 
+def _prepare(job: Job, workspace: Workspace) -> None:
+    samples = workspace.scale, workspace.sources, workspace.folder
+    prepare(*samples)
+    if isinstance(job, Training) and job.percent is not None:
+        prepare(*samples, percent=job.percent, seed=job.seed)
+    if isinstance(job, Evaluation) and job.data == "zero-shot":
+        prepare_zero_shot(*samples)
+
+
 def _train(training: Training, workspace: Workspace) -> dict[str, Any]:
-    if training.percent is not None:
-        prepare(
-            workspace.scale,
-            workspace.sources,
-            workspace.folder,
-            percent=training.percent,
-            seed=training.seed,
-        )
     shutil.rmtree(workspace.folder / training.folder, ignore_errors=True)
     wall, processor = time.perf_counter(), time.process_time()
     model = run_training(workspace.config(training))
@@ -65,8 +68,6 @@ def _trained_parameters(loaded: LoadedModel, training: Training) -> int:
 
 
 def _evaluate(evaluation: Evaluation, workspace: Workspace) -> dict[str, Any]:
-    if evaluation.data == "zero-shot":
-        prepare_zero_shot(workspace.scale, workspace.sources, workspace.folder)
     loaded = load_model(workspace.model(evaluation.training))
     if evaluation.gates is not None:
         loaded.model.base_model.pin_gates(evaluation.gates)

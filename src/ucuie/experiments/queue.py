@@ -2,9 +2,9 @@
 
 Which jobs there are may depend on what others found, such as the best learning rate; so the list is asked for
 again after every job. It may be stopped at any time: what is finished stays, the rest is run the next time.
+Several processes may work on one queue: each takes a job that no other has.
 """
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ucuie.errors import ConfigError
+from filelock import FileLock, Timeout
+
 from ucuie.experiments.trials import Cost, Evaluation, Job, Routing, Training
 from ucuie.experiments.workspace import Workspace
 
 Execute = Callable[[Job, Workspace], Mapping[str, Any]]
 Say = Callable[[str], None]
 LOG_FILE = "log.txt"
+LOCK_FOLDER = "locks"
+_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def run_queue(
     repeats_crashed: bool = False,
     say: Say,
 ) -> Progress:
-    """Runs what is missing.
+    """Runs what is missing, and waits for what other processes run of it.
 
     Args:
         jobs_of: all jobs known from what is finished; a training comes before the jobs on its model.
@@ -56,26 +59,20 @@ def run_queue(
         say: is told about every job.
 
     Raises:
-        ConfigError: another process runs jobs in this workspace.
         KeyboardInterrupt: Ctrl-C; the job at hand is missing, not crashed.
     """
     end = None if hours is None else time.monotonic() + 3600 * hours
     tried: set[Job] = set()
-    with _alone(workspace):
-        while (job := _next(jobs_of(workspace), workspace, tried, repeats_crashed)) is not None:
-            if end is not None and time.monotonic() > end:
-                break
-            tried.add(job)
-            start = time.perf_counter()
-            try:
-                with _talk_into(workspace.folder / LOG_FILE):
-                    result = execute(job, workspace)
-            except Exception as error:  # whatever a trial fails of, the others go on
-                workspace.crash(job, error)
-                say(f"crashed: {job.folder}: {workspace.error(job)}")
-            else:
-                workspace.finish(job, result)
-                say(f"finished: {job.folder} ({time.perf_counter() - start:.0f} s)")
+    while True:
+        jobs = _runnable(jobs_of(workspace), workspace, tried, repeats_crashed)
+        if not jobs or (end is not None and time.monotonic() > end):
+            break
+        with _first_free(jobs, workspace) as job:
+            if job is None:
+                time.sleep(_POLL_SECONDS)
+            elif workspace.state(job) != "finished":
+                tried.add(job)
+                _run(job, workspace, execute, say)
     return progress_of(jobs_of(workspace), workspace)
 
 
@@ -94,33 +91,53 @@ def is_lost(job: Job, workspace: Workspace) -> bool:
     return isinstance(job, Evaluation | Routing) and workspace.state(job.training) == "crashed"
 
 
-def _next(jobs: Sequence[Job], workspace: Workspace, tried: set[Job], repeats_crashed: bool) -> Job | None:
+def _run(job: Job, workspace: Workspace, execute: Execute, say: Say) -> None:
+    start = time.perf_counter()
+    try:
+        with _talk_into(workspace.folder / LOG_FILE):
+            result = execute(job, workspace)
+    except Exception as error:  # whatever a trial fails of, the others go on
+        workspace.crash(job, error)
+        say(f"crashed: {job.folder}: {workspace.error(job)}")
+    else:
+        workspace.finish(job, result)
+        say(f"finished: {job.folder} ({time.perf_counter() - start:.0f} s)")
+
+
+def _runnable(jobs: Sequence[Job], workspace: Workspace, tried: set[Job], repeats_crashed: bool) -> list[Job]:
+    """Jobs to run, of which another process may be running some."""
+    states = {job: workspace.state(job) for job in jobs}
+    wanted = ("missing", "crashed") if repeats_crashed else ("missing",)
+    return [
+        job
+        for job, state in states.items()
+        if state in wanted
+        and job not in tried
+        and (isinstance(job, Training | Cost) or workspace.state(job.training) == "finished")
+    ]
+
+
+@contextmanager
+def _first_free(jobs: Sequence[Job], workspace: Workspace) -> Iterator[Job | None]:
+    """Keeps other processes from the first job that none of them has; None if they have all."""
+    folder = workspace.folder / LOCK_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     for job in jobs:
-        if job in tried or workspace.state(job) == "finished":
+        lock = FileLock(folder / f"{'--'.join(job.folder.parts)}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
             continue
-        if workspace.state(job) == "crashed" and not repeats_crashed:
-            continue
-        if isinstance(job, Training | Cost) or workspace.state(job.training) == "finished":
-            return job
-    return None
+        try:
+            yield job
+        finally:
+            lock.release()
+        return
+    yield None
 
 
 @contextmanager
 def _talk_into(path: Path) -> Iterator[None]:
     """What libraries print goes into a file; their bars would bury what is said about the trials."""
     with path.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        yield
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    workspace.folder.mkdir(parents=True, exist_ok=True)
-    with (workspace.folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(
-                f"another process runs experiments in {workspace.folder}; wait for it, or name another "
-                "folder with --runs"
-            ) from None
         yield
