@@ -129,7 +129,7 @@ def test_a_schema_larger_than_the_context_is_asked_for_in_groups(extractor: Extr
     assert len(groups) > 1
     for text, extraction in zip(TEXTS, extractor.extract_batch(TEXTS, schema), strict=True):
         alone = [extractor.extract(text, group).records for group in groups]
-        assert extraction.records == merge_groups(alone, schema)
+        assert extraction.records == merge_groups(alone, [schema])
         assert extraction.records or not any(alone)
         assert record_faults(extraction.records, text, schema) == []
 

@@ -32,7 +32,7 @@ def test_the_surest_group_keeps_the_words_that_several_claim() -> None:
             [entity("city", 0, 4, 0.6), entity("river", 0, 4, 0.2), entity("city", 9, 12, 0.5)],
             [entity("person", 0, 4, 0.9), entity("animal", 9, 12, 0.5), entity("person", 5, 8, 0.1)],
         ],
-        schema,
+        [schema],
     )
     assert [(record.frame, record.filler.start) for record in merged if record.filler] == [
         ("person", 0),
@@ -44,7 +44,7 @@ def test_the_surest_group_keeps_the_words_that_several_claim() -> None:
 def test_records_without_words_of_their_own_all_stay() -> None:
     schema = Schema.of({"live in": ["subject"], "work in": ["subject"]})
     records = [Record(frame="work in"), Record(frame="live in")]
-    assert merge_groups([[records[0]], [records[1]]], schema) == (records[1], records[0])
+    assert merge_groups([[records[0]], [records[1]]], [schema]) == (records[1], records[0])
 
 
 def test_elements_go_to_the_groups_that_know_them() -> None:

@@ -26,7 +26,7 @@ from ucuie.decode.generate import Generator
 from ucuie.decode.requests import Output, Request
 from ucuie.decode.state import GrammarFactory
 from ucuie.documents import Answer, Document, Part
-from ucuie.encode import PromptEncoder, check_encodable
+from ucuie.encode import PromptEncoder
 from ucuie.errors import (
     MAX_LISTED_FAULTS,
     ConfigError,
@@ -40,10 +40,10 @@ from ucuie.extraction import Extraction
 from ucuie.groups import merge_groups
 from ucuie.linearize import order_records, parse
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
-from ucuie.options import AnswerOptions, OptionArguments
+from ucuie.options import OptionArguments
 from ucuie.prompts import Prompts
-from ucuie.queries import Query, queries_of, raise_faults, task_named
-from ucuie.schema import CAPABILITIES, Capability, Dropped, Record, Schema, Task
+from ucuie.queries import Query, answer_all, queries_of, query_of, task_named
+from ucuie.schema import CAPABILITIES, Capability, Dropped, Record, Task
 
 __all__ = ["Extractor", "Query", "task_named"]
 
@@ -166,10 +166,8 @@ class Extractor:
             ConfigError: there is no such task, an option is impossible, or the model cannot do it.
             TextError: the text is blank or not encodable, or the elements cannot be used.
         """
-        schema = Schema.of(schema)
-        given = None if elements is None else tuple(elements)
-        query = Query(id, text, schema, task_named(task, schema), given, AnswerOptions.of(**options))
-        (extraction,) = self._answer_all([query])
+        query = query_of(text, schema, task, options, id=id, elements=elements)
+        (extraction,) = answer_all(self, [query])
         return extraction
 
     def extract_batch(
@@ -187,7 +185,7 @@ class Extractor:
             ConfigError: there is no such task, an option is impossible, or the model cannot do it.
             TextError: texts are blank or not encodable; all of them at once, before any work.
         """
-        return self._answer_all(list(queries_of(texts, schema, task, options)))
+        return answer_all(self, list(queries_of(texts, schema, task, options)))
 
     def extract_iter(
         self,
@@ -253,10 +251,6 @@ class Extractor:
                 faults[index] = error
         return faults
 
-    def _answer_all(self, queries: Sequence[Query]) -> list[Extraction]:
-        raise_faults(self.faults(queries), len(queries))
-        return list(self.answer(queries))
-
     def _parts(self, queries: Iterable[Query], documents: deque[list[Document]]) -> Iterator[Part]:
         """The parts of all texts, each text opened when its turn comes."""
         for query in queries:
@@ -267,11 +261,7 @@ class Extractor:
 
     def _open(self, query: Query) -> list[Document]:
         """The text once for each group of the schema's frames; most schemas are one group."""
-        if not query.text.strip():
-            raise TextError(f"the text {show(query.text)} is empty; there is nothing to extract from")
-        check_encodable(query.text, "the text")
-        check_encodable(query.id, "the id of the text")
-        query.options.threshold.check(query.schema)
+        query.check()
         if query.options.n_best > self._generator.batch_size:
             raise ConfigError(
                 f"n_best is {query.options.n_best:,}, and the answers to a text share a batch, which has "
@@ -355,11 +345,8 @@ class Extractor:
         document = documents[0]
         query = document.query
         kept = [self._kept(one.query, one.records, one.dropped) for one in documents]
-        records, dropped = kept[0]
-        if len(documents) > 1:
-            asked = {frame.name: frame for one in documents for frame in one.query.asked.frames}
-            records = merge_groups((records for records, _ in kept), Schema(frames=tuple(asked.values())))
-            dropped = tuple(one for _, dropped in kept for one in dropped)
+        records = merge_groups([records for records, _ in kept], (one.query.asked for one in documents))
+        dropped = tuple(one for _, dropped in kept for one in dropped)
         alternatives = None
         if query.options.n_best > 1:
             if document.whole is None or len(documents) > 1:

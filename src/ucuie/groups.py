@@ -19,7 +19,10 @@ def split_schema(schema: Schema, fits: Callable[[Schema], bool]) -> list[Schema]
 
 
 def group_queries(query: Query, groups: Sequence[Schema]) -> Iterator[Query]:
-    """The query once for each group, with the elements that are of the group."""
+    """The query once for each group, with the elements that are of it; of one group the query itself."""
+    if len(groups) == 1:
+        yield query
+        return
     for group in groups:
         elements = query.elements
         if elements is not None:
@@ -28,13 +31,18 @@ def group_queries(query: Query, groups: Sequence[Schema]) -> Iterator[Query]:
         yield replace(query, schema=group, elements=elements)
 
 
-def merge_groups(answers: Iterable[Sequence[Record]], schema: Schema) -> tuple[Record, ...]:
+def merge_groups(groups: Sequence[Sequence[Record]], schemas: Iterable[Schema]) -> tuple[Record, ...]:
     """The records of all groups in the order of the output.
 
     A group does not know what the others offer: of groups that claim the same words for a frame, the one that
-    is surest of it keeps its records.
+    is surest of it keeps its records; the first, where there are no scores.
+
+    Args:
+        groups: the records of each.
+        schemas: that the groups were asked for.
     """
-    groups = [tuple(records) for records in answers]
+    if len(groups) == 1:
+        return tuple(groups[0])
     surest: dict[Span, tuple[float, int]] = {}
     for index, records in enumerate(groups):
         for record in records:
@@ -47,4 +55,5 @@ def merge_groups(answers: Iterable[Sequence[Record]], schema: Schema) -> tuple[R
         for record in records
         if record.filler is None or surest[record.filler.span][1] == -index
     ]
-    return order_records(kept, schema)
+    frames = {frame.name: frame for schema in schemas for frame in schema.frames}
+    return order_records(kept, Schema(frames=tuple(frames.values())))

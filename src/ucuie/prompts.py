@@ -43,9 +43,8 @@ class Prompts:
         Raises:
             SchemaError: a single frame is too large for the model's context.
         """
-        groups = self.groups(query.task, query.schema)
         documents = []
-        for one in [query] if len(groups) == 1 else group_queries(query, groups):
+        for one in group_queries(query, self.groups(query.task, query.schema)):
             instruction_ids = self._encode_instruction(one.task, one.asked)
             documents.append(Document(one, instruction_ids, self._encoder, self._room(len(instruction_ids))))
         return documents

@@ -1,11 +1,15 @@
-"""What is asked of an extractor: a `Query` for each text, the same for a model here and one elsewhere."""
+"""What is asked of an extractor: a `Query` for each text, the same for a model here and one elsewhere.
 
-from collections.abc import Iterable, Iterator, Mapping
+What both do alike with queries is here too: how they are made of the arguments of a method, and checked.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from ucuie.capabilities import located_schema
+from ucuie.encode import check_encodable
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, TextError, UserError, did_you_mean, show
 from ucuie.extraction import Extraction
 from ucuie.options import AnswerOptions, OptionArguments
@@ -37,6 +41,19 @@ class Query:
         """The schema as its task asks for it: locating knows no slots, only what can stand in a text."""
         return located_schema(self.schema) if self.task == "locating" else self.schema
 
+    def check(self) -> None:
+        """Refuse what no extractor can answer.
+
+        Raises:
+            TextError: the text is blank or not encodable, or the id is not.
+            ConfigError: a threshold is for a type that the schema does not have.
+        """
+        if not self.text.strip():
+            raise TextError(f"the text {show(self.text)} is empty; there is nothing to extract from")
+        check_encodable(self.text, "the text")
+        check_encodable(self.id, "the id of the text")
+        self.options.threshold.check(self.schema)
+
     @classmethod
     def of_example(cls, example: Example, options: AnswerOptions | None = None) -> "Query":
         """The question that an example is the answer to."""
@@ -62,6 +79,21 @@ class AnswersQueries(Protocol):
 
     def answer(self, queries: Iterable[Query]) -> Iterator[Extraction]:
         """The extraction of each query, in their order."""
+
+
+def query_of(
+    text: str,
+    schema: Any,
+    task: Task | Capability | None,
+    options: OptionArguments,
+    *,
+    id: str,  # noqa: A002  the query's own word
+    elements: Iterable[Record] | None = None,
+) -> Query:
+    """The query for one text; raises as `queries_of`."""
+    schema = Schema.of(schema)
+    given = None if elements is None else tuple(elements)
+    return Query(id, text, schema, task_named(task, schema), given, AnswerOptions.of(**options))
 
 
 def queries_of(
@@ -95,18 +127,19 @@ def task_named(task: str | None, schema: Schema) -> Task | Capability:
     raise ConfigError(f"no task {show(task)}{did_you_mean(task, (*TASKS, *CAPABILITIES))}")
 
 
-def raise_faults(faults: Mapping[int, UserError], num_texts: int) -> None:
-    """Raise what is wrong with some of so many texts, all of it at once; nothing if there is nothing.
-
-    Args:
-        faults: by the position of the text.
-        num_texts: the usable ones included.
+def answer_all(extractor: AnswersQueries, queries: Sequence[Query]) -> list[Extraction]:
+    """The extraction of each query, if all of them can be answered.
 
     Raises:
-        UserError: the fault itself where there is one text, or the schema is at fault; else a TextError.
+        UserError: the fault itself where there is one query, or the schema is at fault; else a TextError with
+            the faults of all texts, before any work.
     """
-    if not faults:
-        return
+    if faults := extractor.faults(queries):
+        _raise_faults(faults, len(queries))
+    return list(extractor.answer(queries))
+
+
+def _raise_faults(faults: Mapping[int, UserError], num_texts: int) -> NoReturn:
     first = next(iter(faults.values()))
     if num_texts == 1 or isinstance(first, SchemaError):
         raise first

@@ -28,6 +28,7 @@ from ucuie.errors import ConfigError, TextError
 from ucuie.extraction import Extraction
 from ucuie.instructions.chat import EndpointError
 from ucuie.remote import NOT_ANSWERED, RemoteExtractor
+from ucuie.remote.documents import SCHEMA_CHARACTERS
 from ucuie.schema import Schema, record_faults
 
 TEXT = 'Barack Obama spoke at the Hall. Obama left Null (early); she said "U.S."\nto Barack\nObama.'
@@ -40,7 +41,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("UCUIE_ENDPOINT_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     # Ports come again, with other servers behind them.
-    monkeypatch.setattr("ucuie.remote.extractor._dialects", {})
+    monkeypatch.setattr("ucuie.remote.probe._found", {})
 
 
 def extractor_of(server: FakeServer, **options: Any) -> RemoteExtractor:
@@ -414,6 +415,37 @@ def test_long_texts_are_read_in_windows_with_offsets_in_the_whole() -> None:
     assert [text for _, text, _ in found(result)] == [f"Person{number}" for number in range(100)]
     assert not result.dropped
     assert all(len(text_of(body) or "") <= 300 for body in fake.questions)
+
+
+def test_a_large_schema_is_asked_for_in_groups_of_types() -> None:
+    names = [f"{kind} of some very particular kind" for kind in ("city", "person")]
+    names += [f"type {number} of things that this text has none of" for number in range(500)]
+    text = " ".join(f"In Paris{number} stood Person{number}." for number in range(20))
+
+    def answer(body: dict[str, Any]) -> Reply:
+        question = body["messages"][-1]["content"]
+        found = [word.strip(".") for word in (text_of(body) or "").split()]
+        items = [
+            {"frame": name, "text": word}
+            for name, start in zip(names, ("Paris", "Person"), strict=False)
+            for word in found
+            if word.startswith(start) and f"- {name}\n" in question
+        ]
+        return completion(records(*items))
+
+    with serving(plain(answer)) as fake:
+        result = extractor_of(fake, window_characters=300).extract(text, list(reversed(names)))
+        lengths = [len(body["messages"][-1]["content"]) for body in fake.questions]
+    assert_sound(result, Schema.of(list(reversed(names))))
+    assert [own for _, own, _ in found(result)] == [
+        f"{start}{number}" for number in range(20) for start in ("Paris", "Person")
+    ]
+    assert not result.dropped
+    assert max(lengths) < SCHEMA_CHARACTERS + 3000
+    asked = {
+        name for body in fake.questions for name in names if f"- {name}\n" in body["messages"][-1]["content"]
+    }
+    assert asked == set(names)
 
 
 def test_a_window_whose_answer_is_cut_is_divided() -> None:

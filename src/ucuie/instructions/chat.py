@@ -9,9 +9,10 @@ import re
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from ucuie.errors import ConfigError, UserError, show
 
@@ -49,6 +50,26 @@ class Endpoint(BaseModel):
     timeout_seconds: float = Field(default=60.0, gt=0)
     max_attempts: int = Field(default=5, ge=1)
     backoff_seconds: float = Field(default=1.0, ge=0)
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The endpoint with these values.
+
+        Raises:
+            ConfigError: some are impossible or unknown; all of them at once.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigError("; ".join(map(_explain, error.errors(include_url=False)))) from None
+
+
+def _explain(fault: Any) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else "endpoint"
+    # A key is shown nowhere, not even a wrong one.
+    value = "" if name == "api_key" else f" {show(fault['input'])}"
+    hint = "; it begins with http:// or https://" if name == "base_url" else ""
+    return f"{name}{value}: {fault['msg']}{hint}"
 
 
 def ask(endpoint: Endpoint, *, system: str, user: str) -> str:

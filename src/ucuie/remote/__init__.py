@@ -1,10 +1,12 @@
 """Extraction with a language model behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp, a cloud.
 
-`client` asks the server, `constraints` finds out what it can be held to, `messages` words the question,
-`answers` reads what comes back, `extractor` puts them together.
+`extractor` is the public face. `documents` takes a text apart and puts what was found together, `windows`
+asks for a part of it: `messages` words the question, `constraints` says what its answer is held to, `answers`
+reads it. `probe` finds out what a server can do; `client` asks it, in a `session` of requests.
 """
 
 from ucuie.remote.constraints import CONSTRAINTS, Constraint
-from ucuie.remote.extractor import NOT_ANSWERED, RemoteExtractor
+from ucuie.remote.extractor import RemoteExtractor
+from ucuie.remote.windows import NOT_ANSWERED
 
 __all__ = ["CONSTRAINTS", "NOT_ANSWERED", "Constraint", "RemoteExtractor"]

@@ -10,12 +10,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 from ucuie.align import Alignment
 from ucuie.linearize import Parsed, ParsedFrame, ParsedSlot, parse
 from ucuie.remote.client import Token
 from ucuie.schema import Dropped, FilledSlot, Filler, Record, Schema, Span
+
+Form = Literal["json", "lines"]
+"""Of answers: JSON, or the output language."""
 
 NO_RECORDS = "the answer is not in the form that was asked for"
 NO_RECORD = "not a record"
@@ -44,14 +47,14 @@ def _plain(record: Record) -> dict[str, Any]:
     return {"frame": record.frame, "text": text} | ({"slots": slots} if slots else {})
 
 
-def read_answer(content: str, text: str, schema: Schema, *, is_json: bool) -> Parsed:
+def read_answer(content: str, text: str, schema: Schema, *, form: Form) -> Parsed:
     """The frames of an answer, with fillers spelled as the text spells them, and what else it says.
 
     Args:
         content: of the answer.
         text: what was extracted from.
         schema: what was asked for.
-        is_json: what form was asked for; an answer in JSON is read wherever it comes.
+        form: that was asked for; an answer in JSON is read wherever it comes.
     """
     # Models that reason aloud do so first. A piece of the text may look like the end of that.
     if "</think>" in content and "</think>" not in text:
@@ -59,7 +62,7 @@ def read_answer(content: str, text: str, schema: Schema, *, is_json: bool) -> Pa
         offset = 0 if thought is None else thought.end()
     else:
         offset = 0
-    is_line = not is_json and re.match(r'\s*\{\s*"', content[offset:]) is None
+    is_line = form == "lines" and re.match(r'\s*\{\s*"', content[offset:]) is None
     parsed = parse(content[offset:]) if is_line else _read_json(content[offset:])
     slots_of = {frame.name: bool(frame.slots) for frame in schema.frames}
     frames, dropped = [], list(parsed.dropped)

@@ -1,17 +1,16 @@
 """What the answers of an endpoint can be held to, and how a request says so.
 
-Servers differ in the name of the field and in the notation of the grammar, and many ignore what they do not
-know without a word. So a field counts as understood only if it is obeyed: the question that tries it asks for
-something that the constraint does not allow.
+Servers differ in the name of the field and in the notation of the grammar; which one of them an endpoint
+understands is `probe`'s to find out.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ucuie.decode.gbnf import build_gbnf
 from ucuie.decode.grammar import build_grammar
+from ucuie.remote.answers import Form
 from ucuie.schema import Capability, Schema, Task
 
 Constraint = Literal["auto", "grammar", "json-schema", "none"]
@@ -40,6 +39,11 @@ class Dialect:
         details = ", ".join(filter(None, (self.field, self.notation)))
         return f"{self.constraint} ({details})" if details else self.constraint
 
+    @property
+    def form(self) -> Form:
+        """Of the answers."""
+        return "lines" if self.constraint == "grammar" else "json"
+
     def fields(self, schema: Schema, text: str, task: Task | Capability) -> dict[str, Any]:
         """What a request says to have the answer for a text held to it."""
         if self.constraint == "none":
@@ -54,10 +58,6 @@ class Dialect:
             grammar = build_gbnf(schema, text)
         return {self.field: {"grammar": grammar} if self.field == "structured_outputs" else grammar}
 
-    def is_obeyed(self, content: str) -> bool:
-        """Whether the answer to the probe is one that only the constraint explains."""
-        return _PROBE_ANSWERS[self.constraint].match(content) is not None
-
 
 DIALECTS = (
     Dialect("grammar", "structured_outputs", "lark"),  # vLLM from 0.12 on, with llguidance
@@ -68,18 +68,6 @@ DIALECTS = (
     Dialect("json-schema", "response_format"),  # OpenAI, Ollama, all of the above
     Dialect("none"),
 )
-
-_PROBE_NAME = "ucuie probe"
-PROBE_SCHEMA = Schema.of([_PROBE_NAME])
-PROBE_TEXT = "Ada met Bob."
-PROBE_MESSAGES = ({"role": "user", "content": "Say hello to me in one short English sentence, please."},)
-PROBE_TOKENS = 512
-"""For a model that thinks first."""
-_PROBE_ANSWERS = {
-    "grammar": re.compile(rf"\s*\{{(\}}|\({_PROBE_NAME}: )"),
-    "json-schema": re.compile(r'\s*\{\s*"records"\s*:'),
-    "none": re.compile(""),
-}
 
 
 def dialects_for(constraint: Constraint) -> Iterator[Dialect]:

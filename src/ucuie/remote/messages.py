@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from ucuie.linearize import linearize
-from ucuie.remote.answers import write_json
+from ucuie.remote.answers import Form, write_json
 from ucuie.schema import FilledSlot, Filler, Frame, Record, Schema, Task
 
 _SYSTEM = (
@@ -30,43 +30,49 @@ Rules:
 - A record for each mention: what stands in the text twice is written twice, in the order of the text.
 - Only these frames and slots; leave out a slot that the text says nothing of.
 - Nothing but the answer: no explanation, no code fence. If there is nothing, answer {nothing}"""
-_FORMS = {
+_FORMS: dict[Form, str] = {
     "json": 'Answer in JSON: {"records": [{"frame": NAME, "text": FILLER or null, "slots": [{"slot": NAME, '
     '"text": FILLER}, ...]}, ...]}',
     "lines": "Answer in one line: {(FRAME: FILLER): [(SLOT: FILLER), ...], ...}, with Null for the filler of "
     r"a frame that no word of the text names. Inside of fillers write \) for ) and \\ for \.",
 }
-_NOTHING = {"json": '{"records": []}', "lines": "{}"}
+_NOTHING: dict[Form, str] = {"json": '{"records": []}', "lines": "{}"}
 
 _EXAMPLE_TEXT = "Rex barked. Then Rex chased a cat."
 
 
-def messages(schema: Schema, text: str, task: Task, *, is_json: bool) -> list[dict[str, str]]:
+def messages(schema: Schema, text: str, task: Task, *, form: Form) -> list[dict[str, str]]:
     """The chat that asks for the records of a text.
 
     Args:
         schema: what to look for.
         text: to look in.
         task: how it is put in words.
-        is_json: the answer is JSON, not the output language.
+        form: of the answer.
     """
-    question = f"{_instruction(schema, task, is_json=is_json)}\n\n<text>\n{text}\n</text>"
+    question = f"{_instruction(schema, task, form)}\n\n<text>\n{text}\n</text>"
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}]
 
 
 @lru_cache(maxsize=16)
-def _instruction(schema: Schema, task: Task, *, is_json: bool) -> str:
-    form = "json" if is_json else "lines"
-    task_words = _TASKS[task] if is_json else _TASKS[task].replace("`text`", "The filler of the frame")
+def _instruction(schema: Schema, task: Task, form: Form) -> str:
+    task_words = _TASKS[task]
+    if form == "lines":
+        task_words = task_words.replace("`text`", "The filler of the frame")
     return "\n\n".join(
         (
             task_words,
-            "\n".join(line for frame in schema.frames for line in _described(frame)),
+            describe_schema(schema),
             _FORMS[form],
             _RULES.format(nothing=_NOTHING[form]),
-            _example(has_slots=any(frame.slots for frame in schema.frames), is_json=is_json),
+            _example(form, has_slots=any(frame.slots for frame in schema.frames)),
         )
     )
+
+
+def describe_schema(schema: Schema) -> str:
+    """The frames and slots of a schema, a line for each."""
+    return "\n".join(line for frame in schema.frames for line in _described(frame))
 
 
 def _described(frame: Frame) -> Iterator[str]:
@@ -77,7 +83,7 @@ def _described(frame: Frame) -> Iterator[str]:
         yield f"  - {slot.name}" + (f": {slot.description}" if slot.description else "")
 
 
-def _example(*, has_slots: bool, is_json: bool) -> str:
+def _example(form: Form, *, has_slots: bool) -> str:
     schema = Schema.of({"chase": ["hunter", "prey"]} if has_slots else ["animal"])
     if has_slots:
         records = [
@@ -95,7 +101,7 @@ def _example(*, has_slots: bool, is_json: bool) -> str:
         fillers = (_filler("Rex"), _filler("Rex", 17), _filler("cat"))
         records = [Record(frame="animal", filler=filler) for filler in fillers]
         asked = "a frame `animal`"
-    answer = write_json(records) if is_json else linearize(records, schema)
+    answer = write_json(records) if form == "json" else linearize(records, schema)
     return f"Example, for {asked} and the text {_EXAMPLE_TEXT!r}:\n{answer}"
 
 

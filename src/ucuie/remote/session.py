@@ -5,9 +5,12 @@ The caller waits, or goes on with what is finished. What is asked is not known h
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import httpx
@@ -19,7 +22,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Session:
-    """Open connections to an endpoint, and who may use them when."""
+    """Open connections to an endpoint, and who may use them when.
+
+    Args:
+        client: of the endpoint.
+        http: the connections.
+        turns: one for each request that may be under way.
+        probing: held by whoever finds out about the endpoint what the others wait for.
+    """
 
     client: ChatClient
     http: httpx.AsyncClient
@@ -32,17 +42,53 @@ class Session:
         return cls(client, client.open(), asyncio.Semaphore(num_concurrent), asyncio.Lock())
 
     async def ask(
-        self, question: Sequence[dict[str, str]], fields: dict[str, Any], *, max_attempts: int | None = None
+        self,
+        question: Sequence[Mapping[str, str]],
+        fields: Mapping[str, Any],
+        *,
+        max_attempts: int | None = None,
     ) -> Reply:
         """The answer to some messages, once it is their turn; raises as `ChatClient.ask`."""
         async with self.turns:
             return await self.client.ask(self.http, question, fields, max_attempts=max_attempts)
 
 
-class EventLoop:
+@contextmanager
+def requests(client: ChatClient, num_concurrent: int) -> Iterator[Callable[..., Future[Any]]]:
+    """What starts a coroutine that makes requests, given a session; what is left at the end is cancelled.
+
+    Args:
+        client: of the endpoint.
+        num_concurrent: requests at the same time, at most.
+    """
+    with _EventLoop() as loop:
+        session = loop.submit(Session.open(client, num_concurrent)).result()
+        try:
+            yield lambda work, *arguments: loop.submit(work(session, *arguments))
+        finally:
+            loop.cancel()
+            loop.submit(session.http.aclose()).result()
+
+
+async def in_order(work: Iterator[Coroutine[Any, Any, _T]], num_concurrent: int) -> AsyncGenerator[_T]:
+    """The results of coroutines in their order, so many under way; what is left at the end is cancelled."""
+    running: deque[asyncio.Task[_T]] = deque()
+    try:
+        while True:
+            running.extend(map(asyncio.create_task, islice(work, num_concurrent - len(running))))
+            if not running:
+                return
+            yield await running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+class _EventLoop:
     """An event loop in a thread of its own: where the caller is, as in a notebook, one may be running."""
 
-    def __enter__(self) -> "EventLoop":
+    def __enter__(self) -> "_EventLoop":
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="ucuie-remote", daemon=True)
         self._thread.start()
