@@ -9,7 +9,7 @@ from typing import Any
 
 from ucuie.batch.output import Manifest, OutputFolder
 from ucuie.batch.rows import Columns, OutputRow, Row
-from ucuie.batch.run import BatchReport, run_batch
+from ucuie.batch.run import Batch, BatchReport, run_batch
 from ucuie.batch.sources import Source
 from ucuie.batch.work import Lost, Slice
 
@@ -72,15 +72,8 @@ def batch(
     **changes: Any,
 ) -> BatchReport:
     with OutputFolder(str(output), manifest_of(source, shard_rows=shard_rows, **changes)) as folder:
-        return run_batch(
-            source,
-            folder,
-            engine or StandIn(),
-            shard_rows=shard_rows,
-            slice_rows=slice_rows,
-            model=MODEL,
-            watch=lambda progress: None,
-        )
+        asked = Batch(source, folder, engine or StandIn(), shard_rows, slice_rows, MODEL)
+        return run_batch(asked, lambda progress: None)
 
 
 def output_rows(folder: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ In: a source, an output folder, an engine. Out: a row for each row of the source
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from ucuie.batch.output import OutputFolder
@@ -96,17 +96,9 @@ class BatchReport:
     rows_per_second: float
 
 
-def run_batch(
-    source: Source,
-    output: OutputFolder,
-    engine: Engine,
-    *,
-    shard_rows: int,
-    slice_rows: int,
-    model: str,
-    watch: Watcher,
-) -> BatchReport:
-    """Answers all rows of a source that are not in the output yet.
+@dataclass(frozen=True)
+class Batch:
+    """Rows, who answers them, and where the answers go.
 
     Args:
         source: the rows.
@@ -115,41 +107,42 @@ def run_batch(
         shard_rows: of a shard.
         slice_rows: of a slice.
         model: what rows that no worker survives say was asked.
+    """
+
+    source: Source
+    output: OutputFolder
+    engine: Engine
+    shard_rows: int
+    slice_rows: int
+    model: str
+
+
+def run_batch(batch: Batch, watch: Watcher) -> BatchReport:
+    """Answers all rows of a source that are not in the output yet.
+
+    Args:
+        batch: what is to be done.
         watch: is told how far it is.
 
     Raises:
         OutputError: the output cannot be written.
         EngineError: workers are lost whatever they are given.
     """
-    return _Run(source, output, engine, shard_rows, slice_rows, model, watch).report()
+    return _Run(batch, watch).report()
 
 
 class _Run:
-    def __init__(
-        self,
-        source: Source,
-        output: OutputFolder,
-        engine: Engine,
-        shard_rows: int,
-        slice_rows: int,
-        model: str,
-        watch: Watcher,
-    ) -> None:
-        self._source = source
-        self._output = output
-        self._engine = engine
-        self._shard_rows = shard_rows
-        self._slice_rows = slice_rows
-        self._model = model
+    def __init__(self, batch: Batch, watch: Watcher) -> None:
+        self._batch = batch
         self._watch = watch
-        self._progress = Progress(source.facts.num_bytes)
+        self._progress = Progress(batch.source.facts.num_bytes)
         self._num_lost_rows = 0
         self._start = time.perf_counter()
 
     def report(self) -> BatchReport:
         """Do all of it."""
         num_shards = num_kept_rejected = 0
-        finished = self._output.finished()
+        finished = self._batch.output.finished()
         progress = self._progress
         for shards in self._rounds():
             pending = []
@@ -160,7 +153,7 @@ class _Run:
                     continue
                 progress.num_kept += len(shard.rows)
                 progress.kept_bytes += shard.num_bytes
-                num_kept_rejected += self._output.num_rejected(shard.number)
+                num_kept_rejected += self._batch.output.num_rejected(shard.number)
             if pending:
                 self._finish(pending)
         report = BatchReport(
@@ -171,14 +164,16 @@ class _Run:
             seconds=round(progress.seconds, 3),
             rows_per_second=round(progress.rows_per_second, 3),
         )
-        self._output.write_report(asdict(report))
+        self._batch.output.write_report(asdict(report))
         return report
 
     def _rounds(self) -> Iterator[list[Shard]]:
         """Shards in groups that go to the engine together: enough to keep it busy, few enough for memory."""
         shards: list[Shard] = []
         num_bytes = 0
-        for shard in cut_shards(self._source.rows(), self._shard_rows, self._progress.total_bytes):
+        for shard in cut_shards(
+            self._batch.source.rows(), self._batch.shard_rows, self._progress.total_bytes
+        ):
             shards.append(shard)
             num_bytes += sum(len(row.raw) for row in shard.rows)
             if len(shards) == _ROUND_SHARDS or num_bytes >= SHARD_BYTES:
@@ -188,51 +183,58 @@ class _Run:
 
     def _finish(self, shards: Sequence[Shard]) -> None:
         """Answer and write shards, each as soon as its last row has an answer."""
-        answers: dict[int, dict[int, bytes]] = {shard.number: {} for shard in shards}
-        by_number = {shard.number: shard for shard in shards}
-        slices = [one for shard in shards for one in shard.slices(self._slice_rows)]
+        unfinished = {shard.number: _Unfinished(shard) for shard in shards}
+        slices = [one for shard in shards for one in shard.slices(self._batch.slice_rows)]
         while slices:
             lost: list[Slice] = []
-            for index, answer in self._engine.answer(slices):
+            for index, answer in self._batch.engine.answer(slices):
                 asked = slices[index]
-                if isinstance(answer, Lost):
-                    self._progress.num_lost += 1
-                    retried = self._after_loss(asked, answer)
-                    if not isinstance(retried, list):
-                        lost += retried
-                        continue
-                    answer = retried
-                else:
+                if not isinstance(answer, Lost):
                     self._num_lost_rows = 0
-                shard = by_number[asked.shard]
-                answers[asked.shard].update(enumerate(answer, start=asked.first))
-                self._progress.num_rows += len(answer)
-                self._progress.num_bytes += shard.num_bytes * len(answer) / len(shard.rows)
-                if len(answers[asked.shard]) == len(shard.rows):
-                    lines = answers.pop(asked.shard)
-                    rejected = self._output.write_shard(
-                        shard.number, [lines[position] for position in range(len(shard.rows))]
-                    )
-                    self._progress.num_rejected += rejected
+                    self._take(asked, answer, unfinished)
+                elif len(asked.rows) > 1 or asked.num_lost + 1 < _MOST_LOSSES:
+                    self._progress.num_lost += 1
+                    lost += asked.again()
+                else:
+                    self._progress.num_lost += 1
+                    self._take(asked, [self._set_aside(asked.rows[0], answer)], unfinished)
                 self._tell()
             slices = lost
 
-    def _after_loss(self, asked: Slice, lost: Lost) -> list[bytes] | tuple[Slice, ...]:
-        """What to ask next, or the line of a row that no worker survives."""
-        if len(asked.rows) > 1 or asked.num_lost + 1 < _MOST_LOSSES:
-            return asked.again()
+    def _take(self, asked: Slice, lines: Sequence[bytes], unfinished: dict[int, "_Unfinished"]) -> None:
+        """Put the lines of a slice into their shard, and the shard into the output once it is whole."""
+        one = unfinished[asked.shard]
+        one.lines.update(enumerate(lines, start=asked.first))
+        self._progress.num_rows += len(lines)
+        self._progress.num_bytes += one.shard.num_bytes * len(lines) / len(one.shard.rows)
+        if len(one.lines) == len(one.shard.rows):
+            del unfinished[asked.shard]
+            in_order = [one.lines[position] for position in range(len(one.shard.rows))]
+            self._progress.num_rejected += self._batch.output.write_shard(asked.shard, in_order)
+
+    def _set_aside(self, row: Row, lost: Lost) -> bytes:
+        """The line of a row that no worker survives.
+
+        Raises:
+            EngineError: workers have survived none of the last rows either.
+        """
         self._num_lost_rows += 1
         if self._num_lost_rows >= _MOST_LOST_ROWS:
             raise EngineError(
                 f"workers are lost whatever they are given, at last {lost.reason}; what is finished stays, "
                 "and the same command goes on from there"
             )
-        return [self._line_of_lost(asked.rows[0], lost)]
-
-    def _line_of_lost(self, row: Row, lost: Lost) -> bytes:
         error = f"the worker that read it ended {lost.reason}, {_MOST_LOSSES} times; memory may not be enough"
-        return OutputRow.failed(row, error, model=self._model).model_dump_json().encode()
+        return OutputRow.failed(row, error, model=self._batch.model).model_dump_json().encode()
 
     def _tell(self) -> None:
         self._progress.seconds = time.perf_counter() - self._start
         self._watch(self._progress)
+
+
+@dataclass(frozen=True)
+class _Unfinished:
+    """A shard with the lines of its rows so far, by their positions."""
+
+    shard: Shard
+    lines: dict[int, bytes] = field(default_factory=dict)

@@ -108,7 +108,7 @@ def batch(
     from ucuie.batch.local import LocalEngine
     from ucuie.batch.output import Manifest, OutputFolder
     from ucuie.batch.rows import Columns
-    from ucuie.batch.run import run_batch
+    from ucuie.batch.run import Batch, run_batch
     from ucuie.batch.sources import Source
     from ucuie.model_source import EMBEDDED, model_sha256
 
@@ -140,7 +140,6 @@ def batch(
     talk = talk_console(quiet=quiet)
     if rows.num_left_out:
         talk.print(f"left out {counted(rows.num_left_out, 'file')} of other kinds")
-    watcher = _Watcher(talk)
     try:
         with OutputFolder(output, manifest) as folder:
             workers_of: LocalEngine | RayEngine = (
@@ -152,13 +151,7 @@ def batch(
             )
             with workers_of as started:
                 report = run_batch(
-                    rows,
-                    folder,
-                    started,
-                    shard_rows=shard_rows,
-                    slice_rows=job.slice_rows,
-                    model=named,
-                    watch=watcher,
+                    Batch(rows, folder, started, shard_rows, job.slice_rows, named), _Watcher(talk)
                 )
     except KeyboardInterrupt:
         exit_interrupted("", "the same command")
