@@ -139,6 +139,18 @@ def answer_all(extractor: AnswersQueries, queries: Sequence[Query]) -> list[Extr
     return list(extractor.answer(queries))
 
 
+def answer_each(extractor: AnswersQueries, queries: Sequence[Query]) -> list[Extraction | Exception]:
+    """The extraction of each query, or why there is none; what makes the extractor fail costs no other."""
+    try:
+        faults = extractor.faults(queries)
+        answers = extractor.answer(query for index, query in enumerate(queries) if index not in faults)
+        return [faults[index] if index in faults else next(answers) for index in range(len(queries))]
+    except Exception as error:  # of any class: a text may be the one that no memory is enough for
+        if len(queries) == 1:
+            return [error]
+    return [answer_each(extractor, [query])[0] for query in queries]
+
+
 def _raise_faults(faults: Mapping[int, UserError], num_texts: int) -> NoReturn:
     first = next(iter(faults.values()))
     if num_texts == 1 or isinstance(first, SchemaError):

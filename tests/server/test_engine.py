@@ -12,7 +12,8 @@ from ucuie.extraction import Extraction
 from ucuie.extractor import Query
 from ucuie.options import AnswerOptions
 from ucuie.schema import Schema
-from ucuie.server.engine import Engine, NotReadyError, QueueFullError, Switches
+from ucuie.server.engine import Engine, NotReadyError, QueueFullError
+from ucuie.server.extractors import Switches
 
 SCHEMAS = [Schema.of(["person"]), Schema.of({"live in": ["subject", "object"]})]
 

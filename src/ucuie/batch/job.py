@@ -3,21 +3,20 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from ucuie.batch.rows import Columns, OutputRow, Row
+from ucuie.bulk import read_elements
 from ucuie.data.examples import validation_faults
 from ucuie.errors import ModelError, SchemaError, TextError, show
 from ucuie.extraction import Extraction
 from ucuie.model_source import EMBEDDED, model_sha256
 from ucuie.options import AnswerOptions
+from ucuie.queries import Query, answer_each
 from ucuie.schema import Capability, Schema, Task
 from ucuie.texts import Line
-
-if TYPE_CHECKING:
-    from ucuie.queries import Query
 
 logger = logging.getLogger(__name__)
 
@@ -143,43 +142,26 @@ class Answerer:
                     output[index] = self._failed(row, line.reason)
             except ValidationError as error:
                 output[index] = self._failed(row, f"elements: {validation_faults(error)}")
-        for index, answer in zip(queries, self._answers(list(queries.values())), strict=True):
+        answers = answer_each(self._extractor, list(queries.values()))
+        for (index, query), answer in zip(queries.items(), answers, strict=True):
             if isinstance(answer, Extraction):
                 output[index] = OutputRow.of(rows[index], answer)
             else:
-                output[index] = self._failed(rows[index], _said(answer), id=queries[index].id)
+                output[index] = self._failed(rows[index], _reason(query, answer), id=query.id)
         return [output[index] for index in range(len(rows))]
 
-    def _query(self, line: Line) -> "Query":
-        from ucuie.bulk import read_elements
-        from ucuie.queries import Query
-
+    def _query(self, line: Line) -> Query:
         task = self._job.task
         elements = read_elements(line) if task == "associating" else None
         return Query(line.id, line.text, self._job.schema, task, elements, self._job.options)
-
-    def _answers(self, queries: "Sequence[Query]") -> list[Extraction | Exception]:
-        """The extraction of each query, or why there is none."""
-        faults = self._extractor.faults(queries)
-        usable = [query for index, query in enumerate(queries) if index not in faults]
-        answers = iter(self._extractions(usable))
-        return [faults[index] if index in faults else next(answers) for index in range(len(queries))]
-
-    def _extractions(self, queries: "Sequence[Query]") -> list[Extraction | Exception]:
-        try:
-            return list(self._extractor.answer(queries))
-        except Exception as error:  # of any class: a text may be the one that no memory is enough for
-            if len(queries) == 1:
-                logger.warning("the text %s makes the extractor fail", show(queries[0].id), exc_info=error)
-                return [error]
-        # One of them makes the extractor fail; alone, the others are answered.
-        return [self._extractions([query])[0] for query in queries]
 
     def _failed(self, row: Row, error: str, *, id: str | None = None) -> OutputRow:  # noqa: A002
         return OutputRow.failed(row, error, model=self._model_name, id=id)
 
 
-def _said(error: Exception) -> str:
+def _reason(query: Query, error: Exception) -> str:
+    """Why a query has no answer; what is no fault of the text is worth a line in the log."""
     if isinstance(error, TextError | SchemaError):
         return str(error)
+    logger.warning("the text %s makes the extractor fail", show(query.id), exc_info=error)
     return f"{type(error).__name__}: {error}"

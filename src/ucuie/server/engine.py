@@ -1,37 +1,32 @@
-"""The one thread that extracts, and the queue of texts before it.
+"""The queue of texts before the one thread that extracts.
 
 Requests wait side by side in one event loop; whatever waits when the thread is free goes to the extractor
 together, up to a batch, whichever requests and schemas it belongs to. All bookkeeping happens in the event
-loop, so nothing here needs a lock. Knows nothing of HTTP.
+loop, so nothing here needs a lock. Knows nothing of HTTP; what the thread does is `extractors`.
 """
 
 import asyncio
-import logging
 import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ucuie.errors import TextError, UcuieError
-from ucuie.schema import CAPABILITIES, Capability
+from ucuie.extraction import Extraction
+from ucuie.queries import Query
+from ucuie.server.extractors import Extractors, ModelFacts, Switches
 
 if TYPE_CHECKING:
-    from ucuie.extraction import Extraction
-    from ucuie.extractor import Extractor, Query
     from ucuie.model_folder import LoadedModel
-
-logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 0.01
 _COMPANY_SECONDS = 0.15
 """Clients that were answered together ask again together: while there are fewer texts than in the last batch,
 a batch waits until no more come for a moment, at most for so long."""
 _POLL_SECONDS = 0.05
-_MAX_EXTRACTORS = 3
-"""Each keeps caches of its own."""
 _LONGEST_WAIT_SECONDS = 60
 _OLD_RATE_WEIGHT = 0.8
 
@@ -55,38 +50,6 @@ class NotReadyError(UcuieError):
     """The model is not loaded yet, or the engine is closed."""
 
 
-@dataclass(frozen=True)
-class Switches:
-    """What of the model takes part; queries with equal switches may share a batch.
-
-    Args:
-        capabilities: the capability experts; None means all.
-        model: by its name; None means the first.
-    """
-
-    capabilities: tuple[Capability, ...] | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What can be said about the model without asking it.
-
-    Args:
-        name: as extractions call it.
-        num_parameters: backbone and adapter together.
-        device: where it runs, such as "cpu".
-        capabilities: those that can be switched; empty for a model without capability experts.
-        context_tokens: of prompt and output together; None if it has no limit.
-    """
-
-    name: str
-    num_parameters: int
-    device: str
-    capabilities: tuple[Capability, ...]
-    context_tokens: int | None
-
-
 class Watcher(Protocol):
     """Is told what the engine does."""
 
@@ -96,17 +59,16 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    query: "Query"
+    query: Query
     switches: Switches
-    answer: "asyncio.Future[Extraction | Exception]"
+    answer: asyncio.Future[Extraction | Exception]
 
 
 class Engine:
     """Answers queries of many requests, one model at a time.
 
     Args:
-        load: gives the models by their names, the first for requests that name none; called in the engine's
-            thread.
+        load: as of `Extractors`; called in the engine's thread.
         batch_size: texts that the extractor gets together.
         queue_size: texts that may wait.
         wait_seconds: how long they may have to, as far as can be told from the texts before them.
@@ -128,10 +90,10 @@ class Engine:
         self.facts: dict[str, ModelFacts] = {}
         """By name, the first first; empty until the models are loaded."""
         self._wait_seconds = wait_seconds
-        self._load = load
+        self._extractors = Extractors(load, batch_size=batch_size, **options)
+        """Touched by the thread alone."""
         self._batch_size = batch_size
         self._watcher = watcher
-        self._options = options
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ucuie-engine")
         self._waiting: deque[_Job] = deque()
         self._num_running = 0
@@ -139,8 +101,6 @@ class Engine:
         self._is_closed = False
         self._dispatcher: asyncio.Task[None] | None = None
         self._texts_per_second: float | None = None
-        self._loaded: Mapping[str, LoadedModel] = {}
-        self._extractors: dict[Switches, Extractor] = {}
 
     async def start(self) -> None:
         """Loads the model and begins to answer.
@@ -148,7 +108,7 @@ class Engine:
         Raises:
             ModelError: it cannot be loaded.
         """
-        self.facts = await asyncio.get_running_loop().run_in_executor(self._thread, self._prepare)
+        self.facts = await asyncio.get_running_loop().run_in_executor(self._thread, self._extractors.prepare)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="ucuie-dispatcher")
 
     async def close(self) -> None:
@@ -201,8 +161,8 @@ class Engine:
         return num_waiting <= self.queue_size and seconds <= self._wait_seconds
 
     def submit(
-        self, queries: "Sequence[Query]", switches: Switches
-    ) -> "list[asyncio.Future[Extraction | Exception]]":
+        self, queries: Sequence[Query], switches: Switches
+    ) -> list[asyncio.Future[Extraction | Exception]]:
         """Queues queries, all or none; a future that is cancelled gives its place up.
 
         Each future gives the extraction or, as a value, why there is none.
@@ -219,7 +179,7 @@ class Engine:
             self._has_work.set()
         return [job.answer for job in jobs]
 
-    async def answer(self, queries: "Sequence[Query]", switches: Switches) -> "list[Extraction | TextError]":
+    async def answer(self, queries: Sequence[Query], switches: Switches) -> list[Extraction | TextError]:
         """The extraction of each query, or why its text cannot be used.
 
         Raises:
@@ -234,8 +194,8 @@ class Engine:
                 future.cancel()
 
     async def stream(
-        self, queries: "Iterable[Query]", switches: Switches, *, seconds: float
-    ) -> "AsyncIterator[Extraction | TextError | TimeoutError]":
+        self, queries: Iterable[Query], switches: Switches, *, seconds: float
+    ) -> AsyncIterator[Extraction | TextError | TimeoutError]:
         """The same in order, each as soon as it is there; a stream keeps one batch in the queue, no more.
 
         Args:
@@ -278,7 +238,10 @@ class Engine:
                 continue
             last_size = self._num_running = len(jobs)
             start = time.perf_counter()
-            answers = await loop.run_in_executor(self._thread, self._answer, jobs)
+            queries = [job.query for job in jobs]
+            answers = await loop.run_in_executor(
+                self._thread, self._extractors.answer, queries, jobs[0].switches
+            )
             self._num_running = 0
             self._note(answers, time.perf_counter() - start)
             for job, answer in zip(jobs, answers, strict=True):
@@ -321,7 +284,7 @@ class Engine:
         self._waiting.extendleft(reversed(others))
         return jobs
 
-    def _note(self, answers: "Sequence[Extraction | Exception]", seconds: float) -> None:
+    def _note(self, answers: Sequence[Extraction | Exception], seconds: float) -> None:
         rate = len(answers) / max(seconds, 1e-6)
         before = self._texts_per_second or rate
         self._texts_per_second = _OLD_RATE_WEIGHT * before + (1 - _OLD_RATE_WEIGHT) * rate
@@ -333,70 +296,9 @@ class Engine:
         seconds = math.ceil((self.num_waiting + self.num_running) / (self._texts_per_second or 1.0))
         return min(max(seconds, 1), _LONGEST_WAIT_SECONDS)
 
-    # What follows runs in the engine's thread, the only one that touches the model.
 
-    def _prepare(self) -> dict[str, ModelFacts]:
-        self._loaded = self._load()
-        for name in reversed(list(self._loaded)):
-            self._extractor(Switches(model=name))
-        return {name: _facts(loaded) for name, loaded in self._loaded.items()}
-
-    def _extractor(self, switches: Switches) -> "Extractor":
-        """One for each set of switches, the last few; they share the models."""
-        name = next(iter(self._loaded)) if switches.model is None else switches.model
-        switches = replace(switches, model=name)
-        extractor = self._extractors.pop(switches, None)
-        if extractor is None:
-            from ucuie.extractor import Extractor
-
-            extractor = Extractor(
-                self._loaded[name],
-                capabilities=switches.capabilities,
-                batch_size=self._batch_size,
-                **self._options,
-            )
-        self._extractors[switches] = extractor
-        if len(self._extractors) > _MAX_EXTRACTORS + len(self._loaded) - 1:
-            del self._extractors[next(iter(self._extractors))]
-        return extractor
-
-    def _answer(self, jobs: Sequence[_Job]) -> "list[Extraction | Exception]":
-        """The extraction of each job, or why there is none."""
-        try:
-            extractor = self._extractor(jobs[0].switches)
-            queries = [job.query for job in jobs]
-            faults = extractor.faults(queries)
-            answers = extractor.answer(query for index, query in enumerate(queries) if index not in faults)
-            return [faults[index] if index in faults else next(answers) for index in range(len(queries))]
-        except Exception as error:
-            if len(jobs) == 1:
-                return [error]
-        # One of them makes the extractor fail; alone, the others are answered.
-        return [self._answer([job])[0] for job in jobs]
-
-
-def _usable(answer: "Extraction | Exception") -> "Extraction | TextError":
+def _usable(answer: Extraction | Exception) -> Extraction | TextError:
     """The answer itself; an exception that is no fault of the text is raised."""
     if isinstance(answer, Exception) and not isinstance(answer, TextError):
         raise answer
     return answer
-
-
-def _facts(loaded: "LoadedModel") -> ModelFacts:
-    model = loaded.model
-    return ModelFacts(
-        name=loaded.name,
-        num_parameters=model.num_parameters(),
-        device=str(next(model.parameters()).device),
-        capabilities=_switchable(model),
-        context_tokens=getattr(model.config, "max_position_embeddings", None),
-    )
-
-
-def _switchable(model: Any) -> tuple[Capability, ...]:
-    """The capabilities that can be switched; none where the adapter has no experts for them."""
-    try:
-        with model.base_model.capabilities(*CAPABILITIES):
-            return CAPABILITIES
-    except (AttributeError, ValueError):
-        return ()

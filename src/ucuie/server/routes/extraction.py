@@ -9,7 +9,8 @@ from fastapi.responses import StreamingResponse
 
 from ucuie.errors import TextError, did_you_mean, show
 from ucuie.extraction import Extraction
-from ucuie.server.engine import Engine, Switches
+from ucuie.server.engine import Engine
+from ucuie.server.extractors import Switches
 from ucuie.server.guard import unless_gone
 from ucuie.server.messages import ExtractRequest, ExtractResponse, StreamedProblem
 from ucuie.server.openapi import POSTED, STREAMED_LINE, problem_answers
