@@ -33,6 +33,7 @@ Span = tuple[int, int]
 
 TASKS: tuple[Task, ...] = get_args(Task)
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
+SPLITS: tuple[Split, ...] = get_args(Split)
 ELEMENT_KINDS: tuple[ElementKind, ...] = get_args(ElementKind)
 
 _OPINION_SLOTS = {"aspect", "opinion"}

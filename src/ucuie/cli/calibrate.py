@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ucuie.cli.common import (
-    SPLITS,
     BatchSize,
     Device,
     Json,
@@ -19,7 +18,7 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
-from ucuie.schema import Split
+from ucuie.schema import SPLITS, Split
 from ucuie.tables import calibration_tables
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -28,12 +28,10 @@ from ucuie.errors import (
 from ucuie.extraction import Extraction
 from ucuie.options import AnswerOptions
 from ucuie.render import TABLE_WIDTH
-from ucuie.schema import Split
 from ucuie.templates import counted
 from ucuie.thresholds import Thresholds
 
 INTERRUPTED = 130
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 _KINDS: dict[type[UserError], str] = {
     ConfigError: "config error",

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ucuie.cli.common import (
-    SPLITS,
     BatchSize,
     Device,
     Int8,
@@ -22,7 +21,7 @@ from ucuie.cli.common import (
     talk_console,
 )
 from ucuie.errors import ConfigError
-from ucuie.schema import Split
+from ucuie.schema import SPLITS, Split
 from ucuie.tables import evaluation_tables, trials_table
 
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many examples of each data set.")]

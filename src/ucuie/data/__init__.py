@@ -14,12 +14,13 @@ from ucuie.data.capabilities import (
     capability_subsets,
 )
 from ucuie.data.catalogue import Dataset, catalogue, dataset_named
-from ucuie.data.conversion import UNIFIED, ConversionReport, SplitReport, convert, convert_format
+from ucuie.data.conversion import convert
 from ucuie.data.draft import Fault
 from ucuie.data.examples import read_examples, scan_examples, write_examples
 from ucuie.data.formats import FORMATS, ExportReport, Format, export, export_splits, format_named
 from ucuie.data.leaks import normalised_text
 from ucuie.data.mixture import DatasetShare, Mixture, MixtureOptions, build_mixture, dataset_folders
+from ucuie.data.own_files import UNIFIED, convert_format
 from ucuie.data.plots import statistics_plot
 from ucuie.data.sampling import (
     Fold,
@@ -38,6 +39,7 @@ from ucuie.data.trials import (
     write_low_resource,
     write_zero_shot_folds,
 )
+from ucuie.data.unified_folder import ConversionReport, SplitReport
 
 __all__ = [
     "FORMATS",

@@ -1,87 +1,23 @@
-"""Raw corpora and users' files in, unified JSONL out, with a report of all that was counted on the way.
+"""The raw files of a row of the catalogue in, unified JSONL out, with a report of all that was counted.
 
-The same raw files give the same bytes. Files appear whole or not at all: each is written beside its
-place and renamed. What cannot be converted is a `Fault`: it stops everything (`strict`) or is left
-out and stands in the report.
+The same raw files give the same bytes. What cannot be converted is a `Fault`: it stops everything (`strict`)
+or is left out and stands in the report.
 """
 
-import hashlib
 import random
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from ucuie.atomic import staged_files, write_text
 from ucuie.data.catalogue import Dataset, dataset_named
 from ucuie.data.draft import Draft, Fault
-from ucuie.data.examples import HINT, scan_examples, validation_faults
-from ucuie.data.formats import format_named
+from ucuie.data.labels import Readings, examples_of
 from ucuie.data.readers import checked_options, read_drafts, spacing_of
-from ucuie.data.sources import encoding_fault, find_source
+from ucuie.data.sources import find_source
 from ucuie.data.tokens import Spacing
-from ucuie.errors import DataError, did_you_mean, show
-from ucuie.linearize import order_records
-from ucuie.schema import Example, FilledSlot, Record, Schema, Slot, Split, Task
-
-SPLITS: tuple[Split, ...] = get_args(Split)
-REPORT_NAME = "report.json"
-UNIFIED = "unified"
-"""The format of `convert_format` that is unified data already."""
-
-_Readings = Iterator[Draft | Fault]
-_Converted = tuple[Example, tuple[str, ...]]
-
-
-class _Report(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitReport(_Report):
-    """What became of one split.
-
-    Args:
-        examples: lines written.
-        expected: what the catalogue expects; None where it does not say.
-        with_records: examples that hold at least one record.
-        records: by frame.
-        changes: decisions that altered the source's annotation, with how often.
-        faults: what was left out and why.
-        sha256: of the file written.
-    """
-
-    examples: int
-    expected: int | None
-    with_records: int
-    records: dict[str, int]
-    changes: dict[str, int]
-    faults: tuple[str, ...]
-    sha256: str
-
-
-class ConversionReport(_Report):
-    """What `convert` did; `report.json` holds the same.
-
-    Args:
-        dataset: its name.
-        spacing: how tokens were joined (`ucuie.data.tokens`); None where the source holds running text.
-        splits: what became of each.
-        not_read: what else lies in a user's folder: other folders, hidden files, pages about the data.
-    """
-
-    dataset: str
-    spacing: Spacing | None
-    splits: dict[Split, SplitReport]
-    not_read: tuple[str, ...] = ()
-
-    @property
-    def is_as_expected(self) -> bool:
-        """Whether every split has as many examples as the catalogue expects."""
-        return all(split.expected in (None, split.examples) for split in self.splits.values())
+from ucuie.data.unified_folder import ConversionReport, write_folder
+from ucuie.errors import DataError
+from ucuie.schema import Split
 
 
 def convert(
@@ -112,9 +48,10 @@ def convert(
     used = next((one for one in spacings if one is not None), None)
     _check_sources(dataset, source)
     splits = (
-        (split, _examples(dataset, split, readings)) for split, readings in _splits(dataset, source, spacing)
+        (split, examples_of(dataset, split, readings))
+        for split, readings in _splits(dataset, source, spacing)
     )
-    return _convert(dataset, splits, output, spacing=used, strict=strict)
+    return write_folder(dataset, splits, output, spacing=used, strict=strict)
 
 
 def _check_sources(dataset: Dataset, source: Path) -> None:
@@ -144,189 +81,7 @@ def _holds(folder: Path, dataset: Dataset) -> bool:
     return True
 
 
-def convert_format(
-    format_name: str,
-    source: Path,
-    output: Path,
-    *,
-    task: Task = "NER",
-    spacing: Spacing = "natural",
-    strict: bool = False,
-) -> ConversionReport:
-    """Writes a user's own files as unified data, with the labels that stand in them.
-
-    Args:
-        format_name: a name in `FORMATS`, or "unified": data that is unified already is verified line by line
-            and put into the splits that its examples name.
-        source: a file or a folder. Files whose names begin with val or dev are validation data, with test
-            test data, all others training data. Of brat, folders of such names are the splits.
-        output: folder to write into; the data set is named after it.
-        task: what the annotation is about.
-        spacing: how tokens are joined, in formats that hold tokens.
-        strict: a fault stops the conversion, and nothing is written.
-
-    Raises:
-        ConfigError: there is no such format.
-        DataError: there is no such file, it holds nothing, or, with `strict`, anything in it is at fault.
-    """
-    files, not_read = _user_files(source, format_name)
-    if source.resolve() == output.resolve():
-        raise DataError(str(output), ["it is the folder that is read"], "choose another folder to write into")
-    if format_name == UNIFIED:
-        dataset = _row_of(output.name, task, {})
-        splits = _unified_splits(files, source)
-        return _convert(dataset, splits, output, spacing=None, strict=strict, not_read=not_read)
-    reader = format_named(format_name).reader
-    given = {"task": task, "spacing": spacing}
-    options = reader.options.model_validate(
-        {key: given[key] for key in given if key in reader.options.model_fields}
-    )
-    dataset = _open_dataset(
-        output.name, task, (reading for paths in files.values() for reading in reader.read(paths, options))
-    )
-    splits = (
-        (split, _examples(dataset, split, reader.read(paths, options))) for split, paths in files.items()
-    )
-    return _convert(dataset, splits, output, spacing=spacing_of(options), strict=strict, not_read=not_read)
-
-
-def _user_files(source: Path, format_name: str) -> tuple[dict[Split, list[Path]], tuple[str, ...]]:
-    """The files, or of brat the folders, of each split, and the names of what else is there.
-
-    Raises:
-        DataError: there is nothing to read.
-    """
-    if not source.exists():
-        raise DataError(str(source), ["it is not there"])
-    if source.is_file():
-        return {_split_of(source): [source]}, ()
-    files: dict[Split, list[Path]] = {}
-    not_read = []
-    for path in sorted(source.iterdir()):
-        is_data = path.is_file() and not path.name.startswith(".") and path.stem not in _NO_DATA
-        if format_name == "brat":
-            is_data = path.is_dir() and path.name.casefold().startswith(_SPLIT_STARTS)
-        if is_data:
-            files.setdefault(_split_of(path), []).append(path)
-        else:
-            not_read.append(path.name)
-    if format_name == "brat" and not files:
-        return {"train": [source]}, ()
-    if not files:
-        raise DataError(str(source), ["there is no file of data in it"])
-    return {split: files[split] for split in SPLITS if split in files}, tuple(not_read)
-
-
-_NO_DATA = frozenset(["LICENSE", "README", "SOURCE", "report"])
-_SPLIT_STARTS = ("train", "val", "dev", "test")
-
-
-def _split_of(path: Path) -> Split:
-    name = path.name.casefold()
-    return "validation" if name.startswith(("val", "dev")) else "test" if name.startswith("test") else "train"
-
-
-def _unified_splits(
-    files: Mapping[Split, list[Path]], source: Path
-) -> Iterator[tuple[Split, Iterator[_Converted | Fault]]]:
-    """The examples of each split by their own word; a bad line counts in the split of its file.
-
-    Raises:
-        DataError: there is no example.
-    """
-
-    def items(wanted: Split) -> Iterator[_Converted | Fault]:
-        for split, paths in files.items():
-            for item in chain.from_iterable(map(scan_examples, paths)):
-                if isinstance(item, Fault):
-                    if wanted == split:
-                        yield item
-                elif wanted == item.split:
-                    yield item, ()
-
-    first = {split: next(items(split), None) for split in SPLITS}
-    if not any(isinstance(item, tuple) for split in SPLITS for item in items(split)):
-        fault = next(filter(None, first.values()), "no line holds an example")
-        raise DataError(str(source), [str(fault)], HINT)
-    return ((split, items(split)) for split in SPLITS if first[split] is not None)
-
-
-def _open_dataset(name: str, task: Task, readings: _Readings) -> Dataset:
-    """A row whose labels are those that stand in the drafts.
-
-    Raises:
-        DataError: no draft has any label.
-    """
-    slots: dict[str, dict[str, str]] = {}
-    first_fault = ""
-    for reading in readings:
-        if isinstance(reading, Fault):
-            first_fault = first_fault or str(reading)
-            continue
-        if _name_faults(reading):
-            continue  # `_examples` counts it
-        for label in reading.offered or ():
-            slots.setdefault(label, {})
-        for record in reading.records:
-            slots.setdefault(record.frame, {}).update(
-                (filled.slot, filled.slot.strip()) for filled in record.slots
-            )
-    if not slots:
-        raise DataError(name, [first_fault or "no text has an annotation"], f"is it annotated for {task}?")
-    labels = {label: {"name": label.strip(), "slots": slots[label]} for label in sorted(slots)}
-    return _row_of(name, task, labels)
-
-
-def _row_of(name: str, task: Task, labels: Mapping[str, object]) -> Dataset:
-    """A row of the catalogue for data of a user's own."""
-    row = {"name": name, "title": name, "task": task, "weights": "unstated", "labels": labels}
-    return Dataset.model_validate(row | dict.fromkeys(("domain", "licence", "homepage", "obtain"), ""))
-
-
-def _convert(
-    dataset: Dataset,
-    splits: Iterable[tuple[Split, Iterator[_Converted | Fault]]],
-    output: Path,
-    *,
-    spacing: Spacing | None,
-    strict: bool,
-    not_read: tuple[str, ...] = (),
-) -> ConversionReport:
-    earlier = _check_output(output)
-    with staged_files(output, last=REPORT_NAME) as staging:
-        reports = {
-            split: _write_split(staging / f"{split}.jsonl", converted, dataset.counts.get(split))
-            for split, converted in splits
-        }
-        faults = [fault for report in reports.values() for fault in report.faults]
-        if strict and faults:
-            raise DataError(dataset.name, faults, "without `strict` these are left out")
-        report = ConversionReport(dataset=dataset.name, spacing=spacing, splits=reports, not_read=not_read)
-        write_text(staging / REPORT_NAME, report.model_dump_json(indent=1) + "\n")
-    for split in earlier - set(reports):
-        (output / f"{split}.jsonl").unlink(missing_ok=True)
-    return report
-
-
-def _check_output(output: Path) -> set[Split]:
-    """The splits that an earlier conversion wrote there.
-
-    Raises:
-        DataError: there are split files that no conversion wrote.
-    """
-    there: set[Split] = {split for split in SPLITS if (output / f"{split}.jsonl").exists()}
-    try:
-        earlier = set(ConversionReport.model_validate_json((output / REPORT_NAME).read_bytes()).splits)
-    except (FileNotFoundError, ValidationError):
-        earlier = set()
-    foreign = [split for split in SPLITS if split in there - earlier]
-    if foreign:
-        faults = [f"{split}.jsonl is there, and was not written by a conversion" for split in foreign]
-        raise DataError(str(output), faults, "choose another folder to write into")
-    return earlier
-
-
-def _splits(dataset: Dataset, source: Path, spacing: Spacing | None) -> Iterator[tuple[Split, _Readings]]:
+def _splits(dataset: Dataset, source: Path, spacing: Spacing | None) -> Iterator[tuple[Split, Readings]]:
     """What the readers make of each split."""
     for split, files in dataset.sources.items():
         paths = [find_source(source, path) for path in files.paths]
@@ -337,7 +92,7 @@ def _splits(dataset: Dataset, source: Path, spacing: Spacing | None) -> Iterator
             yield split, readings
 
 
-def _partition(dataset: Dataset, readings: list[Draft | Fault]) -> Iterator[tuple[Split, _Readings]]:
+def _partition(dataset: Dataset, readings: list[Draft | Fault]) -> Iterator[tuple[Split, Readings]]:
     """A seeded split; within a split the order stays the source's."""
     assert dataset.partition is not None
     indices = list(range(len(readings)))
@@ -352,112 +107,3 @@ def _partition(dataset: Dataset, readings: list[Draft | Fault]) -> Iterator[tupl
             for index in sorted(rest)
         )
         yield split, chain((readings[index] for index in chosen), faults)
-
-
-def _examples(dataset: Dataset, split: Split, readings: _Readings) -> Iterator[_Converted | Fault]:
-    """(example, changes) for each draft; the id counts what the split holds, faults included."""
-    schemas: dict[tuple[str, ...], Schema] = {}
-    for number, reading in enumerate(readings, start=1):
-        if isinstance(reading, Fault):
-            yield reading
-            continue
-        not_utf8 = encoding_fault(reading.text)
-        unusable = [not_utf8] if not_utf8 else _name_faults(reading) or _unknown_labels(dataset, reading)
-        if unusable:
-            yield Fault(reading.place, "; ".join(unusable))
-            continue
-        offered = reading.offered or tuple(dataset.labels)
-        schema = schemas.get(offered) or schemas.setdefault(offered, dataset.schema_of(offered))
-        records = order_records([_renamed(record, dataset) for record in reading.records], schema)
-        unique = tuple(dict.fromkeys(records))
-        changes = (*reading.changes, *("repeated record left out" for _ in range(len(records) - len(unique))))
-        try:
-            example = Example(
-                id=f"{dataset.name}/{split}/{number}",
-                dataset=dataset.name,
-                task=dataset.task,
-                split=split,
-                text=reading.text,
-                schema=schema,
-                records=unique,
-            )
-        except ValidationError as error:
-            yield Fault(reading.place, validation_faults(error))
-            continue
-        yield example, changes
-
-
-def _name_faults(draft: Draft) -> list[str]:
-    """Why labels of a draft cannot be names of frames and slots."""
-    names = dict.fromkeys(draft.offered or ())
-    for record in draft.records:
-        names[record.frame] = None
-        names.update((filled.slot, None) for filled in record.slots)
-    return [fault for fault in map(_name_fault, names) if fault]
-
-
-@lru_cache(maxsize=4096)
-def _name_fault(name: str) -> str | None:
-    try:
-        Slot(name=name)
-    except ValidationError as error:
-        return f"label {show(name)}: {encoding_fault(name) or validation_faults(error)}"
-    return None
-
-
-def _unknown_labels(dataset: Dataset, draft: Draft) -> list[str]:
-    faults = [
-        f"label {show(label)} is not in the catalogue{did_you_mean(label, dataset.labels)}"
-        for label in dict.fromkeys((*(draft.offered or ()), *(record.frame for record in draft.records)))
-        if label not in dataset.labels
-    ]
-    for record in draft.records:
-        slots = dataset.labels[record.frame].slots if record.frame in dataset.labels else {}
-        faults += [
-            f"slot {show(filled.slot)} is not in frame {show(record.frame)}{did_you_mean(filled.slot, slots)}"
-            for filled in record.slots
-            if record.frame in dataset.labels and filled.slot not in slots
-        ]
-    return faults
-
-
-def _renamed(record: Record, dataset: Dataset) -> Record:
-    """The record in the catalogue's words."""
-    label = dataset.labels[record.frame]
-    return Record(
-        frame=label.name,
-        filler=record.filler,
-        slots=tuple(
-            FilledSlot(slot=label.slots[filled.slot], filler=filled.filler) for filled in record.slots
-        ),
-    )
-
-
-def _write_split(path: Path, converted: Iterator[_Converted | Fault], expected: int | None) -> SplitReport:
-    examples = with_records = 0
-    records: Counter[str] = Counter()
-    changes: Counter[str] = Counter()
-    faults = []
-    digest = hashlib.sha256()
-    with path.open("wb") as file:
-        for item in converted:
-            if isinstance(item, Fault):
-                faults.append(str(item))
-                continue
-            example, example_changes = item
-            line = f"{example.to_json()}\n".encode()
-            file.write(line)
-            digest.update(line)
-            examples += 1
-            with_records += bool(example.records)
-            records.update(record.frame for record in example.records)
-            changes.update(example_changes)
-    return SplitReport(
-        examples=examples,
-        expected=expected,
-        with_records=with_records,
-        records=dict(sorted(records.items())),
-        changes=dict(sorted(changes.items())),
-        faults=tuple(faults),
-        sha256=digest.hexdigest(),
-    )

@@ -1,6 +1,6 @@
 """What a reader yields: a `Draft` (a text with records in the source's own label names) or a `Fault`.
 
-A draft knows neither its data set, id, split nor schema; `conversion` adds those and renames the labels.
+A draft knows neither its data set, id, split nor schema; `labels` adds those and renames the labels.
 """
 
 from collections.abc import Callable, Iterable, Sequence

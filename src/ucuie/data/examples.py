@@ -6,16 +6,15 @@ raises all faults together at the end of the last file.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import get_args
 
 from pydantic import ValidationError
 
 from ucuie.data.draft import Fault
 from ucuie.data.sources import encoding_fault, read_lines
 from ucuie.errors import DataError
-from ucuie.schema import Example, Split
+from ucuie.schema import SPLITS, Example, Split
 
-_SPLIT_FILES = tuple(f"{split}.jsonl" for split in get_args(Split))
+_SPLIT_FILES = tuple(f"{split}.jsonl" for split in SPLITS)
 HINT = (
     'one JSON object a line with "id", "task", "text", "schema" and "records"; '
     "`ucuie convert` writes it from other formats"

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import file_digest
 from pathlib import Path
-from typing import get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,11 +24,10 @@ from ucuie.data.examples import HINT, validation_faults
 from ucuie.data.leaks import Fingerprints, fingerprint
 from ucuie.data.sources import COMPRESSION
 from ucuie.errors import DataError
-from ucuie.schema import Example, Schema, Split
+from ucuie.schema import SPLITS, Example, Schema, Split
 
 logger = logging.getLogger(__name__)
 
-SPLITS: tuple[Split, ...] = get_args(Split)
 _FORMAT = "index-1"
 """Part of the cache's file names; another one for every change of what an index or an example holds."""
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ucuie.data.conversion import UNIFIED, convert_format
 from ucuie.data.examples import read_examples
+from ucuie.data.own_files import UNIFIED, convert_format
 from ucuie.errors import DataError
 from ucuie.schema import Example, Frame, Schema, Slot, Task
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, get_args
+from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
 
@@ -40,7 +40,7 @@ from ucuie.data.readers import Reader
 from ucuie.data.readers.columns import ColumnOptions, read_columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
-from ucuie.schema import Example, Split
+from ucuie.schema import SPLITS, Example, Split
 
 Lost = Counter[str]
 Write = Callable[[Iterable[Example], Path], Iterator[list[str]]]
@@ -122,7 +122,7 @@ def export_splits(folder: Path, format_name: str, output: Path) -> dict[Split, E
     suffix = format_named(format_name).suffix
     return {
         split: export(read_examples(folder / f"{split}.jsonl"), format_name, output / f"{split}{suffix}")
-        for split in get_args(Split)
+        for split in SPLITS
         if folder / f"{split}.jsonl" in example_files(folder)
     }
 
