@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tiny_model import save_adapted, save_plain
-from ucuie import doctor, model_folder, model_source
+from ucuie import doctor, model_source
 from ucuie.cli import app
 from ucuie.doctor import Finding, Patient, examine
 
@@ -46,7 +46,7 @@ def findings(model: Path | None = None) -> dict[str, Finding]:
 
 
 def test_every_check_runs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_folder, "embedded_model", lambda: model)
+    monkeypatch.setattr(model_source, "embedded_model", lambda: model)
     found = findings()
     assert {one.state for one in found.values()} <= {"ok", "note"}, found
     assert all(one.advice for one in found.values() if one.state != "ok")

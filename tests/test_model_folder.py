@@ -20,22 +20,14 @@ from tiny_model import (
     saved_backbone,
     tokenizer,
 )
-from ucuie import Extractor, model_folder, model_source
+from ucuie import Extractor, model_saving, model_source
 from ucuie.backbone import Backbone, backbone_fingerprint, tokenizer_sha256
 from ucuie.calibration import Calibration, Calibrator, Sigmoid
 from ucuie.errors import ModelError
 from ucuie.instructions import InstructionPool, Wording
-from ucuie.model_folder import (
-    calibration_target,
-    embedded_model,
-    load_backbone,
-    load_model,
-    load_models,
-    record_calibration,
-    record_scores,
-    save_model,
-)
+from ucuie.model_folder import embedded_model, load_backbone, load_model, load_models
 from ucuie.model_info import file_sha256, read_info
+from ucuie.model_saving import calibration_target, record_calibration, record_scores, save_model
 from ucuie.model_source import local_folder
 
 
@@ -169,7 +161,7 @@ def test_a_failing_save_leaves_the_old_model(folder: Path, monkeypatch: pytest.M
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(model_folder, "write_info", fail)
+    monkeypatch.setattr(model_saving, "write_info", fail)
     with pytest.raises(OSError, match="disk full"):
         save_adapted(folder, r=2)
     monkeypatch.undo()
@@ -394,7 +386,7 @@ def test_a_calibration_of_another_format_is_refused_with_what_to_do(folder: Path
 def test_models_of_others_are_not_changed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_folder, "embedded_model", lambda: folder)
+    monkeypatch.setattr(model_source, "embedded_model", lambda: folder)
     with pytest.raises(ModelError, match="--output"):
         calibration_target("embedded")
     assert calibration_target("embedded", tmp_path / "copy") == tmp_path / "copy"
@@ -406,7 +398,7 @@ def test_an_interrupted_calibration_is_recognised(folder: Path, monkeypatch: pyt
     def fail(*args: object) -> str:
         raise OSError("disk full")
 
-    monkeypatch.setattr(model_folder, "file_sha256", fail)
+    monkeypatch.setattr(model_saving, "file_sha256", fail)
     with pytest.raises(OSError, match="disk full"):
         record_calibration(folder, CALIBRATION)
     monkeypatch.undo()

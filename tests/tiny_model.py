@@ -13,7 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.extraction import Extraction
-from ucuie.model_folder import Backbone, load_backbone, save_model
+from ucuie.model_folder import Backbone, load_backbone
+from ucuie.model_saving import save_model
 
 CONTEXT = 512
 CORPUS = [

@@ -1,4 +1,4 @@
-"""Model folders: what training writes and `Extractor` reads.
+"""Model folders: what is in one, and how it becomes a model again.
 
     my-model/
       ucuie.json                  what belongs together, and how it came about (`ModelInfo`)
@@ -9,56 +9,48 @@
       backbone/                   the backbone and its tokenizer; absent where `ucuie.json` names another
       README.md                   the model card; the one file that may be edited
 
-A model is written whole or not at all. Reading checks every file before anything is built from it. What
-a model is asked, and what it answers, is not known here.
+Reading checks every file before anything is built from it; `model_saving` writes them. What a model is asked,
+and what it answers, is not known here.
 """
 
 import copy
-import shutil
 import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftModel
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 import ucuie.adapter  # noqa: F401  makes PEFT know our adapter
-from ucuie.atomic import staged_files
 from ucuie.backbone import Backbone as Backbone
 from ucuie.backbone import Weights as Weights
 from ucuie.backbone import (
     backbone_fingerprint,
     read_backbone,
-    save_backbone,
     stored_fingerprint,
     tokenizer_sha256,
 )
 from ucuie.calibration import Calibration
 from ucuie.errors import ConfigError, DataError, ModelError, show
 from ucuie.instructions import InstructionPool
-from ucuie.model_card import own_card, write_info
 from ucuie.model_info import (
     ADAPTER_FILE,
     BACKBONE_FOLDER,
-    CALIBRATION_FILE,
-    CARD_FILE,
     INFO_FILE,
     POOL_FILE,
     REPAIR,
     ModelInfo,
     check_files,
-    file_sha256,
     read_calibration,
     read_info,
-    with_backbone,
 )
 from ucuie.model_source import EMBEDDED as EMBEDDED
 from ucuie.model_source import EMBEDDED_NAME as EMBEDDED_NAME
-from ucuie.model_source import embedded_model, first_line, is_hub_id, local_folder
+from ucuie.model_source import backbone_reference, first_line, is_hub_id, local_folder
+from ucuie.model_source import embedded_model as embedded_model
 
 
 @dataclass(frozen=True)
@@ -95,12 +87,12 @@ def load_backbone(
         ModelError: there is no such model, or its files cannot be read.
     """
     is_rounded = weights not in (None, "float32")
-    if is_rounded and _reference(str(source)) == BACKBONE_FOLDER:
+    if is_rounded and backbone_reference(str(source)) == BACKBONE_FOLDER:
         raise ConfigError(
             f"config error: backbone_weights: {weights} is for backbones that stay where they are; the model "
             f"would get a copy of {show(str(source))}, so keep it in float32"
         )
-    folder = embedded_model() if source == EMBEDDED else local_folder(source)
+    folder = local_folder(source)
     if (folder / INFO_FILE).is_file():
         folder = _backbone_of(folder, read_info(folder))
     model, tokenizer = read_backbone(folder, device=device, weights=weights)
@@ -114,132 +106,13 @@ def read_shape(source: str | Path) -> PreTrainedConfig:
     Raises:
         ModelError: there is no such model, or its configuration cannot be read.
     """
-    folder = embedded_model() if source == EMBEDDED else local_folder(source)
+    folder = local_folder(source)
     if (folder / INFO_FILE).is_file():
         folder = _backbone_of(folder, read_info(folder))
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ModelError(f"{show(str(folder))} holds no model: {first_line(error)}") from error
-
-
-def save_model(
-    model: PreTrainedModel | PeftModel,
-    backbone: Backbone,
-    folder: Path,
-    *,
-    pool: InstructionPool | None = None,
-    training: Mapping[str, Any] | None = None,
-    window_tokens: int | None = None,
-    copy_as: torch.dtype | None = None,
-) -> ModelInfo:
-    """Writes a model folder; files of a model that is there already are replaced, others stay.
-
-    Args:
-        model: the adapted backbone, or the backbone itself if that was trained.
-        backbone: what the model was made from.
-        folder: where to.
-        pool: of the training; the one that comes with the package if None.
-        training: its data and settings, for `ucuie.json` and the card.
-        window_tokens: of a text, as long as those it was trained on.
-        copy_as: put a copy of the backbone into the folder, its matrices in this dtype. None names the
-            backbone by its source, and copies it in fp32 only where it was trained itself, is embedded in
-            the package or in another model's folder.
-    """
-    pool = pool or InstructionPool.load()
-    is_adapter = isinstance(model, PeftModel)
-    reference = _reference(backbone.source) if is_adapter and copy_as is None else BACKBONE_FOLDER
-    with staged_files(folder, last=INFO_FILE) as staging:
-        pool.save(staging / POOL_FILE)
-        if reference == BACKBONE_FOLDER:
-            dtype = copy_as or torch.float32
-            save_backbone(model, backbone.tokenizer, staging / BACKBONE_FOLDER, dtype=dtype)
-        if is_adapter:
-            _save_adapter(model, staging, reference)
-        info = ModelInfo(
-            backbone=reference,
-            backbone_fingerprint=backbone.fingerprint or backbone_fingerprint(model),
-            tokenizer_sha256=tokenizer_sha256(backbone.tokenizer),
-            instruction_pool_hash=pool.hash,
-            num_parameters=model.num_parameters(),
-            window_tokens=window_tokens,
-            training=dict(training or {}),
-            files={name: file_sha256(staging / name) for name in _files(staging)},
-        )
-        write_info(staging, info, name=folder.resolve().name)
-    # It was another model's; `ucuie.json` no longer lists it either.
-    (folder / CALIBRATION_FILE).unlink(missing_ok=True)
-    return info
-
-
-def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
-    """Writes into a model folder what the model reached, every number under the name of its scorer.
-
-    Raises:
-        ModelError: the folder holds no model.
-    """
-    earlier = read_info(folder)
-    info = earlier.model_copy(update={"scores": dict(scores)})
-    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
-    with staged_files(folder, last=INFO_FILE) as staging:
-        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
-    return info
-
-
-def record_calibration(source: str | Path, calibration: Calibration, *, output: Path | None = None) -> Path:
-    """Writes into a model folder how the model's scores are to be read, in the place of what was there.
-
-    Args:
-        source: "embedded", a folder or a hub id.
-        calibration: fitted to the raw scores of just this model.
-        output: leave the source alone and make a copy of the model here, with the calibration.
-
-    Returns:
-        The folder that has it.
-
-    Raises:
-        ModelError: there is no model, or `calibration_target` refuses it.
-    """
-    target = calibration_target(source, output)
-    folder = embedded_model() if source == EMBEDDED else local_folder(source)
-    info = read_info(folder)
-    card = own_card(folder, info)
-    with staged_files(target, last=INFO_FILE) as staging:
-        if target != folder:
-            check_files(folder, info)
-            for name in info.files:
-                (staging / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / name, staging / name)
-        (staging / CALIBRATION_FILE).write_text(calibration.to_json(), "utf-8")
-        files = {**info.files, CALIBRATION_FILE: file_sha256(staging / CALIBRATION_FILE)}
-        info = info.model_copy(update={"files": dict(sorted(files.items()))})
-        write_info(staging, info, name=target.resolve().name, calibration=calibration, card=card)
-    return target
-
-
-def calibration_target(source: str | Path, output: Path | None = None) -> Path:
-    """The folder that `record_calibration` writes, checked before any work.
-
-    Raises:
-        ModelError: the source is a plain Hugging Face model; or it belongs to the package or a hub's cache
-            and `output` names no folder for a copy; or that folder holds a model already.
-    """
-    folder = embedded_model() if source == EMBEDDED else local_folder(source)
-    if not (folder / INFO_FILE).is_file():
-        raise ModelError(
-            f"{show(str(source))} is not a model folder of ucuie ({INFO_FILE} is missing), so a calibration "
-            "has no place in it"
-        )
-    if output is not None and output.resolve() != folder.resolve():
-        if (output / INFO_FILE).exists():
-            raise ModelError(f"{output} holds a model already; name a new folder for the calibrated copy")
-        return output
-    if source == EMBEDDED or not Path(source).expanduser().is_dir():
-        raise ModelError(
-            f"the model {show(str(source))} is not yours to change; name a folder for a calibrated copy with "
-            "--output"
-        )
-    return folder
 
 
 def load_model(source: str | Path = EMBEDDED, *, device: str | torch.device | None = None) -> LoadedModel:
@@ -286,7 +159,7 @@ _BackboneKey = tuple[str, ...]
 def _load(
     source: str | Path, device: str | torch.device | None, backbones: dict[_BackboneKey, Backbone]
 ) -> LoadedModel:
-    folder = embedded_model() if source == EMBEDDED else local_folder(source)
+    folder = local_folder(source)
     name = EMBEDDED_NAME if source == EMBEDDED else str(source)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -319,22 +192,6 @@ def _with_same_weights(backbone: PreTrainedModel) -> PreTrainedModel:
 def _place_of_weights(loaded: LoadedModel) -> int:
     first: torch.Tensor = next(loaded.model.get_input_embeddings().parameters())
     return first.data_ptr()
-
-
-def _reference(source: str) -> str:
-    """What `ucuie.json` calls a backbone: a path has to be found again from any working directory."""
-    path = Path(source).expanduser()
-    if source == EMBEDDED or (path / INFO_FILE).is_file():
-        return BACKBONE_FOLDER
-    return str(path.resolve()) if path.is_dir() else source
-
-
-def _save_adapter(model: PeftModel, folder: Path, backbone: str) -> None:
-    # "auto" would ask the hub whether the vocabulary has grown.
-    model.save_pretrained(folder, save_embedding_layers=False)
-    (folder / CARD_FILE).unlink(missing_ok=True)
-    path = folder / ADAPTER_FILE
-    path.write_text(with_backbone(path.read_text("utf-8"), backbone), "utf-8")
 
 
 def _load_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
@@ -394,8 +251,3 @@ def _check_belongs(
             f"the model {show(str(folder))} was trained with another tokenizer than the one at "
             f"{show(info.backbone)}; restore the tokenizer files of its backbone"
         )
-
-
-def _files(folder: Path) -> list[str]:
-    """The files below a folder, as sorted relative paths."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

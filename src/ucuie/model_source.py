@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from ucuie.errors import ModelError, did_you_mean, show
-from ucuie.model_info import INFO_FILE, file_sha256
+from ucuie.model_info import BACKBONE_FOLDER, INFO_FILE, file_sha256
 
 EMBEDDED = "embedded"
 EMBEDDED_NAME = "ucuie-mini"
@@ -41,13 +41,17 @@ def is_hub_id(name: str) -> bool:
 
 
 def local_folder(source: str | Path) -> Path:
-    """The folder that a path or hub id stands for; the hub is asked only for an "owner/name" that is no path.
+    """The folder of a model; a hub is asked only for an "owner/name" that is no path.
 
-    The name of the embedded model, which extractions and its card give it, stands for its folder.
+    Args:
+        source: "embedded", a folder, or a hub id. The name of the embedded model, which extractions and its
+            card give it, stands for it where there is no such folder.
 
     Raises:
         ModelError: there is no such folder, here or there.
     """
+    if source == EMBEDDED:
+        return embedded_model()
     path = Path(source).expanduser()
     if path.is_dir():
         return path
@@ -65,6 +69,15 @@ def local_folder(source: str | Path) -> Path:
     )
 
 
+def backbone_reference(source: str) -> str:
+    """What `ucuie.json` calls a backbone: a path has to be found again from any working directory."""
+    path = Path(source).expanduser()
+    # The package and other models may change or go, and their backbones with them.
+    if source == EMBEDDED or (path / INFO_FILE).is_file():
+        return BACKBONE_FOLDER
+    return str(path.resolve()) if path.is_dir() else source
+
+
 def model_sha256(source: str | Path) -> str:
     """SHA-256 of all that makes a model answer as it does, in hex.
 
@@ -76,7 +89,7 @@ def model_sha256(source: str | Path) -> str:
     Raises:
         ModelError: there is no such model.
     """
-    folder = embedded_model() if source == EMBEDDED else local_folder(source)
+    folder = local_folder(source)
     if (folder / INFO_FILE).is_file():
         return file_sha256(folder / INFO_FILE)
     digest = hashlib.sha256()

@@ -16,8 +16,9 @@ from ucuie import Extractor
 from ucuie.cli import app
 from ucuie.errors import ModelError
 from ucuie.integrations.hub import Push, plan_push, pull_model, push_model
-from ucuie.model_folder import load_model, record_calibration, save_model
+from ucuie.model_folder import load_model
 from ucuie.model_info import read_info
+from ucuie.model_saving import record_calibration, save_model
 
 # The hub's client sends large files so that its own client of HTTP warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

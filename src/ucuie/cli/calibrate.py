@@ -48,7 +48,8 @@ def calibrate(
     from ucuie import calibrate as calibration
     from ucuie.atomic import write_text
     from ucuie.extractor import Extractor
-    from ucuie.model_folder import EMBEDDED, calibration_target, record_calibration
+    from ucuie.model_saving import calibration_target, record_calibration
+    from ucuie.model_source import EMBEDDED
 
     source = EMBEDDED if model is None else model
     calibration_target(source, output)

@@ -30,7 +30,7 @@ from ucuie.model_info import (
     read_info,
     with_backbone,
 )
-from ucuie.model_source import CONFIG_FILE, EMBEDDED, embedded_model, hub_error, is_hub_id, local_folder
+from ucuie.model_source import CONFIG_FILE, hub_error, is_hub_id, local_folder
 
 _BACKBONE_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
 _OF_A_RUN = ("trainer_state.json",)
@@ -83,7 +83,7 @@ def plan_push(source: str | Path, repo_id: str, *, backbone: str | None = None) 
         ModelError: there is no such model, it is not whole, or others could not find its backbone.
     """
     _check_id(repo_id)
-    folder = embedded_model() if source == EMBEDDED else local_folder(source)
+    folder = local_folder(source)
     if not (folder / INFO_FILE).is_file():
         raise ModelError(
             f"{show(str(source))} is not a model folder of ucuie ({INFO_FILE} is missing); a plain model is "

@@ -40,7 +40,8 @@ from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError, DataError, MissingExtraError, did_you_mean, show
 from ucuie.instructions import InstructionPool
-from ucuie.model_folder import load_backbone, save_model
+from ucuie.model_folder import load_backbone
+from ucuie.model_saving import save_model
 from ucuie.schema import CAPABILITIES, Example
 from ucuie.train.config import StageConfig, TrainConfig
 from ucuie.train.interruption import SaveOnInterrupt
