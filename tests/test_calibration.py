@@ -136,7 +136,7 @@ samples = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=20, max_s
 
 @given(samples)
 def test_every_method_is_monotone_and_within_0_and_1(sample: list[tuple[float, bool]]) -> None:
-    from ucuie.calibration import _FITS
+    from ucuie.calibration.fitting import _FITS
 
     scores, verdicts = map(np.array, zip(*sample, strict=True))
     elements = Elements(scores, verdicts, np.arange(len(scores)))

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ucuie import svg
 from ucuie.bulk import Progress
 from ucuie.calibration import (
-    MIN_ELEMENTS_OF_TASK,
     Bin,
     Calibration,
     Calibrator,
@@ -33,6 +32,9 @@ from ucuie.extractor import Extractor, Query
 from ucuie.metrics import mark_elements
 from ucuie.options import AnswerOptions
 from ucuie.schema import CAPABILITIES, ELEMENT_KINDS, Capability, ElementKind, Example, Record, Task
+
+MIN_ELEMENTS_OF_TASK = 100
+"""A task with fewer elements of a kind shares the calibrator of all tasks."""
 
 
 @dataclass(frozen=True)

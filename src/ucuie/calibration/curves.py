@@ -1,0 +1,174 @@
+"""Curves from raw scores to calibrated ones, and the `Calibration` of a model: one for each kind and task.
+
+Curves work on log-odds. How they are found is `fitting`.
+"""
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ucuie.errors import ConfigError, show
+from ucuie.schema import ELEMENT_KINDS, TASKS, Capability, ElementKind, Filler, Record, Task
+
+Floats = NDArray[np.float64]
+
+DECIMALS = 6
+"""Of a score; also how near 0 and 1 it can come on the log-odds scale."""
+SMALLEST = 10.0**-DECIMALS
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Sigmoid(_Value):
+    """`sigmoid(scale * log-odds + shift)`; `none` has scale 1 and shift 0, `temperature` shift 0."""
+
+    method: Literal["none", "temperature", "sigmoid"]
+    scale: float = Field(default=1.0, ge=0)
+    shift: float = 0.0
+
+    def __call__(self, scores: Floats) -> Floats:
+        """Calibrated scores (N,)."""
+        if self.method == "none":
+            return scores
+        return probability(self.scale * log_odds(scores) + self.shift)
+
+
+class Isotonic(_Value):
+    """Lines between points, straight over log-odds; constant beyond the first and last.
+
+    Args:
+        method: its name.
+        scores: of the points, ascending.
+        probabilities: of the points, never falling.
+    """
+
+    method: Literal["isotonic"] = "isotonic"
+    scores: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
+    probabilities: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if len(self.scores) != len(self.probabilities):
+            raise ValueError("there are not as many probabilities as scores")
+        if any(left >= right for left, right in pairwise(self.scores)):
+            raise ValueError("the scores do not ascend")
+        if any(left > right for left, right in pairwise(self.probabilities)):
+            raise ValueError("the probabilities fall")
+        return self
+
+    def __call__(self, scores: Floats) -> Floats:
+        """Calibrated scores (N,)."""
+        probabilities: Floats = np.interp(
+            log_odds(scores), log_odds(np.array(self.scores)), np.array(self.probabilities)
+        )
+        return probabilities
+
+
+Curve = Annotated[Sigmoid | Isotonic, Field(discriminator="method")]
+
+
+class Calibrator(_Value):
+    """How scores of one kind are to be read.
+
+    Args:
+        kind: of the elements.
+        task: the only one it is for; None for every task without a calibrator of its own.
+        curve: from raw scores to calibrated ones.
+        num_elements: that it was fitted on.
+        num_right: of these.
+    """
+
+    kind: ElementKind
+    task: Task | Capability | None = None
+    curve: Curve
+    num_elements: int
+    num_right: int
+
+
+class Calibration(_Value):
+    """All calibrators of a model: the contents of `calibration.json`.
+
+    Args:
+        format_version: of the file.
+        texts: how many there were of each data set.
+        calibrators: at most one for each kind and task.
+    """
+
+    format_version: Literal[1] = 1
+    texts: dict[str, int] = {}
+    calibrators: tuple[Calibrator, ...] = ()
+
+    def curve(self, kind: ElementKind, task: Task | Capability) -> Curve | None:
+        """What to read a score by: the task's own calibrator, or the one of all tasks; None for neither.
+
+        Capabilities never share: what is right about a record is another question there.
+        """
+        shared = [None] if task in TASKS else []
+        by_task = {
+            calibrator.task: calibrator.curve for calibrator in self.calibrators if calibrator.kind == kind
+        }
+        return next((by_task[key] for key in (task, *shared) if key in by_task), None)
+
+    def apply(self, records: Iterable[Record], task: Task | Capability) -> tuple[Record, ...]:
+        """The records with calibrated scores; what has no score, or no calibrator, stays as it is."""
+        curves = {kind: self.curve(kind, task) for kind in ELEMENT_KINDS}
+
+        def read(kind: ElementKind, score: float | None) -> float | None:
+            curve = curves[kind]
+            if curve is None or score is None:
+                return score
+            return round(float(curve(np.array([score]))[0]), DECIMALS)
+
+        def filler(kind: ElementKind, old: Filler | None) -> Filler | None:
+            return old and old.model_copy(update={"score": read(kind, old.score)})
+
+        return tuple(
+            record.model_copy(
+                update={
+                    "filler": filler("filler", record.filler),
+                    "slots": tuple(
+                        filled.model_copy(update={"filler": filler("slot", filled.filler)})
+                        for filled in record.slots
+                    ),
+                    "score": read("record", record.score),
+                }
+            )
+            for record in records
+        )
+
+    def to_json(self) -> str:
+        """The content of the file."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, content: str | bytes) -> "Calibration":
+        """The calibration in a file.
+
+        Raises:
+            ConfigError: it is not one, or one of another format.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            place = ".".join(map(str, fault["loc"])) or "content"
+            raise ConfigError(f"{place} {show(fault['input'])}: {fault['msg']}") from None
+
+
+def log_odds(scores: Floats) -> Floats:
+    """Of scores in [0, 1]; finite, since those nearer to 0 or 1 than they can be written are moved."""
+    clipped = np.clip(scores, SMALLEST, 1 - SMALLEST)
+    value: Floats = np.log(clipped) - np.log1p(-clipped)
+    return value
+
+
+def probability(log_odds: Floats) -> Floats:
+    """The inverse."""
+    value: Floats = 1 / (1 + np.exp(-log_odds))
+    return value
