@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from tiny_model import make_backbone
 from ucuie.errors import ConfigError
 from ucuie.train import TrainConfig
+from ucuie.train.arguments import divide_step
 from ucuie.train.launch import launch
-from ucuie.train.run import divide_step
 from ucuie.train.sharding import layers_of
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}

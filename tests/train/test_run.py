@@ -18,7 +18,8 @@ from ucuie.extractor import Extractor
 from ucuie.model_folder import load_model
 from ucuie.model_info import read_info
 from ucuie.train import TrainConfig
-from ucuie.train.run import last_checkpoint, run_training
+from ucuie.train.run import run_training
+from ucuie.train.stages import last_checkpoint
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -190,7 +191,7 @@ def test_a_run_may_go_on_otherwise_divided(settings, tmp_path):
 
 @pytest.mark.parametrize("name", ["paged_adamw_8bit", "paged_adamw_32bit"])
 def test_an_optimizer_of_a_missing_library_names_its_extra(settings, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("ucuie.train.run.find_spec", lambda _name: None)
+    monkeypatch.setattr("ucuie.train.arguments.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match="quantized"):
         run_training(settings(trainer={"optim": name}))
     assert not (tmp_path / "model.run").exists()

@@ -21,9 +21,10 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from ucuie.adapter import HierarchicalMoeModel
+from ucuie.train.arguments import divide_step
 from ucuie.train.config import TrainConfig
 from ucuie.train.packing import PACKED_ATTENTION
-from ucuie.train.run import adapted, divide_step
+from ucuie.train.run import adapted
 from ucuie.train.sharding import layers_of
 
 BYTES_PER_WEIGHT = {"8bit": 1.0, "4bit": 0.53}

@@ -1,0 +1,110 @@
+"""The stages of a run: each from its last checkpoint, or from the start, to its log."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+from accelerate import PartialState
+from peft import PeftModel
+from transformers import PreTrainedModel, TrainerState
+
+from ucuie.atomic import write_text
+from ucuie.backbone import Backbone
+from ucuie.decode.state import GrammarFactory
+from ucuie.encode import PromptEncoder
+from ucuie.errors import DataError
+from ucuie.instructions import InstructionPool
+from ucuie.schema import Example
+from ucuie.train.arguments import trainer_arguments
+from ucuie.train.config import StageConfig, TrainConfig
+from ucuie.train.interruption import SaveOnInterrupt
+from ucuie.train.packing import pack, packed_attention
+from ucuie.train.trainer import UcuieTrainer
+from ucuie.train.training_set import TrainingSet, collate
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE = "config.json"
+STATE_FILE = "trainer_state.json"
+
+
+class Stages:
+    """What the stages of a run share.
+
+    Args:
+        config: the run.
+        folder: for checkpoints, logs and, until the run is finished, its configuration.
+        backbone: the model, until it is given an adapter.
+        pool: wordings of instructions.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path, backbone: Backbone, pool: InstructionPool) -> None:
+        self.config = config
+        self.folder = folder
+        self.model: PreTrainedModel | PeftModel = backbone.model
+        self.pool = pool
+        self._tokenizer = backbone.tokenizer
+        self._encoder = PromptEncoder(backbone.tokenizer, pool=pool)
+        sizes = backbone.model.config
+        uses_grammar = config.loss.objective == "grammar"
+        self._grammars = GrammarFactory(backbone.tokenizer, sizes.vocab_size) if uses_grammar else None
+        self._max_length = config.max_length or sizes.max_position_embeddings
+
+    def training_set(self, examples: Sequence[Example], *, is_varied: bool = True) -> TrainingSet:
+        """The examples as training rows; without variation, as inference would see them."""
+        built = TrainingSet(
+            examples,
+            self._encoder,
+            pool=self.pool if self.config.paraphrase and is_varied else None,
+            grammars=self._grammars,
+            augmentation=self.config.augmentation if is_varied else None,
+            max_length=self._max_length,
+            seed=self.config.seed,
+        )
+        if built.num_too_long:
+            logger.warning("%s examples are longer than the context and left out", f"{built.num_too_long:,}")
+        if not len(built):
+            raise DataError("the training data", ["no example fits into the context"], "raise max_length")
+        return built
+
+    def train(
+        self, stage: StageConfig, train: TrainingSet, validation: TrainingSet | None = None, *, name: str
+    ) -> list[dict[str, float]]:
+        """Trains one stage from its last checkpoint, or from the start, and returns its log."""
+        folder = self.folder / name
+        packing = self.config.packing
+        trainer = UcuieTrainer(
+            model=self.model,
+            args=trainer_arguments(self.config, stage, folder, has_validation=validation is not None),
+            loss=self.config.loss,
+            gates_are_labels=stage is self.config.warming,
+            # One process has all weights anyway.
+            shares_weights=self.config.sharding == "full" and PartialState().num_processes > 1,
+            train_dataset=train,
+            eval_dataset=validation,
+            data_collator=pack if packing else partial(collate, pad_id=self._tokenizer.pad_token_id or 0),
+        )
+        interruption = SaveOnInterrupt()
+        trainer.add_callback(interruption)
+        checkpoint = last_checkpoint(folder)
+        state = None if checkpoint is None else TrainerState.load_from_json(checkpoint / STATE_FILE)
+        if state is not None and state.global_step >= state.max_steps:
+            # The Trainer would take one more step.
+            trainer._load_from_checkpoint(str(checkpoint))
+            return [dict(entry) for entry in state.log_history]
+        if PartialState().is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / CONFIG_FILE, self.config.model_dump_json(indent=1) + "\n")
+        model = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        with packed_attention(model) if packing else nullcontext(), interruption.listening():
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return [dict(entry) for entry in trainer.state.log_history]
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a stage; one that was being written when the run died is not whole."""
+    # The Trainer writes its state last.
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
