@@ -16,10 +16,10 @@ from ucuie.documents import elements_within
 from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError
 from ucuie.extraction import Extraction
-from ucuie.extractor import RAN_ON
 from ucuie.merging import RecordMerger
 from ucuie.model_folder import LoadedModel
 from ucuie.model_info import ModelInfo
+from ucuie.outputs import RAN_ON
 from ucuie.prompts import WINDOW_TOKENS
 from ucuie.queries import Query
 from ucuie.schema import Filler, Record, record_faults

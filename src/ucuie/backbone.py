@@ -100,6 +100,11 @@ def _weight_options(weights: Weights | None, device: torch.device) -> dict[str, 
     return {"dtype": dtype, "quantization_config": quantization, "device_map": {"": device}}
 
 
+def without_adapter(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The backbone of a model that may have an adapter; the same modules."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 def save_backbone(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -115,7 +120,7 @@ def save_backbone(
         folder: where to.
         dtype: of the matrices in the file; vectors cost nothing and stay exact, as the fingerprint needs.
     """
-    backbone = model.get_base_model() if isinstance(model, PeftModel) else model
+    backbone = without_adapter(model)
     stored: dict[int, Tensor] = {}
     state = {
         # Tied weights have to stay one tensor.

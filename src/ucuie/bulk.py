@@ -7,8 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ucuie.atomic import StagedLines
-from ucuie.data.examples import validation_faults
-from ucuie.errors import DataError, SchemaError
+from ucuie.errors import DataError, SchemaError, validation_faults
 from ucuie.extraction import Extraction
 from ucuie.options import AnswerOptions
 from ucuie.queries import AnswersQueries, Query
@@ -96,7 +95,7 @@ def answer_to_file(
     What an interrupted run has done is kept beside the file, and the next equal run goes on from it.
     """
     staged = StagedLines(output, key=resume_key(extractor, queries))
-    extractions = list(progress(answer_all(extractor, queries, staged), len(queries)))
+    extractions = list(progress(answer_staged(extractor, queries, staged), len(queries)))
     if output_format == "jsonl":
         staged.publish()
     else:
@@ -105,7 +104,7 @@ def answer_to_file(
     return extractions
 
 
-def answer_all(
+def answer_staged(
     extractor: AnswersQueries, queries: Sequence[Query], staged: StagedLines
 ) -> Iterator[Extraction]:
     """The extraction of each query, from an earlier run as far as that came; staged before it is yielded."""

@@ -6,6 +6,10 @@ code 2. Every class keeps its state in plain attributes, so errors survive pickl
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 MAX_VALUE_LENGTH = 80
 MAX_LISTED_FAULTS = 20
@@ -77,6 +81,16 @@ def show(value: object) -> str:
     """A value as it stands in an error message: quoted, cut to 80 characters, always printable."""
     text = repr(value)
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 3] + "..."
+
+
+def validation_faults(error: "ValidationError") -> str:
+    """All that pydantic found, in one line: where, and what."""
+    return "; ".join(
+        ": ".join(
+            filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")))
+        )
+        for fault in error.errors(include_url=False)
+    )
 
 
 def did_you_mean(value: str, choices: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ucuie.atomic import StagedLines, write_text
-from ucuie.bulk import Progress, answer_all, resume_key
+from ucuie.bulk import Progress, answer_staged, resume_key
 from ucuie.extraction import Extraction
 from ucuie.extractor import Extractor, Query
 from ucuie.metrics import Breakdown, Report, break_down, scorer_names, write_breakdown
@@ -106,7 +106,7 @@ def evaluate(
     faults = extractor.faults(queries)
     readable = [query for index, query in enumerate(queries) if index not in faults]
     staged = StagedLines(output / PREDICTIONS_FILE, key=resume_key(extractor, readable))
-    answers = answer_all(extractor, readable, staged)
+    answers = answer_staged(extractor, readable, staged)
     if progress is not None:
         answers = progress(answers, len(readable))
     extractions = list(answers)

@@ -40,7 +40,8 @@ from ucuie.extraction import Extraction
 from ucuie.groups import merge_groups
 from ucuie.linearize import order_records, parse
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
-from ucuie.options import OptionArguments
+from ucuie.options import OptionArguments, positive
+from ucuie.outputs import is_in_circles, ran_on
 from ucuie.prompts import Prompts
 from ucuie.queries import Query, answer_all, queries_of, query_of, task_named
 from ucuie.schema import CAPABILITIES, Capability, Dropped, Record, Task
@@ -48,15 +49,11 @@ from ucuie.schema import CAPABILITIES, Capability, Dropped, Record, Task
 __all__ = ["Extractor", "Query", "task_named"]
 
 BATCH_SIZE = 32
-RAN_ON = "the output did not come to an end"
 NO_ALTERNATIVES = "alternatives, which a text has only where it is read as a whole, for the whole schema"
 _BATCHES_IN_FLIGHT = 4
 """So many batches go to the generator at once: while it writes the last outputs, there is room for others."""
-_MOST_OUTPUT_PER_TEXT = 8
-"""An output that has so many times the tokens of its text is no answer: the model goes round in circles."""
 _MOST_OUTPUT = 4096
 """Tokens, without a limit that was asked for: an output that needs more has its window divided."""
-_LONGEST_QUOTE = 200
 
 
 class Extractor:
@@ -99,10 +96,10 @@ class Extractor:
         self._capabilities = None if capabilities is None else tuple(capabilities)
         self._check_capabilities()
         self._int8 = int8
-        self._max_new_tokens = _positive("max_new_tokens", max_new_tokens)
+        self._max_new_tokens = positive("max_new_tokens", max_new_tokens)
         if window_tokens is None and loaded.info is not None:
             window_tokens = loaded.info.window_tokens
-        self._window_tokens = _positive("window_tokens", window_tokens)
+        self._window_tokens = positive("window_tokens", window_tokens)
         self._grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
         self._generator = Generator(
             loaded.model,
@@ -299,7 +296,7 @@ class Extractor:
     def _needs_division(self, part: Part, output: Output) -> bool:
         if not output.truncated or self._is_cut_by_user(output):
             return False
-        return len(output.tokens) <= _MOST_OUTPUT_PER_TEXT * len(part.request.text_ids)
+        return not is_in_circles(len(output.tokens), len(part.request.text_ids))
 
     def _read(self, part: Part, output: Output) -> Answer:
         """The records that an output describes, what of it is no record, and the same of its alternatives."""
@@ -313,7 +310,7 @@ class Extractor:
         dropped = (*parsed.dropped, *alignment.dropped)
         is_cut_by_user = self._is_cut_by_user(output)
         if output.truncated and not is_cut_by_user:
-            dropped = (*dropped, Dropped(reason=RAN_ON, value=output.text[-_LONGEST_QUOTE:]))
+            dropped = (*dropped, ran_on(output.text))
         return Answer(
             order_records(records, query.asked), dropped, is_cut_by_user, output.log_probability, others
         )
@@ -434,9 +431,3 @@ def _take(parts: Iterator[Part], num_parts: int) -> tuple[list[Part], UserError 
     except (TextError, SchemaError) as error:
         return taken, error
     return taken, None
-
-
-def _positive(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise ConfigError(f"{name} is {value:,}; it has to be at least 1, or None for no limit")
-    return value

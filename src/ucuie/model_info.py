@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from ucuie.calibration import Calibration
-from ucuie.errors import ConfigError, ModelError, show
+from ucuie.errors import ConfigError, ModelError, show, validation_faults
 
 FORMAT_VERSION = 1
 INFO_FILE = "ucuie.json"
@@ -86,10 +86,7 @@ def read_info(folder: Path) -> ModelInfo:
     try:
         return ModelInfo.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False)
-        )
-        raise ModelError(f"{path} is damaged ({faults}); {REPAIR}") from None
+        raise ModelError(f"{path} is damaged ({validation_faults(error)}); {REPAIR}") from None
 
 
 def read_calibration(folder: Path, info: ModelInfo) -> Calibration | None:

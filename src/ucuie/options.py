@@ -2,13 +2,27 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, TypeVar, Unpack
 
 from ucuie.errors import ConfigError, show
 from ucuie.thresholds import Thresholds, ThresholdSource
 
 Explain = bool | Literal["linears"]
 """Whether records carry an explanation, and with "linears" one for each adapted linear as well."""
+
+
+_Count = TypeVar("_Count", int, int | None)
+
+
+def positive(name: str, value: _Count) -> _Count:
+    """A number of something, as it is.
+
+    Raises:
+        ConfigError: there is less than one of it.
+    """
+    if value is not None and value < 1:
+        raise ConfigError(f"{name} is {value:,}; it has to be at least 1")
+    return value
 
 
 class OptionArguments(TypedDict, total=False):

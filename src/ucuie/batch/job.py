@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from ucuie.batch.rows import Columns, OutputRow, Row
 from ucuie.bulk import read_elements
-from ucuie.data.examples import validation_faults
-from ucuie.errors import ModelError, SchemaError, TextError, show
+from ucuie.errors import ModelError, SchemaError, TextError, show, validation_faults
 from ucuie.extraction import Extraction
 from ucuie.model_source import EMBEDDED, model_sha256
 from ucuie.options import AnswerOptions

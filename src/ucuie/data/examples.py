@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ucuie.data.draft import Fault
 from ucuie.data.sources import encoding_fault, read_lines
-from ucuie.errors import DataError
+from ucuie.errors import DataError, validation_faults
 from ucuie.schema import SPLITS, Example, Split
 
 _SPLIT_FILES = tuple(f"{split}.jsonl" for split in SPLITS)
@@ -92,13 +92,3 @@ def write_examples(path: Path, examples: Iterable[Example]) -> int:
     finally:
         staged.unlink(missing_ok=True)
     return count
-
-
-def validation_faults(error: ValidationError) -> str:
-    """All that pydantic found, in one line: where in the example, and what."""
-    return "; ".join(
-        ": ".join(
-            filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")))
-        )
-        for fault in error.errors(include_url=False)
-    )

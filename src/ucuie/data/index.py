@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ucuie.data.examples import HINT, validation_faults
+from ucuie.data.examples import HINT
 from ucuie.data.leaks import Fingerprints, fingerprint
 from ucuie.data.sources import COMPRESSION
-from ucuie.errors import DataError
+from ucuie.errors import DataError, validation_faults
 from ucuie.schema import SPLITS, Example, Schema, Split
 
 logger = logging.getLogger(__name__)

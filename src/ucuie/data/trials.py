@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ucuie.data.draft import Fault
-from ucuie.data.examples import example_files, read_examples, validation_faults, write_examples
+from ucuie.data.examples import example_files, read_examples, write_examples
 from ucuie.data.mixture import dataset_folders
 from ucuie.data.sampling import generator_for, low_resource, sample_examples, zero_shot_folds
 from ucuie.data.sources import read_json, read_json_lines
-from ucuie.errors import ConfigError, DataError, show
+from ucuie.errors import ConfigError, DataError, show, validation_faults
 from ucuie.metrics import Report
 from ucuie.schema import Example, Record, Split
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from ucuie.align import Alignment
 from ucuie.linearize import Parsed, ParsedFrame, ParsedSlot, parse
-from ucuie.remote.client import Token
+from ucuie.outputs import LONGEST_QUOTE
+from ucuie.remote.client import Token, without_surrogates
 from ucuie.schema import Dropped, FilledSlot, Filler, Record, Schema, Span
 
 Form = Literal["json", "lines"]
@@ -24,7 +25,6 @@ NO_RECORDS = "the answer is not in the form that was asked for"
 NO_RECORD = "not a record"
 NO_FILLER = "a frame without slots has to have a filler"
 CUT = "the answer ends within a record"
-_LONGEST_QUOTE = 200
 
 _DECODER = json.JSONDecoder()
 _THOUGHT = re.compile(r"\A.*</think>", re.DOTALL)
@@ -80,18 +80,18 @@ def _read_json(content: str) -> Parsed:
         said = content.strip()
         if re.search(r'"records"\s*:\s*\[\s*\]', said) or said in ("[]", "{}"):
             return Parsed((), ())
-        return Parsed((), (Dropped(reason=NO_RECORDS, value=_clean(said)),))
+        return Parsed((), (Dropped(reason=NO_RECORDS, value=without_surrogates(said)),))
     frames: list[ParsedFrame] = []
     dropped: list[Dropped] = []
     position = 0
     for start, item in items:
         if isinstance(item, _Rest):
-            dropped.append(Dropped(reason=item.reason, value=_clean(item.text)))
+            dropped.append(Dropped(reason=item.reason, value=without_surrogates(item.text)))
         elif (read := _frame(item, content, max(start, position), dropped)) is not None:
             frame, position = read
             frames.append(frame)
         else:
-            dropped.append(Dropped(reason=NO_RECORD, value=_clean(json.dumps(item, ensure_ascii=False))))
+            dropped.append(_no_record(item))
     return Parsed(tuple(frames), tuple(dropped))
 
 
@@ -141,16 +141,21 @@ def _frame(item: Any, content: str, position: int, dropped: list[Dropped]) -> tu
     read = []
     for slot in slots:
         if not isinstance(slot, Mapping) or not isinstance(slot.get("slot"), str):
-            dropped.append(Dropped(reason=NO_RECORD, value=_clean(json.dumps(slot, ensure_ascii=False))))
+            dropped.append(_no_record(slot))
             continue
         found = slot.get("text")
         if isinstance(found, str) and found.strip():
             slot_range, position = _range(found, content, position)
-            read.append(ParsedSlot(_clean(slot["slot"].strip()), _clean(found), (0, 0), slot_range))
+            slot_name = without_surrogates(slot["slot"].strip())
+            read.append(ParsedSlot(slot_name, without_surrogates(found), (0, 0), slot_range))
         elif found is not None:
-            dropped.append(Dropped(reason=NO_RECORD, value=_clean(json.dumps(slot, ensure_ascii=False))))
-    text = _clean(filler) if filler and filler.strip() else None
-    return ParsedFrame(_clean(name), text, tuple(read), (0, 0), filler_range), position
+            dropped.append(_no_record(slot))
+    text = without_surrogates(filler) if filler and filler.strip() else None
+    return ParsedFrame(without_surrogates(name), text, tuple(read), (0, 0), filler_range), position
+
+
+def _no_record(item: Any) -> Dropped:
+    return Dropped(reason=NO_RECORD, value=without_surrogates(json.dumps(item, ensure_ascii=False)))
 
 
 def _range(filler: str | None, content: str, position: int) -> tuple[Span, int]:
@@ -191,15 +196,10 @@ def _shifted(span: Span, offset: int) -> Span:
     return (span[0] + offset, span[1] + offset) if span[1] else span
 
 
-def _clean(text: str) -> str:
-    """Without lone surrogates, which the escapes of JSON can write."""
-    return text.encode(errors="backslashreplace").decode()
-
-
 def _cut(dropped: Dropped) -> Dropped:
-    if len(dropped.value) <= _LONGEST_QUOTE:
+    if len(dropped.value) <= LONGEST_QUOTE:
         return dropped
-    return dropped.model_copy(update={"value": dropped.value[: _LONGEST_QUOTE - 3] + "..."})
+    return dropped.model_copy(update={"value": dropped.value[: LONGEST_QUOTE - 3] + "..."})
 
 
 def scored(alignment: Alignment, content: str, tokens: Sequence[Token]) -> tuple[Record, ...]:

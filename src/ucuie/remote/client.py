@@ -223,9 +223,9 @@ class ChatClient:
         if content is not None and not isinstance(content, str):
             raise TransientError(f"the content of the answer is not text: {self._said(repr(content)[:1000])}")
         return Reply(
-            _without_surrogates(content or ""),
+            without_surrogates(content or ""),
             choice.get("finish_reason") == "length",
-            _without_surrogates(refusal) if isinstance(refusal, str) else "",
+            without_surrogates(refusal) if isinstance(refusal, str) else "",
             _tokens(choice.get("logprobs")),
         )
 
@@ -251,6 +251,6 @@ def _tokens(logprobs: Any) -> tuple[Token, ...]:
     return tuple(tokens)
 
 
-def _without_surrogates(text: str) -> str:
-    """Lone ones, which JSON can write and UTF-8 cannot, as they are written."""
+def without_surrogates(text: str) -> str:
+    """A text with lone surrogates, which JSON can write and UTF-8 cannot, as they are written."""
     return text.encode(errors="backslashreplace").decode()

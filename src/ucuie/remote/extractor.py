@@ -18,7 +18,7 @@ from typing import Any, Unpack
 from ucuie.errors import ConfigError, TextError, UserError, did_you_mean, show
 from ucuie.extraction import Extraction
 from ucuie.instructions.chat import Endpoint
-from ucuie.options import OptionArguments
+from ucuie.options import OptionArguments, positive
 from ucuie.queries import Query, answer_all, queries_of, query_of
 from ucuie.remote.client import ChatClient
 from ucuie.remote.constraints import CONSTRAINTS, Constraint
@@ -80,12 +80,12 @@ class RemoteExtractor:
         if constraint not in CONSTRAINTS:
             raise ConfigError(f"no constraint {show(constraint)}{did_you_mean(str(constraint), CONSTRAINTS)}")
         self._constraint: Constraint = constraint
-        self._num_concurrent = _positive("num_concurrent", num_concurrent)
-        self._window_characters = _positive("window_characters", window_characters)
+        self._num_concurrent = positive("num_concurrent", num_concurrent)
+        self._window_characters = positive("window_characters", window_characters)
         self._fields: dict[str, Any] = {"logprobs": True} if scores else {}
         """Of every request for a window."""
         if max_new_tokens is not None:
-            self._fields["max_tokens"] = _positive("max_new_tokens", max_new_tokens)
+            self._fields["max_tokens"] = positive("max_new_tokens", max_new_tokens)
         options = {"temperature": 0.0, "timeout_seconds": 120.0} | endpoint
         self._client = ChatClient(
             Endpoint.of(base_url=base_url, model=model, **options), self._num_concurrent
@@ -241,9 +241,3 @@ def _check(query: Query) -> None:
     ):
         if not is_default:
             raise ConfigError(f"{name} needs the inside of the model, which an endpoint does not give")
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ConfigError(f"{name} is {value:,}; it has to be at least 1")
-    return value

@@ -13,6 +13,7 @@ from ucuie.align import align
 from ucuie.errors import show
 from ucuie.instructions.chat import EndpointError
 from ucuie.linearize import order_records
+from ucuie.outputs import LONGEST_QUOTE, is_in_circles, ran_on
 from ucuie.queries import Query
 from ucuie.remote.answers import read_answer, scored
 from ucuie.remote.client import RefusedError, Reply
@@ -26,14 +27,10 @@ logger = logging.getLogger(__name__)
 
 NOT_ANSWERED = "the endpoint gave no answer"
 REFUSED = "the model refuses"
-RAN_ON = "the output did not come to an end"
-_MOST_OUTPUT_PER_TEXT = 8
-"""An output that has so many times the characters of its text is no answer: the model goes in circles."""
 _SMALLEST_DIVIDED = 200
 """Characters of a window that is still divided where its answer is cut."""
 _MOST_FAILURES = 5
 """So many windows that get no answer, with none between them that does: it is not the windows."""
-_LONGEST_QUOTE = 200
 
 
 @dataclass(frozen=True)
@@ -141,13 +138,13 @@ class WindowReader:
 
     def _answer(self, reply: Reply, query: Query, text: str) -> Answer:
         if reply.refusal:
-            return Answer(dropped=(Dropped(reason=REFUSED, value=reply.refusal[:_LONGEST_QUOTE]),))
+            return Answer(dropped=(Dropped(reason=REFUSED, value=reply.refusal[:LONGEST_QUOTE]),))
         parsed = read_answer(reply.content, text, query.schema, form=self.dialect.form)
         alignment = align(parsed.frames, text, query.schema)
         records = order_records(scored(alignment, reply.content, reply.tokens), query.schema)
         dropped = (*parsed.dropped, *alignment.dropped)
         if reply.is_cut:
-            dropped = (*dropped, Dropped(reason=RAN_ON, value=reply.content[-_LONGEST_QUOTE:]))
+            dropped = (*dropped, ran_on(reply.content))
         return Answer((((0, len(text)), records),), dropped, truncated=reply.is_cut)
 
 
@@ -157,4 +154,4 @@ def range_of_characters(text: str) -> range:
 
 
 def _is_worth_dividing(reply: Reply, text: str) -> bool:
-    return len(text) > _SMALLEST_DIVIDED and len(reply.content) <= _MOST_OUTPUT_PER_TEXT * len(text)
+    return len(text) > _SMALLEST_DIVIDED and not is_in_circles(len(reply.content), len(text))

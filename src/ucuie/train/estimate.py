@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from ucuie.adapter import HierarchicalMoeModel
+from ucuie.backbone import without_adapter
 from ucuie.train.arguments import divide_step
 from ucuie.train.config import TrainConfig
 from ucuie.train.packing import PACKED_ATTENTION
@@ -111,11 +112,9 @@ def _model(config: TrainConfig, shape: PreTrainedConfig) -> Any:
     model: Any = AutoModelForCausalLM.from_config(shape, dtype=dtype)
     if config.method == "adapter":
         model = adapted(model, config.adapter)
-        model.get_base_model().set_attn_implementation(PACKED_ATTENTION)
-    else:
-        model.set_attn_implementation(PACKED_ATTENTION)
+    backbone: Any = without_adapter(model)
+    backbone.set_attn_implementation(PACKED_ATTENTION)
     if config.gradient_checkpointing:
-        backbone = model.get_base_model() if isinstance(model, PeftModel) else model
         enable = getattr(backbone, "activation_checkpointing_enable", backbone.gradient_checkpointing_enable)
         enable({"use_reentrant": False})
         backbone.enable_input_require_grads()

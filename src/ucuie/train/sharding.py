@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 from transformers import PreTrainedModel
 
+from ucuie.backbone import without_adapter
 from ucuie.errors import ConfigError
 
 
@@ -33,7 +34,7 @@ def layers_of(model: PreTrainedModel | PeftModel) -> list[nn.Module]:
     Raises:
         ConfigError: the backbone does not say which of its modules these are.
     """
-    backbone = model.get_base_model() if isinstance(model, PeftModel) else model
+    backbone = without_adapter(model)
     names = set(backbone._no_split_modules or ())
     layers = [module for module in backbone.modules() if type(module).__name__ in names]
     if not layers:

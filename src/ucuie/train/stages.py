@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, TrainerState
 
 from ucuie.atomic import write_text
-from ucuie.backbone import Backbone
+from ucuie.backbone import Backbone, without_adapter
 from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.errors import DataError
@@ -97,8 +97,8 @@ class Stages:
         if PartialState().is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / CONFIG_FILE, self.config.model_dump_json(indent=1) + "\n")
-        model = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        with packed_attention(model) if packing else nullcontext(), interruption.listening():
+        attention = packed_attention(without_adapter(self.model)) if packing else nullcontext()
+        with attention, interruption.listening():
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         return [dict(entry) for entry in trainer.state.log_history]
 

@@ -7,10 +7,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ucuie.data.draft import Draft, Fault
-from ucuie.data.examples import validation_faults
 from ucuie.data.sources import read_json_items
 from ucuie.data.tokens import Spacing
-from ucuie.errors import show
+from ucuie.errors import show, validation_faults
 
 
 class ReaderOptions(BaseModel):
