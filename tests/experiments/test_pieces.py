@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tiny_model import make_adapted, make_backbone
-from ucuie.experiments.pages import largest_shares
 from ucuie.experiments.parameters import matching_ranks, trainable_parameters
 from ucuie.experiments.readings import dominance_claims
+from ucuie.experiments.results import largest_shares
 from ucuie.experiments.tables import Trials
 from ucuie.metrics import paired_difference
 from ucuie.schema import Example, Filler, Record, Schema

@@ -151,7 +151,29 @@ def test_a_result_cut_in_the_middle_is_missing(tmp_path):
 def test_every_variant_is_a_training_configuration(tmp_path, name):
     config = workspace_in(tmp_path).config(Training(name, 0.002, 3))
     assert config.seed == 3
-    assert config.multitask.learning_rate == config.warming.learning_rate == 0.002
+    assert config.warming.learning_rate == 0.002
+    assert config.multitask.learning_rate == (1e-12 if name == "untrained" else 0.002)
+
+
+def test_longer_variants_have_more_steps_or_epochs_and_the_rate_of_their_own(tmp_path):
+    training = Training("full-longer", 0.002, 0)
+    assert workspace_in(tmp_path).config(training).multitask.max_steps == 4 * 94 + 28
+    assert workspace_in(tmp_path, "full").config(training).multitask.epochs == 4 * 3
+
+    workspace, fake = workspace_in(tmp_path), Fake()
+    run_queue(lambda one: EXPERIMENTS["longer"].jobs(Plan(one, 1)), workspace, fake, say=lambda _: None)
+    assert [name for name in fake.done if "longer" in name] == [
+        f"trials/{name}-longer-lr0.002-seed0{part}"
+        for name in ("soft", "lora", "full")
+        for part in ("", "/test")
+    ]
+
+
+def test_routing_is_compared_at_one_learning_rate(tmp_path):
+    workspace = workspace_in(tmp_path)
+    run_queue(lambda one: EXPERIMENTS["figure6"].jobs(Plan(one, 1)), workspace, Fake(), say=lambda _: None)
+    assert workspace.state(Training("no-entropy", 0.002, 0)) == "finished"
+    assert workspace.state(Training("no-entropy", 0.008, 0)) == "missing"
 
 
 def test_variants_differ_from_the_soft_router_as_they_say(tmp_path):

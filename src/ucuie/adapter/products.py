@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FEWEST_ROWS = 4
-"""With fewer rows the plain product is the faster one."""
-FEW_ROWS, SMALL_STEP, LARGE_STEP = 64, 8, 32
-"""oneDNN compiles and keeps half a megabyte of code for each number of rows, so these are rounded up."""
+ROUNDED_ROWS = ((8, 1), (64, 8))
+"""oneDNN compiles and keeps half a megabyte of code for each number of rows, so many rows are rounded up: up
+to the first number to a multiple of the second."""
+LARGE_STEP = 32
+"""What more rows than these are rounded to."""
 PACKABLE = (torch.float32, torch.bfloat16)
 FEWEST_INT8 = 3 * 2**16
 """A weight of fewer numbers takes no longer as it is than rounding its inputs takes."""
@@ -38,11 +39,11 @@ class Product:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Map (N, D) to (N, K)."""
-        if self._packed is None or len(rows) < FEWEST_ROWS:
+        if self._packed is None:
             return F.linear(rows, self._weight, self._bias)
         num_rows = len(rows)
-        num_spare = -num_rows % (SMALL_STEP if num_rows <= FEW_ROWS else LARGE_STEP)
-        if num_spare:
+        step = next((step for most, step in ROUNDED_ROWS if num_rows <= most), LARGE_STEP)
+        if num_spare := -num_rows % step:
             rows = F.pad(rows, (0, 0, 0, num_spare))
         output: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self._bias, "none", [], "")
         return output[:num_rows]

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Job, Routing, Training
-from ucuie.experiments.variants import ABLATIONS
+from ucuie.experiments.variants import ABLATIONS, LONGER, VARIANTS
 from ucuie.experiments.workspace import Workspace
 from ucuie.metrics import Report
 from ucuie.schema import CAPABILITIES
 
 ROUTERS = ("soft", "hard")
+ROUTED = ("soft", "no-entropy")
+"""Whose routing figure6 compares."""
 LOW_RESOURCE_OF_SUB_EXPERTS = 10
 """Per cent of the training splits, in figure5."""
 HEADLINE_ROWS = ("NER", "RE boundary", "ED", "EAE pooled", "ABSA")
@@ -45,6 +47,7 @@ class Plan:
     def tuning(self, variant: str) -> list[Job]:
         """The jobs that choose a variant's learning rate; none where there is nothing to choose."""
         rates = self.workspace.scale.learning_rates
+        variant = VARIANTS[variant].tuned_as or variant
         if len(rates) == 1:
             return []
         trainings = [Training(variant, rate, seed=0) for rate in rates]
@@ -53,6 +56,7 @@ class Plan:
     def learning_rate(self, variant: str) -> float | None:
         """The best of the grid; None while it is not known, or if all its trials crashed."""
         rates = self.workspace.scale.learning_rates
+        variant = VARIANTS[variant].tuned_as or variant
         if len(rates) == 1:
             return rates[0]
         scores = {}
@@ -67,7 +71,7 @@ class Plan:
 
     def training(self, variant: str, seed: int, *, percent: int | None = None) -> Training | None:
         """A variant's training with its best learning rate; None while that is not known."""
-        rate = self.learning_rate(tuned_as(variant))
+        rate = self.learning_rate(variant)
         return None if rate is None else Training(variant, rate, seed, percent)
 
     def evaluations(
@@ -84,11 +88,6 @@ class Plan:
         if training is None:
             return []
         return [training, *(Evaluation(training, one, mask) for one in data for mask in masks)]
-
-
-def tuned_as(variant: str) -> str:
-    """Whose learning rate a variant takes: sub-experts and wordings do not have one of their own."""
-    return "soft" if variant.startswith(("sub-experts-", "no-paraphrase")) else variant
 
 
 Jobs = Callable[[Plan], list[Job]]
@@ -119,6 +118,11 @@ def _table4(plan: Plan) -> list[Job]:
     return _trials(plan, plan.variants)
 
 
+def _longer(plan: Plan) -> list[Job]:
+    jobs = _trials(plan, LONGER)
+    return jobs + _trials(plan, [f"{name}-longer" for name in LONGER])
+
+
 def _table5(plan: Plan) -> list[Job]:
     return _masked(plan, CAPABILITIES)
 
@@ -138,13 +142,19 @@ def _figure5(plan: Plan) -> list[Job]:
 
 
 def _figure6(plan: Plan) -> list[Job]:
-    jobs = [job for variant in ("soft", "no-entropy") for job in plan.tuning(variant)]
+    jobs = plan.tuning("soft")
     for seed in range(plan.num_seeds):
-        for variant in ("soft", "no-entropy"):
-            training = plan.training(variant, seed)
+        for variant in ROUTED:
+            training = routed_training(plan, variant, seed)
             if training is not None:
                 jobs += [training, Routing(training)]
     return jobs
+
+
+def routed_training(plan: Plan, variant: str, seed: int) -> Training | None:
+    """Of figure6: with the learning rate of the soft router, so that the loss alone is another."""
+    rate = plan.learning_rate("soft")
+    return None if rate is None else Training(variant, rate, seed)
 
 
 def _cost(_plan: Plan) -> list[Job]:
@@ -192,6 +202,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         Experiment("table6", "Extraction under single capabilities", _table6),
         Experiment("figure6", "Routing of the sub-experts", _figure6),
         Experiment("table1", "Supervised extraction", _table1),
+        Experiment("longer", "Four times as many steps", _longer),
         Experiment("cost", "Time and memory", _cost),
         Experiment("table3", "Zero-shot extraction", _table3),
         Experiment("table2", "Low-resource extraction", _table2),

@@ -8,24 +8,35 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ucuie.atomic import write_text
 from ucuie.experiments import readings, samples
 from ucuie.experiments.definitions import (
     HEADLINE_ROWS,
     LOW_RESOURCE_OF_SUB_EXPERTS,
+    ROUTED,
     ROUTERS,
     Experiment,
     Plan,
     headline,
+    routed_training,
 )
 from ucuie.experiments.explorer import write_explorer
 from ucuie.experiments.figures import bar_figure, heat_figure, line_figure
 from ucuie.experiments.queue import progress_of
+from ucuie.experiments.results import (
+    finished_trainings,
+    largest_shares,
+    mean_of,
+    mean_weights,
+    place_of,
+    places_of,
+    reports_of,
+    row_of,
+)
 from ucuie.experiments.tables import NOT_GIVEN, Cell, Table, Trials
-from ucuie.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Routing, Training, mask_title
-from ucuie.experiments.variants import VARIANTS
+from ucuie.experiments.trials import MASKS, Cost, Data, Evaluation, Routing, Training, mask_title
+from ucuie.experiments.variants import LONGER, TIMES_LONGER, VARIANTS
 from ucuie.metrics import Report
 from ucuie.schema import CAPABILITIES
 from ucuie.templates import counted
@@ -131,53 +142,17 @@ def _setting(experiment: Experiment, plan: Plan) -> list[str]:
     return lines
 
 
-def _reports(
-    plan: Plan,
-    variant: str,
-    data: Data = "test",
-    *,
-    gates: Gates | None = None,
-    percent: int | None = None,
-) -> list[Report]:
-    """The finished reports of a variant, by seed."""
-    trainings = [plan.training(variant, seed, percent=percent) for seed in range(plan.num_seeds)]
-    evaluations = [Evaluation(one, data, gates) for one in trainings if one is not None]
-    return [plan.workspace.report(one) for one in evaluations if plan.workspace.state(one) == "finished"]
-
-
-def _mean(reports: Sequence[Report]) -> Trials:
-    return Trials(tuple(map(headline, reports)))
-
-
-def _row(reports: Sequence[Report], row: str) -> Trials:
-    return Trials(tuple(report.mean_f1(row) for report in reports if report.of(row)))
-
-
-def _places(reports: Mapping[str, Sequence[Report]]) -> list[tuple[str, str]]:
-    """(data set, row) of all that is in a mean."""
-    first = next((one[0] for one in reports.values() if one), None)
-    if first is None:
-        return []
-    return sorted({(one.dataset, one.row) for one in first.scores if one.row in HEADLINE_ROWS})
-
-
-def _place(reports: Sequence[Report], place: tuple[str, str]) -> Trials:
-    dataset, row = place
-    found = [[one.counts.f1 for one in report.of(row) if one.dataset == dataset] for report in reports]
-    return Trials(tuple(one[0] for one in found if one))
-
-
 def _by_set(name: str, title: str, columns: Mapping[str, Sequence[Report]]) -> Table:
     """A row for each data set and row, a column for each variant."""
     rows: list[tuple[Cell, ...]] = [
-        (*place, *(_place(reports, place) for reports in columns.values())) for place in _places(columns)
+        (*place, *(place_of(reports, place) for reports in columns.values())) for place in places_of(columns)
     ]
-    rows.append(("all", "mean F1", *(_mean(reports) for reports in columns.values())))
+    rows.append(("all", "mean F1", *(mean_of(reports) for reports in columns.values())))
     return Table(name, title, ("data set", "row", *columns), tuple(rows))
 
 
 def _table1(plan: Plan, _folder: Path) -> Contents:
-    columns = {VARIANTS[name].title: _reports(plan, name) for name in ROUTERS}
+    columns = {VARIANTS[name].title: reports_of(plan, name) for name in ROUTERS}
     return Contents((_by_set("table1", "F1 by data set", columns),))
 
 
@@ -187,10 +162,10 @@ def _table2(plan: Plan, folder: Path) -> Contents:
     lines: dict[str, dict[int, Trials]] = {VARIANTS[name].title: {} for name in ROUTERS}
     for percent in percents:
         for name in ROUTERS:
-            reports = _reports(plan, name, percent=percent)
-            lines[VARIANTS[name].title][percent] = _mean(reports)
-            by_row = (_row(reports, row) for row in HEADLINE_ROWS)
-            rows.append((f"{percent} %", VARIANTS[name].title, _mean(reports), *by_row))
+            reports = reports_of(plan, name, percent=percent)
+            lines[VARIANTS[name].title][percent] = mean_of(reports)
+            by_row = (row_of(reports, row) for row in HEADLINE_ROWS)
+            rows.append((f"{percent} %", VARIANTS[name].title, mean_of(reports), *by_row))
     headings = ("training texts", "variant", "mean F1", *HEADLINE_ROWS)
     line_figure(
         folder / "figures" / "table2",
@@ -207,8 +182,8 @@ def _table2(plan: Plan, folder: Path) -> Contents:
 
 def _table3(plan: Plan, _folder: Path) -> Contents:
     columns = {
-        "with paraphrased instructions": _reports(plan, "soft", "zero-shot"),
-        "without": _reports(plan, "no-paraphrase", "zero-shot"),
+        "with paraphrased instructions": reports_of(plan, "soft", "zero-shot"),
+        "without": reports_of(plan, "no-paraphrase", "zero-shot"),
     }
     return Contents((_by_set("table3", "F1 on sets that were never trained on", columns),))
 
@@ -217,20 +192,15 @@ def _table4(plan: Plan, folder: Path) -> Contents:
     rows: list[tuple[Cell, ...]] = []
     bars: dict[str, Trials] = {}
     for name in plan.variants:
-        reports = _reports(plan, name)
-        bars[name] = _mean(reports)
-        trainings = [plan.training(name, seed) for seed in range(plan.num_seeds)]
-        results = [
-            plan.workspace.result(one)
-            for one in trainings
-            if one is not None and plan.workspace.state(one) == "finished"
-        ]
+        reports = reports_of(plan, name)
+        bars[name] = mean_of(reports)
+        results = [plan.workspace.result(one) for one in finished_trainings(plan, name)]
         rate = plan.learning_rate(name)
         rows.append(
             (
                 VARIANTS[name].title,
-                _mean(reports),
-                *(_row(reports, row) for row in HEADLINE_ROWS),
+                mean_of(reports),
+                *(row_of(reports, row) for row in HEADLINE_ROWS),
                 len(reports),
                 None if rate is None else f"{rate:g}",
                 results[0]["trainable_parameters"] if results else None,
@@ -274,6 +244,8 @@ def _tuning_table(plan: Plan) -> Table:
     rates = plan.workspace.scale.learning_rates
     rows: list[tuple[Cell, ...]] = []
     for name in plan.variants:
+        if VARIANTS[name].tuned_as is not None:
+            continue
         cells: list[Cell] = []
         for rate in rates:
             evaluation = Evaluation(Training(name, rate, seed=0), "validation")
@@ -283,6 +255,40 @@ def _tuning_table(plan: Plan) -> Table:
     headings = ("variant", *(f"rate {rate:g}" for rate in rates))
     return Table(
         "table4-tuning", "Choice of the learning rate: mean F1 on validation texts", headings, tuple(rows)
+    )
+
+
+def _longer(plan: Plan, folder: Path) -> Contents:
+    rows: list[tuple[Cell, ...]] = []
+    lines: dict[str, dict[int, Trials]] = {}
+    for name in LONGER:
+        points = lines.setdefault(VARIANTS[name].title, {})
+        for variant, times in ((name, 1), (f"{name}-longer", TIMES_LONGER)):
+            trainings = finished_trainings(plan, variant)
+            points[times] = mean_of(reports_of(plan, variant))
+            losses = (plan.workspace.final_loss(one) for one in trainings)
+            parameters = [plan.workspace.result(one)["trainable_parameters"] for one in trainings]
+            rows.append(
+                (
+                    VARIANTS[name].title,
+                    parameters[0] if parameters else None,
+                    times,
+                    points[times],
+                    Trials(tuple(loss for loss in losses if loss is not None), decimals=3),
+                )
+            )
+    headings = ("variant", "trainable parameters", "times the steps", "mean F1", "last training loss, nats")
+    line_figure(
+        folder / "figures" / "longer",
+        lines,
+        title="Longer training",
+        x_label="times the steps",
+        y_label="mean F1",
+    )
+    return Contents(
+        (Table("longer", "Mean F1 by the length of the second stage", headings, tuple(rows)),),
+        figures=("figures/longer",),
+        paper="The paper has no such experiment. It asks why variants of so different sizes are alike.",
     )
 
 
@@ -299,7 +305,7 @@ def _masked(
     """
     scores = {
         line: {
-            mask_title(gates): _row(_reports(plan, "soft", data, gates=gates), row)
+            mask_title(gates): row_of(reports_of(plan, "soft", data, gates=gates), row)
             for gates in (*MASKS, None)
         }
         for line, (data, row) in lines.items()
@@ -337,12 +343,12 @@ def _figure5(plan: Plan, folder: Path) -> Contents:
     for number in plan.workspace.scale.sub_experts:
         name = f"sub-experts-{number}"
         found = (
-            _reports(plan, name),
-            _reports(plan, name, percent=percent),
-            _reports(plan, name, "zero-shot"),
+            reports_of(plan, name),
+            reports_of(plan, name, percent=percent),
+            reports_of(plan, name, "zero-shot"),
         )
         for line, reports in zip(lines.values(), found, strict=True):
-            line[number] = _mean(reports)
+            line[number] = mean_of(reports)
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (number, *(line[number] for line in lines.values())) for number in plan.workspace.scale.sub_experts
     )
@@ -358,8 +364,8 @@ def _figure6(plan: Plan, folder: Path) -> Contents:
     shares: dict[str, dict[str, list[float]]] = {}
     panels: dict[str, list[list[float]]] = {}
     columns: list[str] = []
-    for name in ("soft", "no-entropy"):
-        trainings = [plan.training(name, seed) for seed in range(plan.num_seeds)]
+    for name in ROUTED:
+        trainings = [routed_training(plan, name, seed) for seed in range(plan.num_seeds)]
         jobs = [Routing(one) for one in trainings if one is not None]
         found = [plan.workspace.result(job) for job in jobs if plan.workspace.state(job) == "finished"]
         shares[name] = {}
@@ -368,7 +374,7 @@ def _figure6(plan: Plan, folder: Path) -> Contents:
                 shares[name].setdefault(capability, []).append(100 * share)
         if found:
             routed[VARIANTS[name].title] = found[0]
-            panels[VARIANTS[name].title] = _mean_weights(found[0])
+            panels[VARIANTS[name].title] = mean_weights(found[0])
             num_experts = len(found[0]["tasks"][next(iter(found[0]["tasks"]))]["weights"][0][0])
             columns = [f"{one[0].upper()}{place + 1}" for one in CAPABILITIES for place in range(num_experts)]
     rows: tuple[tuple[Cell, ...], ...] = tuple(
@@ -392,26 +398,6 @@ def _figure6(plan: Plan, folder: Path) -> Contents:
     if routed:
         write_explorer(plan.workspace.folder / "explorer", routed)
     return Contents((table,), figures=("figures/figure6",))
-
-
-def largest_shares(routing: Mapping[str, Any]) -> dict[str, float]:
-    """Of each capability the largest mean weight of a sub-expert in a linear, over all linears and tasks."""
-    tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
-    shares: dict[str, float] = {}
-    for index, capability in enumerate(CAPABILITIES):
-        largest = [max(linear[index]) for task in tasks.values() for linear in task["weights"]]
-        shares[capability] = sum(largest) / len(largest)
-    return shares
-
-
-def _mean_weights(routing: Mapping[str, Any]) -> list[list[float]]:
-    """A line for each task: the mean over linears of the weight of every sub-expert."""
-    tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
-    lines = []
-    for task in tasks.values():
-        flat = [[value for row in linear for value in row] for linear in task["weights"]]
-        lines.append([sum(column) / len(column) for column in zip(*flat, strict=True)])
-    return lines
 
 
 def _cost(plan: Plan, _folder: Path) -> Contents:
@@ -456,5 +442,6 @@ _CONTENTS: Mapping[str, Callable[[Plan, Path], Contents]] = {
     "table6": _table6,
     "figure5": _figure5,
     "figure6": _figure6,
+    "longer": _longer,
     "cost": _cost,
 }

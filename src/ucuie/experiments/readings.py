@@ -19,7 +19,7 @@ ORDER = ("soft", "hard", "no-shared", "lora-moe", "lora")
 """The paper's order of the variants, best first."""
 OPTIMISATION = ("no-warming", "no-entropy", "no-bce")
 """What the paper takes out of the training, each of which hurts there."""
-CONTROLS = ("lora-equal", "full", "no-warming-longer")
+CONTROLS = ("lora-equal", "full", "no-warming-longer", "equation-1", "untrained")
 
 
 def test_evaluations(plan: Plan, variant: str) -> list[Evaluation]:

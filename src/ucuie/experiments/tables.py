@@ -12,9 +12,15 @@ NOT_GIVEN = "not given"
 
 @dataclass(frozen=True)
 class Trials:
-    """One number in several trials; none of them where nothing is finished."""
+    """One number in several trials; none of them where nothing is finished.
+
+    Args:
+        values: of the trials.
+        decimals: that are shown.
+    """
 
     values: tuple[float, ...]
+    decimals: int = 1
 
     @property
     def mean(self) -> float | None:
@@ -29,8 +35,8 @@ class Trials:
     def __str__(self) -> str:
         if not self.values:
             return "missing"
-        spread = "" if self.deviation is None else f" ± {self.deviation:.1f}"
-        return f"{fmean(self.values):.1f}{spread}"
+        spread = "" if self.deviation is None else f" ± {self.deviation:.{self.decimals}f}"
+        return f"{fmean(self.values):.{self.decimals}f}{spread}"
 
 
 Cell = str | int | float | Trials | None

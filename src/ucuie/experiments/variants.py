@@ -4,7 +4,7 @@ In: a name. Out: parts of a `TrainConfig` to lay over those of the scale. Knows 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ucuie.errors import ConfigError, did_you_mean, show
@@ -24,6 +24,8 @@ class Variant:
         match: an adapter that takes its rank from what all experts of UC-UIE have together: the same rank, or
             as many trainable parameters as the nearest rank gives; None takes the rank of the settings.
         has_warming_steps: without a first stage, its steps are added to the second.
+        times_steps: of the second stage, so many times as many.
+        tuned_as: the variant whose learning rate it takes; None has one of its own.
         group: whether it is a row of the paper's ablations, a control beyond them, or another experiment's.
     """
 
@@ -32,14 +34,20 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     match: Match | None = None
     has_warming_steps: bool = False
+    times_steps: int = 1
+    tuned_as: str | None = None
     group: Group = "paper"
 
 
 _PLAIN = {"adapter": {"use_capability_experts": False}}
 _NO_WARMING = {"warming": {"enabled": False}}
+_NO_TRAINING = {**_NO_WARMING, "multitask": {"max_steps": 1, "learning_rate": 1e-12}}
 MOST_SUB_EXPERTS = 8
+LONGER = ("soft", "lora", "full")
+"""What is trained for longer as well: all experts, the fewest parameters, the most."""
+TIMES_LONGER = 4
 
-VARIANTS: Mapping[str, Variant] = {
+_TRAINED_AS_LONG: Mapping[str, Variant] = {
     variant.name: variant
     for variant in (
         Variant("soft", "UC-UIE, soft router"),
@@ -63,18 +71,45 @@ VARIANTS: Mapping[str, Variant] = {
             has_warming_steps=True,
             group="control",
         ),
+        Variant(
+            "equation-1",
+            "loss of equation 1, over all tokens",
+            {"loss": {"objective": "full"}},
+            group="control",
+        ),
+        Variant("untrained", "backbone alone", {**_PLAIN, **_NO_TRAINING}, tuned_as="lora", group="control"),
         Variant("lora-rank", "LoRA, equal rank", _PLAIN, match="rank", group="other"),
-        Variant("no-paraphrase", "without paraphrased instructions", {"paraphrase": False}, group="other"),
+        Variant(
+            "no-paraphrase",
+            "without paraphrased instructions",
+            {"paraphrase": False},
+            tuned_as="soft",
+            group="other",
+        ),
         *(
             Variant(
                 f"sub-experts-{number}",
                 f"{number} sub-experts",
                 {"adapter": {"num_sub_experts": number}},
+                tuned_as="soft",
                 group="other",
             )
             for number in range(1, MOST_SUB_EXPERTS + 1)
         ),
     )
+}
+
+
+def _longer(variant: Variant) -> Variant:
+    name, title = f"{variant.name}-longer", f"{variant.title}, {TIMES_LONGER} times the steps"
+    return replace(
+        variant, name=name, title=title, times_steps=TIMES_LONGER, tuned_as=variant.name, group="other"
+    )
+
+
+VARIANTS: Mapping[str, Variant] = {
+    **_TRAINED_AS_LONG,
+    **{f"{name}-longer": _longer(_TRAINED_AS_LONG[name]) for name in LONGER},
 }
 """Every variant by name."""
 

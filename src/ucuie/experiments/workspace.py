@@ -23,12 +23,14 @@ from ucuie.errors import ConfigError, UcuieError
 from ucuie.experiments.samples import ALL, low_resource_group
 from ucuie.experiments.scales import Scale
 from ucuie.experiments.trials import Cost, Evaluation, Job, Routing, Training
-from ucuie.experiments.variants import laid_over, variant_named
+from ucuie.experiments.variants import Variant, laid_over, variant_named
 from ucuie.metrics import Report
 
 State = Literal["finished", "crashed", "missing"]
 RESULT_FILE = "result.json"
 WORKSPACE_FILE = "workspace.json"
+PAPER_EPOCHS = 3
+"""Of the second stage (Section 4.1)."""
 MODEL_FOLDER = "model"
 
 
@@ -73,10 +75,8 @@ class Workspace:
         rate = {"learning_rate": training.learning_rate}
         stages = {
             "warming": {**rate, "max_steps": scale.warming_steps},
-            "multitask": {**rate, "max_steps": scale.multitask_steps},
+            "multitask": {**rate, **_length(variant, scale)},
         }
-        if variant.has_warming_steps and scale.multitask_steps is not None:
-            stages["multitask"]["max_steps"] = scale.multitask_steps + (scale.warming_steps or 0)
         settings = laid_over(laid_over(scale.settings, stages), variant.settings)
         if variant.match is not None:
             rank = self.ranks[variant.match]
@@ -108,6 +108,13 @@ class Workspace:
         """The last line of why a job crashed; empty if it did not."""
         result = self._read(job)
         return "" if result is None else result.get("error", "")
+
+    def final_loss(self, training: Training) -> float | None:
+        """The mean task loss of the last logged steps of a finished training; None if it logged none."""
+        run = self.model(training).with_suffix(".run") / "run.json"
+        logged = json.loads(run.read_text("utf-8"))["losses"]["multitask"]
+        losses: list[float] = [one["loss/task"] for one in logged if "loss/task" in one]
+        return losses[-1] if losses else None
 
     def report(self, evaluation: Evaluation) -> Report:
         """The scores of a finished evaluation.
@@ -197,6 +204,15 @@ def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backb
     own = folder / content["backbone"]
     source = str(own.resolve()) if own.is_dir() else content["backbone"]
     return Workspace(folder, scale, sources, source, content["backbone_name"], content["ranks"])
+
+
+def _length(variant: Variant, scale: Scale) -> dict[str, float | None]:
+    """How long the second stage is."""
+    if scale.multitask_steps is None:
+        is_longer = variant.times_steps > 1
+        return {"max_steps": None, **({"epochs": variant.times_steps * PAPER_EPOCHS} if is_longer else {})}
+    extra = scale.warming_steps or 0 if variant.has_warming_steps else 0
+    return {"max_steps": variant.times_steps * scale.multitask_steps + extra}
 
 
 def _absolute(backbone: str) -> str:
