@@ -74,9 +74,7 @@ def examine(*, model: str | None = None, seconds: float = SELF_TEST_SECONDS) -> 
         try:
             result = check(patient)
         except Exception as error:  # a doctor does not die of what the patient has
-            result = _Result(
-                "broken", f"{type(error).__name__}: {error}", "report it, with all lines of this"
-            )
+            result = _Result("broken", f"{type(error).__name__}: {error}", _REPORT)
         yield Finding(result.state, subject, result.words, result.advice)
 
 

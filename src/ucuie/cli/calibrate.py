@@ -9,27 +9,24 @@ import typer
 from ucuie.cli.common import (
     BatchSize,
     Device,
+    Gold,
+    GoldSplit,
     Json,
+    Limit,
     Model,
     Quiet,
     Track,
     exit_interrupted,
-    one_of,
     results,
     talk_console,
 )
-from ucuie.schema import SPLITS, Split
 from ucuie.tables import calibration_tables
 
 
 def calibrate(
-    gold: Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")],
-    split: Annotated[
-        Split, typer.Option(parser=one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
-    ] = "validation",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many examples of each data set.")
-    ] = None,
+    gold: Gold,
+    split: GoldSplit = "validation",
+    limit: Limit = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A new folder for a calibrated copy of the model."),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -28,6 +29,7 @@ from ucuie.errors import (
 from ucuie.extraction import Extraction
 from ucuie.options import AnswerOptions
 from ucuie.render import TABLE_WIDTH
+from ucuie.schema import SPLITS, TASKS, Split, Task
 from ucuie.templates import counted
 from ucuie.thresholds import Thresholds
 
@@ -89,6 +91,15 @@ RawScores = Annotated[
 ]
 TextKey = Annotated[str, typer.Option(help="Key or column of the text.")]
 IdKey = Annotated[str, typer.Option(help="Key or column of the id.")]
+Gold = Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")]
+GoldSplit = Annotated[
+    Split, typer.Option(parser=one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many examples of each data set.")]
+AnnotatedFor = Annotated[
+    Task,
+    typer.Option(parser=one_of(TASKS), metavar="NAME", help="What the files of a format are annotated for."),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Round large products to 8 bits: faster on a CPU.")]
 ServedAt = Annotated[

@@ -7,9 +7,8 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ucuie.cli.common import Json, Quiet, one_of, results, talk_console
+from ucuie.cli.common import AnnotatedFor, Json, Quiet, one_of, results, talk_console
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.schema import TASKS, Task
 from ucuie.tables import (
     catalogue_table,
     conversion_table,
@@ -39,12 +38,7 @@ def convert(
         Path | None, typer.Option("--source", help="Folder with the raw files; of a format also a file.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write into.")] = None,
-    task: Annotated[
-        Task,
-        typer.Option(
-            parser=one_of(TASKS), metavar="NAME", help="What the files of a format are annotated for."
-        ),
-    ] = "NER",
+    task: AnnotatedFor = "NER",
     spacing: Annotated[
         Any,
         typer.Option(

@@ -10,26 +10,26 @@ import typer
 from ucuie.cli.common import (
     BatchSize,
     Device,
+    Gold,
+    GoldSplit,
     Int8,
     Json,
+    Limit,
     Model,
     Quiet,
     Track,
     exit_interrupted,
-    one_of,
     results,
     talk_console,
 )
 from ucuie.errors import ConfigError
-from ucuie.schema import SPLITS, Split
 from ucuie.tables import evaluation_tables, trials_table
 
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many examples of each data set.")]
 Scorer = Annotated[str, typer.Option(help="The name of a scorer, or all.")]
 
 
 def evaluate(
-    gold: Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")],
+    gold: Gold,
     output: Annotated[
         Path,
         typer.Option(
@@ -37,9 +37,7 @@ def evaluate(
         ),
     ],
     scorer: Scorer = "offset",
-    split: Annotated[
-        Split, typer.Option(parser=one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
-    ] = "test",
+    split: GoldSplit = "test",
     limit: Limit = None,
     model: Model = None,
     device: Device = None,
@@ -71,12 +69,10 @@ def evaluate(
 
 
 def score(
-    gold: Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")],
+    gold: Gold,
     predictions: Annotated[Path, typer.Option(help="JSON lines with id and records.")],
     scorer: Scorer = "offset",
-    split: Annotated[
-        Split, typer.Option(parser=one_of(SPLITS), metavar="NAME", help="Which split of a folder.")
-    ] = "test",
+    split: GoldSplit = "test",
     limit: Limit = None,
     gold_trigger: Annotated[
         bool, typer.Option("--gold-trigger", help="Leave predicted events without a gold trigger out.")

@@ -39,6 +39,7 @@ from ucuie.tables import extraction_table
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
+    from ucuie.extractor import Extractor
     from ucuie.queries import AnswersQueries
     from ucuie.remote import RemoteExtractor
     from ucuie.texts import TextFile
@@ -136,6 +137,10 @@ def extract(
     """Extract records from texts."""
     if (text is None) == (source is None):
         raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
+    if task == "associating" and source is None:
+        raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
+    if document and source is None:
+        raise typer.BadParameter("is for the file of --input", param_hint="'--document'")
     if output_format == "parquet" and output is None:
         raise typer.BadParameter("parquet goes into a file, so give --output", param_hint="'--format'")
     check_format(output_format)
@@ -144,15 +149,8 @@ def extract(
         threshold=threshold, end_bias=end_bias, raw_scores=raw_scores, explain=explain, n_best=n_best
     )
     options.threshold.check(parsed)
-    if task == "associating" and source is None:
-        raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
-    if document and source is None:
-        raise typer.BadParameter("is for the file of --input", param_hint="'--document'")
-    file = (
-        None
-        if source is None
-        else _texts(source, is_document=document, text_column=text_column, id_column=id_column)
-    )
+    columns = {"text_column": text_column, "id_column": id_column}
+    file = None if source is None else _texts(source, columns, is_document=document)
     talk = talk_console(quiet=quiet)
     here = {
         "model": model,
@@ -167,20 +165,15 @@ def extract(
         "window_characters": window_characters,
         "concurrency": concurrency,
     }
-    extractor: AnswersQueries
     with collector_paused():
         from ucuie import bulk
         from ucuie.queries import Query, task_named
 
-        if endpoint is not None:
-            _refuse(here, "is for a model here, not for one behind --endpoint")
-            extractor = _connected(endpoint, elsewhere, talk)
+        extractor: AnswersQueries
+        if endpoint is None:
+            extractor = _loaded(here, elsewhere, batch_size=batch_size)
         else:
-            _refuse(elsewhere, "is for a model behind --endpoint, so give that too")
-            from ucuie.extractor import Extractor
-
-            given: dict[str, Any] = {name: value for name, value in here.items() if value is not None}
-            extractor = Extractor.from_pretrained(batch_size=batch_size, **given)
+            extractor = _connected(endpoint, elsewhere, here, talk)
     if file is None:
         queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
     else:
@@ -213,10 +206,30 @@ def _refuse(given: Mapping[str, object], reason: str) -> None:
             raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")
 
 
-def _connected(endpoint: str, options: Mapping[str, Any], talk: Console) -> "RemoteExtractor":
-    """What asks the endpoint, once it has told what it obeys."""
+def _texts(source: Path, columns: Mapping[str, str], *, is_document: bool) -> "TextFile":
+    from ucuie.texts import read_documents, read_texts
+
+    if is_document or source.is_dir():
+        return read_documents(source)
+    return read_texts(source, **columns)
+
+
+def _loaded(options: Mapping[str, Any], foreign: Mapping[str, Any], *, batch_size: int) -> "Extractor":
+    """What asks a model here; options that are foreign to one must not be given."""
+    from ucuie.extractor import Extractor
+
+    _refuse(foreign, "is for a model behind --endpoint, so give that too")
+    given = {name: value for name, value in options.items() if value is not None}
+    return Extractor.from_pretrained(batch_size=batch_size, **given)
+
+
+def _connected(
+    endpoint: str, options: Mapping[str, Any], foreign: Mapping[str, Any], talk: Console
+) -> "RemoteExtractor":
+    """What asks the endpoint, once it has told what it obeys; foreign options must not be given."""
     from ucuie.remote import RemoteExtractor
 
+    _refuse(foreign, "is for a model here, not for one behind --endpoint")
     names = {"concurrency": "num_concurrent"}
     given = {names.get(name, name): value for name, value in options.items() if value is not None}
     model = given.pop("endpoint_model", None)
@@ -225,14 +238,6 @@ def _connected(endpoint: str, options: Mapping[str, Any], talk: Console) -> "Rem
     extractor = RemoteExtractor(endpoint, model, **given)
     talk.print(f"answers of {model} are held to: {extractor.connect()}")
     return extractor
-
-
-def _texts(source: Path, *, is_document: bool, text_column: str, id_column: str) -> "TextFile":
-    from ucuie.texts import read_documents, read_texts
-
-    if is_document or source.is_dir():
-        return read_documents(source)
-    return read_texts(source, text_column=text_column, id_column=id_column)
 
 
 def _names(listed: str | None) -> list[str] | None:

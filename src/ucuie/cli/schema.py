@@ -8,10 +8,10 @@ import typer
 from rich.table import Table
 
 from ucuie.atomic import write_text
-from ucuie.cli.common import Json, Quiet, one_of, results, talk_console
+from ucuie.cli.common import AnnotatedFor, Json, Quiet, results, talk_console
 from ucuie.errors import SchemaError, did_you_mean, show
 from ucuie.ready_schemas import ready_schemas, title_of
-from ucuie.schema import TASKS, Schema, Task
+from ucuie.schema import Schema
 from ucuie.schema_advice import CheckedSchema, check_schema
 from ucuie.schema_drafts import class_named, schema_of_names
 from ucuie.schema_yaml import schema_yaml
@@ -35,12 +35,7 @@ def schema_init(
         str,
         typer.Option("--format", metavar="NAME", help="Of --data; `ucuie convert --list` names the formats."),
     ] = "unified",
-    task: Annotated[
-        Task,
-        typer.Option(
-            parser=one_of(TASKS), metavar="NAME", help="What the files of a format are annotated for."
-        ),
-    ] = "NER",
+    task: AnnotatedFor = "NER",
     model_class: Annotated[
         str | None,
         typer.Option("--class", metavar="MODULE:CLASS", help="A pydantic class; or file.py:Class."),
@@ -54,8 +49,7 @@ def schema_init(
     quiet: Quiet = False,
 ) -> None:
     """Make a schema from what you have, as YAML to go on from."""
-    given = [one for one in (names, data, model_class, json_schema) if one is not None]
-    if len(given) != 1:
+    if sum(one is not None for one in (names, data, model_class, json_schema)) != 1:
         raise typer.BadParameter("give one of NAMES, --data, --class and --json-schema", param_hint="NAMES")
     if output is not None and output.exists():
         raise SchemaError(f"{output} is there already, perhaps edited by hand; name a new file")

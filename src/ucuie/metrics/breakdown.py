@@ -123,56 +123,51 @@ def render_text(found: Breakdown) -> str:
     """Tables of plain text, and of each kind of mistake the first five."""
     parts = []
     if len(found.reports) > 1:
-        parts += [
-            "F1 % by scorer",
-            _aligned(
-                ["task", "row", "data set", *(report.scorer for report in found.reports)],
-                [
-                    [task, row, dataset or "-", *map(_or_dash, f1)]
-                    for task, row, dataset, f1 in found.comparison
-                ],
-            ),
-        ]
+        parts += ["F1 % by scorer", _comparison_table(found)]
     parts.append(
         f"scorer: {found.report.scorer}, F1 with 95 % confidence intervals; "
         "ceiling: F1 of the gold placed again by its strings"
     )
-    parts.append(
-        _aligned(
-            ["task", "row", "data set", "F1 %", "low", "high", "ceiling"],
-            [
-                [
-                    one.task,
-                    one.row,
-                    _name_of(one),
-                    *_rounded(one.f1, one.low, one.high),
-                    _or_dash(found.ceiling_of(one)),
-                ]
-                for one in found.intervals
-            ],
-        )
-    )
+    parts.append(_interval_table(found))
     for row in found.report.scores:
-        parts.append(f"{row.task}, {row.row}, {row.dataset or '-'}")
-        parts.append(
-            _aligned(
-                ["label", "precision %", "recall %", "F1 %", "gold", "predicted", "matched"],
-                [[label, *_numbers(counts)] for label, counts in _labels(row)],
-            )
-        )
-    kinds = [("right", found.mistakes.right), *found.mistakes.kinds.items()]
-    parts.append(_aligned(["findings", "count"], [[kind, f"{count:,}"] for kind, count in kinds]))
-    parts.append(
-        _aligned(
-            ["gold", "predicted", "count"],
-            [
-                [gold, predicted, f"{count:,}"]
-                for (gold, predicted), count in found.mistakes.confusions[:_MAX_CONFUSIONS]
-            ],
-        )
-    )
+        parts += [f"{row.task}, {row.row}, {row.dataset or '-'}", _label_table(row)]
+    parts += [_kind_table(found.mistakes), _confusion_table(found.mistakes)]
     parts += _listed_mistakes(found.mistakes)
     return "\n\n".join(parts) + "\n"
+
+
+def _comparison_table(found: Breakdown) -> str:
+    return _aligned(
+        ["task", "row", "data set", *(report.scorer for report in found.reports)],
+        [[task, row, dataset or "-", *map(_or_dash, f1)] for task, row, dataset, f1 in found.comparison],
+    )
+
+
+def _interval_table(found: Breakdown) -> str:
+    rows = []
+    for one in found.intervals:
+        numbers = (*_rounded(one.f1, one.low, one.high), _or_dash(found.ceiling_of(one)))
+        rows.append([one.task, one.row, _name_of(one), *numbers])
+    return _aligned(["task", "row", "data set", "F1 %", "low", "high", "ceiling"], rows)
+
+
+def _label_table(row: RowScore) -> str:
+    return _aligned(
+        ["label", "precision %", "recall %", "F1 %", "gold", "predicted", "matched"],
+        [[label, *_numbers(counts)] for label, counts in _labels(row)],
+    )
+
+
+def _kind_table(mistakes: Mistakes) -> str:
+    kinds = [("right", mistakes.right), *mistakes.kinds.items()]
+    return _aligned(["findings", "count"], [[kind, f"{count:,}"] for kind, count in kinds])
+
+
+def _confusion_table(mistakes: Mistakes) -> str:
+    rows = [
+        [gold, predicted, f"{count:,}"] for (gold, predicted), count in mistakes.confusions[:_MAX_CONFUSIONS]
+    ]
+    return _aligned(["gold", "predicted", "count"], rows)
 
 
 def _listed_mistakes(mistakes: Mistakes) -> list[str]:

@@ -4,14 +4,17 @@ import asyncio
 import math
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 
 from ucuie.errors import ConfigError, show
+from ucuie.model_source import EMBEDDED, EMBEDDED_NAME
 from ucuie.server.app import create_app
 from ucuie.server.engine import Engine
 from ucuie.server.logs import log_to_stderr
@@ -20,6 +23,9 @@ from ucuie.server.protocol import PatientProtocol
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 from ucuie.startup import collector_paused
+
+if TYPE_CHECKING:
+    from ucuie.model_folder import LoadedModel
 
 _MARGIN_SECONDS = 5
 _BACKLOG = 512
@@ -58,17 +64,10 @@ def serve(
     listener = listen(settings.host, port)
     log_to_stderr(log_texts=settings.log_texts, is_quiet=is_quiet)
 
-    def load() -> Any:
-        # Within the engine's thread, so that the server answers /healthz while torch is imported.
-        with collector_paused():
-            from ucuie.model_folder import EMBEDDED, EMBEDDED_NAME, load_models
-
-            first = EMBEDDED_NAME if model is None else model
-            return load_models({first: model or EMBEDDED} | dict(more_models or {}), device=device)
-
+    models = {model or EMBEDDED_NAME: model or EMBEDDED} | dict(more_models or {})
     metrics = Metrics()
     engine = Engine(
-        load,
+        partial(_load, models, device),
         batch_size=settings.batch_size,
         queue_size=settings.queue_size,
         # The other half is for what cannot be told beforehand.
@@ -88,16 +87,29 @@ def serve(
 
     app = create_app(engine, settings, metrics=metrics, schemas=schemas, on_started=tell)
     server = make_server(app, settings)
-    # uvicorn gives the signals that it has heeded to whoever handled them before; they have done their work.
+    with listener, _heeded_signals_forgotten():
+        asyncio.run(server.serve([listener]))
+    if failures:
+        raise failures[0]
+
+
+def _load(models: Mapping[str, str], device: str | None) -> "Mapping[str, LoadedModel]":
+    """Runs in the engine's thread, so that the server answers /healthz while torch is imported."""
+    with collector_paused():
+        from ucuie.model_folder import load_models
+
+        return load_models(models, device=device)
+
+
+@contextmanager
+def _heeded_signals_forgotten() -> Iterator[None]:
+    """Uvicorn gives signals that it has heeded to whoever handled them before; they have done their work."""
     before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
     try:
-        asyncio.run(server.serve([listener]))
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        listener.close()
-    if failures:
-        raise failures[0]
 
 
 def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
