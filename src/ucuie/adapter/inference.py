@@ -165,6 +165,9 @@ class FusedMlps:
         places = {name: place for place, name in enumerate(tuner.adapted_linears)}
         self._places = [places[name] for mlp in self._mlps for name in mlp.names]
         self._covers_all = len(places) == len(self._places)
+        # What the MLPs go by: most forwards are of one instruction, whose gates are the same tensor.
+        self._routing: tuple[Tensor | None, Alive, Alive | None] = (None, (), None)
+        self._gates = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self._mlps)
@@ -180,7 +183,14 @@ class FusedMlps:
             gates: (linears, N or 1, C), from `compute_gates`; N tokens, one in each row of the batch.
             alive: which capabilities have gates other than 0 in any of them.
         """
-        enabled = self._tuner.state.enabled
+        routing = (gates, alive, self._tuner.state.enabled)
+        if routing[0] is not self._routing[0] or routing[1:] != self._routing[1:]:
+            self._gates = self._route(*routing)
+            self._routing = routing
+        return nullcontext() if self._covers_all else self._tuner.fixed_gates(self._gates)
+
+    def _route(self, gates: Tensor, alive: Alive, enabled: Alive | None) -> Tensor:
+        """Give every MLP its own gates, those of enabled capabilities; all of these."""
         if enabled is not None and gates.shape[-1]:
             gates = gates * gates.new_tensor(enabled)
             alive = tuple(both for both in map(all, zip(alive, enabled, strict=True)))
@@ -189,7 +199,7 @@ class FusedMlps:
             by_mlp = torch.split(gates[self._places].transpose(0, 1), len(PROJECTIONS), dim=1)
         for mlp, of_mlp in zip(self._mlps, by_mlp, strict=False):
             mlp.gates, mlp.alive = of_mlp, alive
-        return nullcontext() if self._covers_all else self._tuner.fixed_gates(gates)
+        return gates
 
     @contextmanager
     def running(self, gates: Tensor, alive: Alive) -> Iterator[None]:

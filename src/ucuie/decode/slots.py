@@ -13,7 +13,9 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface, DynamicCache
@@ -188,16 +190,16 @@ class Step:
         self.rows = rows
         self._device = device
         cache.reserve(len(rows), max(row.length + row.num_tokens for row in rows))
-        counts = torch.tensor([row.num_tokens for row in rows])
-        self._ends = counts.cumsum(0).tolist()
-        starts = torch.tensor([row.length for row in rows])
-        slots = torch.repeat_interleave(torch.arange(len(rows)), counts)
-        places = torch.arange(len(slots)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        places += starts[slots]
-        prefix_lengths = torch.tensor([row.prefix.length for row in rows])
-        self.positions = (places + prefix_lengths[slots]).to(device)
+        # numpy: on so few numbers torch takes several times as long.
+        counts = np.array([row.num_tokens for row in rows])
+        self._ends = counts.cumsum()
+        slots = np.repeat(np.arange(len(rows)), counts)
+        first_places = np.array([row.length for row in rows]) - self._ends + counts
+        places = np.arange(len(slots)) + first_places[slots]
+        positions = places + np.array([row.prefix.length for row in rows])[slots]
+        self.positions = self._tensor(positions)
         """(N,) of each token, counted from the start of its prefix."""
-        self._slots, self._places = slots.to(device), places.to(device)
+        self._slots, self._places = self._tensor(slots), self._tensor(places)
         self._padded = [index for index, row in enumerate(rows) if row.num_tokens <= LONGEST_PADDED]
         self._single = [index for index, row in enumerate(rows) if row.num_tokens > LONGEST_PADDED]
 
@@ -218,31 +220,42 @@ class Step:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Write keys and values (N, H', D), and attend from the queries (N, H, D) to prefix and slot."""
         keys, values = self.cache.layer(layer, key)
-        keys[self._slots, :, :, self._places] = key
-        values[self._slots, :, self._places] = value
+        self._write(keys, values, key, value)
+        if not self._single:
+            return self._attend_padded(layer, query, keys, values, scaling)
         output = torch.empty_like(query)
         if self._padded:
-            self._attend_padded(layer, query, keys, values, scaling, output)
+            output[self._padding.tokens] = self._attend_padded(layer, query, keys, values, scaling)
         for index in self._single:
             self._attend_single(index, layer, query, keys, values, scaling, output)
         return output
 
+    def _write(self, keys: Tensor, values: Tensor, key: Tensor, value: Tensor) -> None:
+        if len(self.rows) == 1:
+            start = self.rows[0].length
+            keys[0, ..., start : start + len(key)] = key.permute(1, 2, 0)
+            values[0, :, start : start + len(key)] = value.transpose(0, 1)
+        else:
+            keys[self._slots, :, :, self._places] = key
+            values[self._slots, :, self._places] = value
+
     def _attend_padded(
-        self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float, output: Tensor
-    ) -> None:
-        """Rows with few tokens in one go; the rows between them come along and are thrown away."""
+        self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float
+    ) -> Tensor:
+        """The tokens (M, H, D) of rows that read few: in one go, rows between them come along for nothing."""
         layout = self._padding
-        num_rows, width = layout.index.shape
-        num_heads = keys.shape[1]
+        num_rows, num_heads = len(self.rows), keys.shape[1]
+        padded = query if layout.index is None else query[layout.index]
         # (R, H', T * G, D): G query heads share a key head.
-        queries = query[layout.index].view(num_rows, width, num_heads, -1, query.shape[-1])
+        queries = padded.view(num_rows, -1, num_heads, query.shape[1] // num_heads, query.shape[-1])
+        width, groups = queries.shape[1], queries.shape[3]
         queries = (queries.transpose(1, 2) * scaling).flatten(2, 3)
-        groups = queries.shape[2] // width
         own = queries @ keys[:num_rows, ..., : layout.length]
-        hidden = layout.hidden.repeat_interleave(groups, dim=1) if groups > 1 else layout.hidden
+        if layout.hidden is not None:
+            own += layout.hidden.repeat_interleave(groups, dim=1)[:, None].to(own.dtype)
         longest = max(prefix.length for prefix, _ in self._prefixes)
         scores = own.new_full((*own.shape[:3], longest + layout.length), -torch.inf)
-        torch.add(own, hidden[:, None].to(own.dtype), out=scores[..., longest:])
+        scores[..., longest:] = own
         for prefix, rows in self._prefixes:
             part = _by_head(queries[rows]) @ prefix.keys[layer].transpose(1, 2)
             scores[rows, ..., : prefix.length] = _by_row(part, width * groups)
@@ -252,7 +265,8 @@ class Step:
             part = _by_head(weights[rows][..., : prefix.length]) @ prefix.values[layer]
             mixed[rows] += _by_row(part, width * groups)
         mixed = mixed.view(num_rows, num_heads, width, groups, -1).transpose(1, 2)
-        output[layout.tokens] = mixed.reshape(num_rows, width, *query.shape[1:])[layout.is_token]
+        mixed = mixed.reshape(num_rows * width, *query.shape[1:])
+        return mixed if layout.kept is None else mixed[layout.kept]
 
     def _attend_single(
         self,
@@ -292,27 +306,32 @@ class Step:
 
     @cached_property
     def _padding(self) -> "_Padding":
-        width = max(self.rows[index].num_tokens for index in self._padded)
-        length = max(self.rows[index].length + self.rows[index].num_tokens for index in self._padded)
-        index = torch.zeros(len(self.rows), width, dtype=torch.long)
-        is_token = torch.zeros(len(self.rows), width, dtype=torch.bool)
+        rows = [self.rows[index] for index in self._padded]
+        width = max(row.num_tokens for row in rows)
+        length = max(row.length + row.num_tokens for row in rows)
+        counts = np.zeros(len(self.rows), dtype=int)
+        counts[self._padded] = [row.num_tokens for row in rows]
+        is_token = np.arange(width) < counts[:, None]
         # A padding token looks at the first place of its slot, so that its softmax is defined.
-        last_seen = torch.zeros(len(self.rows), width, dtype=torch.long)
-        for row in self._padded:
-            count, end = self.rows[row].num_tokens, self._ends[row]
-            index[row, :count] = torch.arange(end - count, end)
-            is_token[row, :count] = True
-            length_before = self.rows[row].length
-            last_seen[row, :count] = torch.arange(length_before, length_before + count)
-        hidden = torch.zeros(*last_seen.shape, length)
-        hidden.masked_fill_(torch.arange(length) > last_seen[..., None], -torch.inf)
+        starts = np.array([row.length for row in self.rows])
+        last_seen = np.where(is_token, starts[:, None] + np.arange(width), 0)
+        index = np.where(is_token, (self._ends - counts)[:, None] + np.arange(width), 0)
+        is_full = bool(is_token.all())
+        hidden = None
+        if (last_seen < length - 1).any():
+            hidden = torch.zeros(*last_seen.shape, length)
+            hidden.masked_fill_(torch.arange(length) > torch.from_numpy(last_seen)[..., None], -torch.inf)
+            hidden = hidden.to(self._device)
         return _Padding(
-            index.to(self._device),
-            is_token.to(self._device),
-            index[is_token].to(self._device),
-            hidden.to(self._device),
-            length,
+            tokens=self._tensor(index[is_token]),
+            index=None if is_full else self._tensor(index.ravel()),
+            kept=None if is_full else self._tensor(np.flatnonzero(is_token)),
+            hidden=hidden,
+            length=length,
         )
+
+    def _tensor(self, indices: NDArray[np.intp]) -> Tensor:
+        return torch.from_numpy(indices).to(self._device)
 
     @cached_property
     def _visible(self) -> dict[int, Tensor]:
@@ -330,17 +349,18 @@ class _Padding:
     """Rows of few tokens as a rectangle.
 
     Args:
-        index: (R, T) of the tokens; 0 for padding.
-        is_token: (R, T).
         tokens: (M,), the index of those that are tokens.
-        hidden: (R, T, L), minus infinity at the places of its slot that a token does not see, else 0.
+        index: (R * T,) of the tokens, 0 for padding; None where nothing is padded.
+        kept: (M,), the places of tokens in the rectangle; None where nothing is padded.
+        hidden: (R, T, L), minus infinity at the places of its slot that a token does not see, else 0; None
+            where all see all.
         length: L.
     """
 
-    index: Tensor
-    is_token: Tensor
     tokens: Tensor
-    hidden: Tensor
+    index: Tensor | None
+    kept: Tensor | None
+    hidden: Tensor | None
     length: int
 
 
