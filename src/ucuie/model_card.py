@@ -103,20 +103,14 @@ def model_card(
     metadata = {
         "library_name": "ucuie",
         "pipeline_tag": "token-classification",
-        "license": said["license"],
-        "language": said["language"],
+        **said,
         "base_model": info.backbone if is_hub_id(info.backbone) else None,
         "datasets": [dataset for dataset in shares if _DATASET.fullmatch(dataset)],
         "tags": list(_TAGS),
         "model-index": [{"name": name, "results": _results(scores)}] if scores else None,
     }
     return load_template(_TEMPLATE).render(
-        metadata=yaml.safe_dump(
-            {key: value for key, value in metadata.items() if value},
-            sort_keys=False,
-            allow_unicode=True,
-            width=1000,
-        ),
+        metadata=_front_matter(metadata),
         name=name,
         quoted=json.dumps(name, ensure_ascii=False),
         argument=shlex.quote(name),
@@ -130,6 +124,12 @@ def model_card(
         scorers=list(dict.fromkeys(score.scorer for score in scores)),
         scores=_score_rows(scores),
     ).rstrip("\n") + "\n"  # fmt: skip
+
+
+def _front_matter(metadata: Mapping[str, Any]) -> str:
+    """What there is of the metadata, as YAML."""
+    given = {key: value for key, value in metadata.items() if value}
+    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def _scores(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Score]:

@@ -18,6 +18,7 @@ from ucuie.data.conversion import convert
 from ucuie.data.draft import Fault
 from ucuie.data.examples import read_examples, scan_examples, write_examples
 from ucuie.data.formats import FORMATS, ExportReport, Format, export, export_splits, format_named
+from ucuie.data.gold import read_gold, read_predictions, read_reports, read_types
 from ucuie.data.leaks import normalised_text
 from ucuie.data.mixture import DatasetShare, Mixture, MixtureOptions, build_mixture, dataset_folders
 from ucuie.data.own_files import UNIFIED, convert_format
@@ -31,14 +32,7 @@ from ucuie.data.sampling import (
 )
 from ucuie.data.schemas import DataSchema, schema_of_data, schema_of_examples
 from ucuie.data.statistics import SplitStatistics, Statistics, stats
-from ucuie.data.trials import (
-    read_gold,
-    read_predictions,
-    read_reports,
-    read_types,
-    write_low_resource,
-    write_zero_shot_folds,
-)
+from ucuie.data.trials import write_low_resource, write_zero_shot_folds
 from ucuie.data.unified_folder import ConversionReport, SplitReport
 
 __all__ = [

@@ -1,24 +1,10 @@
-"""What protocols need around the scorer: folders of trials, predictions beside the gold they belong to."""
+"""Folders of the trials that protocols ask for: parts of a training split, selections of unseen labels."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from ucuie.data.draft import Fault
 from ucuie.data.examples import example_files, read_examples, write_examples
-from ucuie.data.mixture import dataset_folders
-from ucuie.data.sampling import generator_for, low_resource, sample_examples, zero_shot_folds
-from ucuie.data.sources import read_json, read_json_lines
-from ucuie.errors import ConfigError, DataError, show, validation_faults
-from ucuie.metrics import Report
-from ucuie.schema import Example, Record, Split
-
-_RECORDS = TypeAdapter(tuple[Record, ...])
-_SAMPLING_SEED = 0
-_TYPES = TypeAdapter(dict[str, str])
-_REPORT_HINT = "`ucuie evaluate --output` writes report.json, `ucuie score --output` breakdown.json"
+from ucuie.data.sampling import low_resource, zero_shot_folds
+from ucuie.errors import ConfigError
 
 
 def write_low_resource(source: Path, output: Path, *, percent: float, seed: int) -> int:
@@ -57,92 +43,3 @@ def write_zero_shot_folds(source: Path, output: Path) -> list[int]:
         folder.mkdir(parents=True, exist_ok=True)
         sizes.append(write_examples(folder / "test.jsonl", fold.examples))
     return sizes
-
-
-def read_gold(path: Path, *, split: Split = "test", limit: int | None = None) -> list[Example]:
-    """The examples to evaluate on.
-
-    Args:
-        path: a file, all of it; a folder that `ucuie convert` wrote, of which the split is taken; or a folder
-            of such folders.
-        split: of folders.
-        limit: at most so many examples of each file, drawn evenly by a fixed seed; None takes all.
-
-    Raises:
-        DataError: there are no examples, or lines that are not examples; all of those at once.
-    """
-    folders = dataset_folders(path)
-    examples: list[Example] = []
-    for folder in folders:
-        found = read_examples(folder, split=split if folder.is_dir() else None)
-        examples += sample_examples(found, limit, generator_for(_SAMPLING_SEED, folder.name))
-    if not examples:
-        raise DataError(str(path), [f"there are no examples of the split {split}"], "name another split")
-    return examples
-
-
-def read_predictions(path: Path, examples: Sequence[Example]) -> list[tuple[Record, ...]]:
-    """The records predicted for each example, from JSON lines with `id` and `records` in any order.
-
-    Raises:
-        DataError: lines that are no predictions, come twice, or are not there; all of them at once.
-    """
-    found: dict[str, tuple[Record, ...]] = {}
-    faults = []
-    for item in read_json_lines(path):
-        if isinstance(item, Fault):
-            faults.append(str(item))
-            continue
-        place, value = item
-        try:
-            identifier, records = _prediction(value)
-        except ValidationError as error:
-            faults.append(f"{place}   {validation_faults(error)}")
-        except ValueError as error:
-            faults.append(f"{place}   {error}")
-        else:
-            if identifier in found:
-                faults.append(f"{place}   a second prediction for {show(identifier)}")
-            found[identifier] = records
-    faults += [f"no prediction for {show(one.id)}" for one in examples if one.id not in found]
-    if faults:
-        raise DataError(str(path), faults, "`ucuie evaluate` writes such a file as predictions.jsonl")
-    return [found[example.id] for example in examples]
-
-
-def read_reports(path: Path) -> list[Report]:
-    """The reports, one for each scorer, of an evaluation.
-
-    Args:
-        path: `report.json` or `breakdown.json`, or the folder of one.
-
-    Raises:
-        DataError: there is no such file, or it holds something else.
-    """
-    files = [path / name for name in ("report.json", "breakdown.json")] if path.is_dir() else [path]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        raise DataError(str(path), ["there is no report in it"], _REPORT_HINT)
-    try:
-        return [Report.from_dict(plain) for plain in read_json(file)["scores"]]
-    except (LookupError, TypeError, AttributeError):
-        raise DataError(str(file), ["it holds no scores"], _REPORT_HINT) from None
-
-
-def read_types(path: Path) -> dict[str, str]:
-    """Names and the coarser names they stand under, from a JSON object.
-
-    Raises:
-        DataError: the file holds something else.
-    """
-    value = read_json(path)
-    try:
-        return _TYPES.validate_python(value, strict=True)
-    except ValidationError as error:
-        raise DataError(str(path), [validation_faults(error)], "give an object of names") from None
-
-
-def _prediction(value: Any) -> tuple[str, tuple[Record, ...]]:
-    if not isinstance(value, dict) or not isinstance(value.get("id"), str) or "records" not in value:
-        raise ValueError('no object with "id" and "records"')
-    return value["id"], _RECORDS.validate_python(value["records"])

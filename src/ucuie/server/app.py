@@ -12,8 +12,9 @@ from starlette.exceptions import HTTPException
 from ucuie import __version__
 from ucuie.errors import UserError
 from ucuie.server.engine import Engine, NotReadyError, QueueFullError
-from ucuie.server.guard import Guard, Observer
+from ucuie.server.guard import Guard
 from ucuie.server.metrics import Metrics
+from ucuie.server.observer import Observer
 from ucuie.server.openapi import describe
 from ucuie.server.problems import Problem, problem_of
 from ucuie.server.routes.extraction import add_extraction

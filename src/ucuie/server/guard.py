@@ -1,4 +1,4 @@
-"""What stands between the network and the API: who may ask, how much and how slowly, and what is noted.
+"""What stands between the network and the API: who may ask, how much and how slowly.
 
 Plain ASGI, outside of the framework, so that nothing of a refused request is read, let alone parsed.
 """
@@ -6,15 +6,10 @@ Plain ASGI, outside of the framework, so that nothing of a refused request is re
 import asyncio
 import hashlib
 import hmac
-import logging
-import secrets
-import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ucuie.errors import show
-from ucuie.server.logs import FIELDS
-from ucuie.server.metrics import Metrics
 from ucuie.server.problems import (
     CLIENT_GONE,
     MEDIA,
@@ -25,99 +20,12 @@ from ucuie.server.problems import (
     WRONG_HOST,
     Fault,
     Problem,
-    problem_of,
 )
 from ucuie.server.settings import ServerSettings
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-logger = logging.getLogger(__name__)
-
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _PROTECTED = ("/v1/", "/metrics")
-_METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 _RETRY_SECONDS = 2
-_CONTENT_SECURITY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_SECURITY_HEADERS = (
-    (b"content-security-policy", _CONTENT_SECURITY),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
-
-
-class Observer:
-    """Gives every request an id, notes how it went, and answers for what fails inside.
-
-    Args:
-        app: what is observed.
-        metrics: where requests are counted.
-        log_texts: write the texts of requests into the log.
-    """
-
-    def __init__(self, app: App, *, metrics: Metrics, log_texts: bool) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._log_texts = log_texts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        start = time.perf_counter()
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id = secrets.token_hex(8)
-        status = 0
-
-        async def note_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    *_SECURITY_HEADERS,
-                    (b"x-request-id", request_id.encode()),
-                ]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, note_status)
-        except Exception as error:
-            problem = problem_of(error)
-            if problem.kind.status >= 500:
-                logger.exception("a request failed", extra={FIELDS: {"id": request_id}})
-            if status:
-                # The answer has begun: breaking it off is the only way to tell.
-                raise
-            await problem.response(request_id)(scope, receive, note_status)
-        finally:
-            self._note(scope, status or CLIENT_GONE.status, time.perf_counter() - start)
-
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "") or "other"
-        state = scope["state"]
-        # Whoever asks chooses path and method; what is counted by name is only what the server has.
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.request_done(route, method, status, seconds)
-        fields = {
-            "id": state["request_id"],
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": status,
-            "seconds": round(seconds, 4),
-            "client": (scope.get("client") or ("",))[0],
-            **state.get("noted", {}),
-        }
-        if self._log_texts and "texts" in state:
-            fields["texts"] = state["texts"]
-        logger.info("request", extra={FIELDS: fields})
 
 
 class Guard:
@@ -128,7 +36,7 @@ class Guard:
         settings: the limits.
     """
 
-    def __init__(self, app: App, *, settings: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
         self._app = app
         self._settings = settings
         self._hosts = settings.allowed_hosts or (_LOCAL_HOSTS if settings.is_local else ())
@@ -247,26 +155,3 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_again
-
-
-async def unless_gone(receive: Receive, work: Awaitable[Any]) -> Any:
-    """What the work gives; it is cancelled when the client goes away.
-
-    Raises:
-        Problem: the client has gone.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Problem(CLIENT_GONE, "the client closed the connection before the answer")
-        return task.result()
-    finally:
-        task.cancel()
-        gone.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

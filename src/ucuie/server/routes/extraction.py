@@ -1,20 +1,20 @@
 """Texts in, extractions out: at once, or a line for each as soon as it is there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive
 
 from ucuie.errors import TextError, did_you_mean, show
 from ucuie.extraction import Extraction
 from ucuie.server.engine import Engine
 from ucuie.server.extractors import Switches
-from ucuie.server.guard import unless_gone
 from ucuie.server.messages import ExtractRequest, ExtractResponse, StreamedProblem
 from ucuie.server.openapi import POSTED, STREAMED_LINE, problem_answers
-from ucuie.server.problems import INVALID_REQUEST, TIME_LIMIT, Fault, Problem, problem_of
+from ucuie.server.problems import CLIENT_GONE, INVALID_REQUEST, TIME_LIMIT, Fault, Problem, problem_of
 from ucuie.server.queries import check_elements, read_queries, text_field
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
@@ -42,7 +42,7 @@ def add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, schem
         _note(request, queries)
         try:
             async with asyncio.timeout(settings.request_seconds):
-                answers = await unless_gone(request.receive, engine.answer(queries, switches))
+                answers = await _unless_gone(request.receive, engine.answer(queries, switches))
         except TimeoutError:
             raise _time_limit(settings) from None
         faults = [
@@ -106,6 +106,29 @@ def _switches(message: ExtractRequest, engine: Engine) -> Switches:
     chosen = tuple(capability for capability in known if capability in message.capabilities)
     # All of them is what happens without a choice: one engine state fewer.
     return Switches(None if chosen == known else chosen, name)
+
+
+async def _unless_gone(receive: Receive, work: Awaitable[Any]) -> Any:
+    """What the work gives; it is cancelled when the client goes away.
+
+    Raises:
+        Problem: the client has gone.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Problem(CLIENT_GONE, "the client closed the connection before the answer")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _paired(
