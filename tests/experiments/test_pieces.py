@@ -91,5 +91,9 @@ def test_dominance_is_claimed_only_where_the_own_expert_alone_is_best():
         }
     )
     assert "best under its own expert" in claims[0]
-    assert "best under judging, locating" in claims[1]
+    assert "level" in claims[1]
     assert "not measured yet" in claims[2]
+
+    uneven = {"judging": scores(J=20, L=30, A=20) | {"L": Trials((25.0, 35.0))}}
+    assert "best under locating" in dominance_claims({"judging": scores(J=20, L=30, A=20)})[0]
+    assert "best under locating" in dominance_claims(uneven)[0]  # a lead of 10 over a deviation of 7

@@ -38,6 +38,7 @@ from ucuie.experiments.tables import NOT_GIVEN, Cell, Table, Trials
 from ucuie.experiments.trials import MASKS, Cost, Data, Evaluation, Routing, Training, mask_title
 from ucuie.experiments.variants import LONGER, TIMES_LONGER, VARIANTS
 from ucuie.metrics import Report
+from ucuie.model_source import EMBEDDED_NAME
 from ucuie.schema import CAPABILITIES
 from ucuie.templates import counted
 
@@ -135,6 +136,8 @@ def _setting(experiment: Experiment, plan: Plan) -> list[str]:
         )
     lines += [f"  - crashed: `{job.folder}`: {workspace.error(job)}" for job in progress.crashed]
     suffix = "" if scale.name == "mini" else f" --scale {scale.name}"
+    if workspace.backbone_name != EMBEDDED_NAME:
+        suffix += " --backbone BACKBONE"
     lines.append(
         f"- This page: `ucuie experiment {experiment.name}{suffix} --docs docs/experiments --report`; "
         "without `--report` missing trials are run first."

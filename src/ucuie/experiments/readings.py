@@ -77,26 +77,33 @@ def _claim(plan: Plan, first: str, second: str, words: str) -> str:
 def dominance_claims(scores: Mapping[str, Mapping[str, Trials]]) -> list[str]:
     """Whether each capability task is best under its own expert, of the three experts alone.
 
+    A lead no larger than the standard deviation over seeds is none.
+
     Args:
         scores: F1 by capability task, then by the title of the mask.
     """
     claims = []
     for capability in CAPABILITIES:
-        means = {
-            alone: scores[capability][mask_title((alone,))].mean
-            for alone in CAPABILITIES
-            if mask_title((alone,)) in scores.get(capability, {})
+        alone = {
+            one: scores[capability][mask_title((one,))]
+            for one in CAPABILITIES
+            if mask_title((one,)) in scores.get(capability, {})
         }
-        known = {alone: mean for alone, mean in means.items() if mean is not None}
+        known = {one: trials.mean for one, trials in alone.items() if trials.mean is not None}
         if len(known) < len(CAPABILITIES):
             claims.append(f"- {capability}: not measured yet.")
             continue
         own = known[capability]
-        best = [alone for alone, mean in known.items() if mean == max(known.values())]
-        others = [mean for alone, mean in known.items() if alone != capability]
+        others = [mean for one, mean in known.items() if one != capability]
+        spread = max(alone[one].deviation or 0.0 for one in CAPABILITIES)
         without = scores[capability][mask_title(_without(capability))].mean or 0.0
         both = scores[capability][mask_title(CAPABILITIES)].mean or 0.0
-        verdict = "best under its own expert" if best == [capability] else f"best under {', '.join(best)}"
+        if abs(own - max(others)) <= spread:
+            verdict = "level, within the deviation over seeds, under its own expert and the best other"
+        elif own > max(others):
+            verdict = "best under its own expert"
+        else:
+            verdict = f"best under {max(known, key=known.__getitem__)}"
         alone_others = ", ".join(f"{one:.1f}" for one in others)
         claims.append(
             f"- {capability}: **{verdict}** ({own:.1f}; the other two alone give {alone_others})."
