@@ -18,8 +18,8 @@ from ucuie.decode import repetition
 from ucuie.decode.confidence import score_records
 from ucuie.decode.generate import Generator
 from ucuie.decode.grammar import build_grammar
+from ucuie.decode.ragged import ATTENTION
 from ucuie.decode.requests import Request
-from ucuie.decode.slots import ATTENTION
 from ucuie.decode.state import allowed_tokens
 from ucuie.decode.writer import Writer
 from ucuie.errors import ModelError, TextError

@@ -18,7 +18,9 @@ from transformers import (
 
 from tiny_model import make_backbone
 from ucuie.decode.lean import LeanDecoder, is_lean
-from ucuie.decode.slots import Prefix, SlotCache, SpareMemory, Step, StepRow
+from ucuie.decode.prefix import Prefix
+from ucuie.decode.ragged import Step, StepRow
+from ucuie.decode.slots import SlotCache, SpareMemory
 
 SIZES = {
     "vocab_size": 50,

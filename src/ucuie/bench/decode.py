@@ -16,9 +16,10 @@ from torch import Tensor
 from ucuie.bench.documents import NUM_USED_TYPES, make_documents, schema_of
 from ucuie.bench.timing import device_name, interleaved, threads, timed
 from ucuie.capabilities import capability_labels
-from ucuie.decode.generate import Generator, Row, Work
+from ucuie.decode.generate import Generator, Work
 from ucuie.decode.grammar import build_grammar
 from ucuie.decode.requests import Request
+from ucuie.decode.rows import Row
 from ucuie.decode.state import GrammarFactory, choices
 from ucuie.encode import PromptEncoder
 from ucuie.linearize import linearize

@@ -6,10 +6,9 @@ tokens are fed in one piece without asking the model; a finished output makes ro
 Knows no schema and no record.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +19,13 @@ from transformers import DynamicCache
 
 from ucuie.adapter.inference import FusedMlps
 from ucuie.adapter.products import are_plain, has_int8, product_of
+from ucuie.decode.gates import capability_gates, enabled_capabilities, fixed_gates, tuner_of
 from ucuie.decode.lean import LeanDecoder, is_lean
+from ucuie.decode.prefix import Prefix, PrefixCache
+from ucuie.decode.ragged import Step, StepRow, ragged_attention
 from ucuie.decode.requests import Choice, Output, Request
-from ucuie.decode.slots import Prefix, SlotCache, SpareMemory, Step, StepRow, ragged_attention
+from ucuie.decode.rows import Row
+from ucuie.decode.slots import SlotCache, SpareMemory
 from ucuie.decode.state import GrammarFactory
 from ucuie.decode.writer import Search, Writer
 from ucuie.errors import ModelError, TextError
@@ -66,44 +69,6 @@ class Work:
     accepted: int = 0
 
 
-@dataclass(eq=False)
-class Row:
-    """A beam in its slot.
-
-    Args:
-        index: of the request.
-        text_ids: of the request.
-        writer: writes the output.
-        search: that the beam is part of.
-        prefix: of the instruction.
-        length: tokens in the slot.
-        draft: guessed tokens that are read along with the pending ones.
-        is_lost: other beams of the search are likelier.
-    """
-
-    index: int
-    text_ids: Sequence[int]
-    writer: Writer
-    search: Search
-    prefix: Prefix
-    length: int = 0
-    draft: list[list[int]] = field(default_factory=list)
-    is_lost: bool = False
-
-    @property
-    def reads(self) -> list[int]:
-        """The tokens of the next forward."""
-        return [*self.writer.pending, *(token for step in self.draft for token in step)]
-
-    @property
-    def ends(self) -> list[int]:
-        """After which of them the model is asked."""
-        ends = [len(self.writer.pending) - 1]
-        for step in self.draft:
-            ends.append(ends[-1] + len(step))
-        return ends
-
-
 class _Waiting:
     """Requests with their indices; one may be looked at before it is taken."""
 
@@ -114,38 +79,6 @@ class _Waiting:
     def take(self) -> None:
         """The next request becomes the head."""
         self.head = next(self._requests, None)
-
-
-class PrefixCache:
-    """The prefixes of the last instructions, the least recently used dropped first.
-
-    Args:
-        max_bytes: of keys and values; the last prefix is kept whatever its size.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._prefixes: OrderedDict[Any, Prefix] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._prefixes)
-
-    @property
-    def num_bytes(self) -> int:
-        """Of all prefixes."""
-        return sum(prefix.num_bytes for prefix in self._prefixes.values())
-
-    def get(self, key: Any) -> Prefix | None:
-        """The prefix of a key, if it is kept."""
-        if key in self._prefixes:
-            self._prefixes.move_to_end(key)
-        return self._prefixes.get(key)
-
-    def add(self, key: Any, prefix: Prefix) -> None:
-        """Keep a prefix."""
-        self._prefixes[key] = prefix
-        while len(self._prefixes) > 1 and self.num_bytes > self._max_bytes:
-            self._prefixes.popitem(last=False)
 
 
 class Generator:
@@ -216,7 +149,7 @@ class Generator:
         if int8:
             _check_int8(self._decoder, self._head, may_copy=may_copy)
         if may_copy and (int8 or num_bytes <= COPIED_BYTES):
-            tuner = _tuner(model)
+            tuner = tuner_of(model)
             self._fused = None if tuner is None else FusedMlps(tuner, int8=int8)
             is_copied = is_lean(self._decoder)
             self._lean = LeanDecoder(self._decoder, self._fused, int8=int8) if is_copied else None
@@ -414,13 +347,13 @@ class Generator:
     def _prefix(
         self, instruction_ids: tuple[int, ...], capability_labels: tuple[float, ...] | None
     ) -> Prefix:
-        key = (instruction_ids, capability_labels, _enabled_capabilities(self.model))
+        key = (instruction_ids, capability_labels, enabled_capabilities(self.model))
         prefix = self._prefixes.get(key)
         if prefix is None:
             tokens = torch.tensor([instruction_ids], device=self._device)
-            gates = _capability_gates(self.model, tokens, capability_labels)
+            gates = capability_gates(self.model, tokens, capability_labels)
             cache = DynamicCache()
-            with _fixed_gates(self.model, gates):
+            with fixed_gates(self.model, gates):
                 self._decoder(input_ids=tokens, past_key_values=cache, use_cache=True)
             self.work.forwards += 1
             self.work.tokens_read += len(instruction_ids)
@@ -433,17 +366,11 @@ class Generator:
         gates = step.gates()
         if gates is not None and self._fused:
             return (self._fused.routed if self._lean else self._fused.running)(gates, step.alive())
-        return _fixed_gates(self.model, gates)
+        return fixed_gates(self.model, gates)
 
     def _cache_tokens(self, prefix: Prefix) -> int:
         """How many tokens of texts may be in the slots; their outputs take about as much again."""
         return self.cache_bytes * prefix.length // prefix.num_bytes // 2
-
-
-def _tuner(model: "PreTrainedModel | PeftModel") -> Any:
-    """Our adapter on the model, if it has one."""
-    tuner: Any = getattr(model, "base_model", None)
-    return tuner if hasattr(tuner, "compute_gates") else None
 
 
 def _check_int8(decoder: Any, head: Any, *, may_copy: bool) -> None:
@@ -463,31 +390,3 @@ def _check_int8(decoder: Any, head: Any, *, may_copy: bool) -> None:
             "int8 is for float32 weights on a CPU, with a torch that has oneDNN; these are "
             f"{weight.dtype} on {weight.device}. Leave it out, or load the model with device='cpu'"
         )
-
-
-def _capability_gates(
-    model: "PreTrainedModel | PeftModel", instruction_ids: Tensor, capability_labels: tuple[float, ...] | None
-) -> Tensor | None:
-    """The gates (linears, 1, C) of an instruction (1, T); None for a model without our adapter."""
-    tuner = _tuner(model)
-    if tuner is None:
-        return None
-    labels = None
-    if capability_labels is not None:
-        labels = torch.tensor([capability_labels], device=instruction_ids.device)
-    mask = torch.ones_like(instruction_ids)
-    gates: Tensor = tuner.compute_gates(instruction_ids, mask, mask.bool(), labels)
-    return gates
-
-
-def _enabled_capabilities(model: "PreTrainedModel | PeftModel") -> tuple[bool, ...] | None:
-    tuner = _tuner(model)
-    enabled: tuple[bool, ...] | None = None if tuner is None else tuner.state.enabled
-    return enabled
-
-
-def _fixed_gates(model: "PreTrainedModel | PeftModel", gates: Tensor | None) -> AbstractContextManager[None]:
-    if gates is None:
-        return nullcontext()
-    context: AbstractContextManager[None] = model.base_model.fixed_gates(gates)
-    return context

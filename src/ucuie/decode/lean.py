@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ucuie.adapter.inference import FusedMlps
 from ucuie.adapter.products import are_plain, product_of
-from ucuie.decode.slots import Step
+from ucuie.decode.ragged import Step
 
 KINDS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
 """Blocks of `transformers` that compute what `_Block` computes."""
