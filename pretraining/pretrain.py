@@ -16,6 +16,7 @@ Muon needs clearly fewer tokens for the same loss, for a few per cent more time 
 """
 
 import argparse
+import io
 import itertools
 import json
 import math
@@ -38,6 +39,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from ucuie.atomic import write_bytes
 from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation, build_mixture
 from ucuie.decode.state import GrammarFactory
@@ -46,6 +48,7 @@ from ucuie.errors import DataError
 from ucuie.instructions import InstructionPool
 from ucuie.train.objective import IGNORED, task_loss
 
+CHECKPOINT = "checkpoint.pt"
 LOGITS_ROWS = 4  # rows whose logits exist at the same time while evaluating
 
 
@@ -222,19 +225,30 @@ class Run:
         self.losses: dict[str, list[float]] = defaultdict(list)
 
     def save(self) -> None:
-        """Writes the checkpoint whole or not at all."""
+        """Writes the checkpoint whole or not at all.
+
+        Raises:
+            SystemExit: it cannot be written, as on a full disk; the one before stays.
+        """
         state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": vars(self.progress),
         }
-        temporary = self.output / "checkpoint.pt.tmp"
-        torch.save(state, temporary)
-        temporary.replace(self.output / "checkpoint.pt")
+        path = self.output / CHECKPOINT
+        content = io.BytesIO()
+        torch.save(state, content)
+        try:
+            write_bytes(path, content.getvalue())
+        except OSError as error:
+            kept = "the one before is whole: " if path.exists() else ""
+            raise SystemExit(
+                f"{path} cannot be written: {error.strerror}; {kept}make room, and run it again"
+            ) from error
 
     def resume(self) -> bool:
         """Goes on from the checkpoint of the output folder, if there is one."""
-        path = self.output / "checkpoint.pt"
+        path = self.output / CHECKPOINT
         if not path.exists():
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)

@@ -4,6 +4,7 @@ import json
 import lzma
 import os
 import random
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,22 @@ def test_a_run_in_two_parts_ends_with_the_weights_of_a_run_in_one(
     log = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert set(log[-1]["domains"]) == set(corpus_module.DOMAIN_WEIGHTS)
     assert (tmp_path / "parts" / "model" / "model.safetensors").exists()
+
+
+def test_without_room_for_a_checkpoint_the_one_before_stays(tokenizer, tmp_path):
+    config = pretrain.PretrainingConfig(
+        model=pretrain.ModelConfig(hidden=16, layers=1, heads=2, intermediate=16)
+    )
+    run = pretrain.Run(config, tokenizer, tmp_path, torch.device("cpu"))
+    run.save()
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    run.progress.step = 7
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(SystemExit, match="the one before is whole: make room"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
