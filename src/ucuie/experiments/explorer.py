@@ -4,9 +4,12 @@ In: what `routing` measured, by the name of the model. Out: `index.html`, with p
 that it opens without a network and several pages can share the 5 MB.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+_ROW, _ENTRY, _MARGIN = 22, 36, 140
+"""Pixels: the height of a row and of an entry of the menu, and what is above the first."""
 
 
 def write_explorer(folder: Path, models: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -30,20 +33,28 @@ def write_explorer(folder: Path, models: Mapping[str, Mapping[str, Any]]) -> Pat
         {
             "label": title,
             "method": "update",
-            "args": [{"visible": [place == index for place in range(len(views))]}, {"title.text": title}],
+            "args": [
+                {"visible": [place == index for place in range(len(views))]},
+                {"height": _height(rows, views)},
+            ],
         }
-        for index, (title, *_) in enumerate(views)
+        for index, (title, rows, *_) in enumerate(views)
     ]
     figure.update_layout(
-        title={"text": views[0][0] if views else "nothing is measured yet"},
-        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.12, "yanchor": "top"}],
-        height=760,
+        title={"text": "Routing of the sub-experts" if views else "nothing is measured yet"},
+        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}],
+        height=_height(views[0][1] if views else (), views),
         yaxis={"autorange": "reversed", "automargin": True},
-        margin={"t": 140},
+        margin={"t": _MARGIN},
     )
     page = folder / "index.html"
     figure.write_html(page, include_plotlyjs="directory", full_html=True)
     return page
+
+
+def _height(rows: Sequence[str], views: Sequence[Any]) -> int:
+    """So that rows can be read, and the whole menu is on the page."""
+    return _MARGIN + max(_MARGIN + _ROW * len(rows), _ENTRY * len(views))
 
 
 _View = tuple[str, list[str], list[str], list[list[float]]]
