@@ -16,7 +16,8 @@ import torch
 import yaml
 
 from ucuie.backbone import Backbone
-from ucuie.model_folder import EMBEDDED_NAME, load_model, record_scores, save_model
+from ucuie.model_folder import EMBEDDED_NAME, load_model
+from ucuie.model_saving import record_scores, save_model
 
 PACKAGED = Path(__file__).parents[1] / "src" / "ucuie" / "models" / EMBEDDED_NAME
 

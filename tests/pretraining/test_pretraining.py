@@ -1,5 +1,6 @@
 """The pretraining programs on a few kilobytes of text: tokenizer, corpus, and a run that is interrupted."""
 
+import importlib
 import json
 import lzma
 import os
@@ -178,3 +179,8 @@ def test_without_room_for_a_checkpoint_the_one_before_stays(tokenizer, tmp_path)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in PROGRAMS.glob("*.py")))
+def test_what_a_script_imports_is_there(script):
+    assert importlib.import_module(script).__doc__
