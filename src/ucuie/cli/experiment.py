@@ -19,7 +19,7 @@ def experiment(
             help="table1 to table6, figure5, figure6, cost, or run-all.", show_default=False, metavar="NAME"
         ),
     ],
-    scale: Annotated[str, typer.Option(help="smoke, mini or full.")] = "mini",
+    scale: Annotated[str, typer.Option(help="smoke, mini, unseen or full.")] = "mini",
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Trials of everything; left out, as many as the scale has.")
     ] = None,

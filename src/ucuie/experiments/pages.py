@@ -222,6 +222,7 @@ def _table4(plan: Plan, folder: Path) -> Contents:
         "paper",
     )
     tables = [Table("table4", "Ablations", headings, tuple(rows))]
+    tables.append(_sets_table(plan))
     if len(plan.workspace.scale.learning_rates) > 1:
         tables.append(_tuning_table(plan))
     bar_figure(folder / "figures" / "table4", {"mean F1": bars}, title="Ablations", y_label="mean F1")
@@ -241,6 +242,17 @@ def _table4(plan: Plan, folder: Path) -> Contents:
         "same adapter has here (`ucuie bench adapter`). Its F1 of each variant is "
         f"{NOT_GIVEN} in this project's sources.",
     )
+
+
+def _sets_table(plan: Plan) -> Table:
+    """A row for each variant: some data sets are new to a backbone, others it knows."""
+    found = {name: reports_of(plan, name) for name in plan.variants}
+    places = places_of(found)
+    rows: list[tuple[Cell, ...]] = [
+        (VARIANTS[name].title, *(place_of(reports, place) for place in places))
+        for name, reports in found.items()
+    ]
+    return Table("table4-sets", "F1 by data set", ("variant", *map(" ".join, places)), tuple(rows))
 
 
 def _tuning_table(plan: Plan) -> Table:
