@@ -1,8 +1,8 @@
 """How large the experiments are: which data sets, how much of each, how many steps.
 
-`smoke` shows in minutes that everything runs, `mini` compares variants on a small frozen backbone, `unseen` on
-data sets that the first ucuie-mini never saw, `full` has the paper's settings (Section 4.1). A scale is data;
-nothing here opens a file.
+`smoke` shows in minutes that everything runs, `mini` compares variants on a small frozen backbone, `unseen`
+on data sets that the first ucuie-mini never saw, `full` has the paper's settings (Section 4.1). A scale is
+data; nothing here opens a file.
 """
 
 from collections.abc import Mapping
