@@ -302,6 +302,18 @@ def test_drafts_change_nothing_but_the_number_of_forwards(kind, request: pytest.
     assert 0 < drafting.work.accepted < drafting.work.drafted
 
 
+def test_an_output_written_alone_is_drafted_and_the_same(model):
+    requests = [make_request(text, schema) for schema, text in fuzzed_requests(5, 6)]
+    plain = Generator(model, LANGUAGE.grammars, max_new_tokens=60, num_drafts=0)
+    usual = Generator(model, LANGUAGE.grammars, max_new_tokens=60)
+    for request in requests:
+        (one,), (other,) = plain.generate([request]), usual.generate([request])
+        assert_same(other, one.tokens, [choice.log_probabilities for choice in one.choices])
+    assert usual.work.accepted > 0
+    assert usual.work.forwards < plain.work.forwards
+    assert plain.work.drafted == 0
+
+
 def beams_slowly(model, request, width, max_new_tokens):
     """Every way to go on from every beam, each computed from the beginning."""
     start = Writer(LANGUAGE.grammars, request, max_new_tokens)

@@ -41,7 +41,7 @@ def bench_decode(
     words: int = 80,
     num_types: int = 50,
     batch_size: int = 32,
-    num_drafts: int = 0,
+    num_drafts: int | None = None,
     int8: bool = False,
     repeats: int = 5,
     num_threads: int = 1,
@@ -55,7 +55,7 @@ def bench_decode(
         words: of a document, about.
         num_types: entity types of the schema.
         batch_size: of both.
-        num_drafts: of the engine.
+        num_drafts: of the engine; None drafts where a text is alone.
         int8: of the engine; `generate` stays as it is.
         repeats: rounds; each runs every contender once, after one round that does not count.
         num_threads: of torch; process time adds up what threads use.

@@ -76,7 +76,10 @@ def bench_decode(
     words: Annotated[int, typer.Option(min=1, help="Of a text, about.")] = 80,
     types: Annotated[int, typer.Option(min=5, max=50, help="Of the schema.")] = 50,
     batch_size: BatchSize = 32,
-    drafts: Annotated[int, typer.Option(min=0, help="Tokens that the engine guesses ahead.")] = 0,
+    drafts: Annotated[
+        int | None,
+        typer.Option(min=0, help="Tokens that the engine guesses ahead; left out, where a text is alone."),
+    ] = None,
     int8: Int8 = False,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,

@@ -42,6 +42,8 @@ PREFIX_BYTES = 256 * 2**20
 """What the kept instructions may hold in memory."""
 CACHE_BYTES = 256 * 2**20
 """What the outputs being written may hold in memory."""
+DRAFTS_ALONE = 3
+"""Tokens guessed ahead for an output that is written alone."""
 COPIED_BYTES = 2 * 2**30
 """Of larger models no weights are copied, so no forward is fused."""
 
@@ -93,7 +95,7 @@ class Generator:
         batch_size: outputs that are written at the same time.
         num_drafts: tokens guessed ahead, by n-grams of the text, and checked in the same forward, where an
             output has one beam. The outputs are the same; it pays where a forward of a few more tokens costs
-            no more time, as on a GPU.
+            no more time: on a GPU, and for an output that is written alone, which None is for.
         prefix_bytes: what the kept instructions may hold in memory.
         cache_bytes: about what the outputs being written may hold in memory; fewer are written at the same
             time where texts are long.
@@ -114,7 +116,7 @@ class Generator:
         *,
         max_new_tokens: int = 512,
         batch_size: int = 32,
-        num_drafts: int = 0,
+        num_drafts: int | None = None,
         prefix_bytes: int = PREFIX_BYTES,
         cache_bytes: int = CACHE_BYTES,
         may_copy: bool = True,
@@ -241,10 +243,13 @@ class Generator:
     def _step(self, rows: list[Row], cache: SlotCache) -> Iterator[tuple[int, Output]]:
         """One forward, and what all rows make of it; the outputs that it finished."""
         logits = self._forward(rows, cache)
+        num_drafts = self.num_drafts
+        if num_drafts is None:
+            num_drafts = DRAFTS_ALONE if len(rows) == 1 else 0
         searched: dict[int, list[int]] = {}
         for slot, (row, scores) in enumerate(zip(rows, logits, strict=True)):
             if row.search.width == 1:
-                self._write(row, scores)
+                self._write(row, scores, num_drafts=num_drafts)
             else:
                 searched.setdefault(id(row.search), []).append(slot)
         for slots in searched.values():
@@ -269,7 +274,7 @@ class Generator:
         self.work.choices += len(output.choices)
         return index, output
 
-    def _write(self, row: Row, logits: Logits) -> None:
+    def _write(self, row: Row, logits: Logits, *, num_drafts: int) -> None:
         """Write the likeliest token, and go on as long as the draft said the same."""
         row.length += len(row.writer.pending)
         for place, scores in enumerate(logits):
@@ -279,8 +284,8 @@ class Generator:
             row.length += len(row.draft[place])
             self.work.accepted += len(row.draft[place])
         row.draft = []
-        if self.num_drafts and not row.writer.is_finished:
-            row.draft = row.writer.draft(self.num_drafts)
+        if num_drafts and not row.writer.is_finished:
+            row.draft = row.writer.draft(num_drafts)
             self.work.drafted += sum(map(len, row.draft))
 
     def choose(self, row: Row, logits: Logits) -> Choice:

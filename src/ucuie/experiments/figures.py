@@ -11,6 +11,9 @@ from ucuie.experiments.tables import Trials
 
 _WIDTH, _HEIGHT = 7.0, 4.2
 """Inches."""
+_MOST_LETTERS = 60
+"""Of all labels under an axis side by side."""
+_TILTED = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
 
 
 def line_figure(
@@ -44,9 +47,10 @@ def bar_figure(path: Path, bars: Mapping[str, Mapping[str, Trials]], *, title: s
         heights = [trials.mean or 0.0 for trials in points.values()]
         spread = [trials.deviation or 0.0 for trials in points.values()]
         axes.bar(places, heights, width, yerr=spread, capsize=2, label=name)
-    axes.set_xticks(range(len(groups)), groups)
+    axes.set_xticks(range(len(groups)), groups, **(_TILTED if len("".join(groups)) > _MOST_LETTERS else {}))
     axes.set(title=title, ylabel=y_label)
-    axes.legend()
+    if len(bars) > 1:
+        figure.legend(loc="outside lower center", ncols=len(bars))
     _save(figure, path)
 
 
