@@ -74,7 +74,7 @@ def write_page(experiment: Experiment, plan: Plan, folder: Path) -> Path:
         write_text(folder / "tables" / f"{table.name}.csv", table.to_csv())
         write_text(folder / "tables" / f"{table.name}.json", table.to_json())
     page = folder / f"{experiment.name}.md"
-    write_text(page, _markdown(experiment, plan, contents, kept=_kept(page)))
+    write_text(page, _markdown(experiment, plan, contents, folder, kept=_kept(page)))
     return page
 
 
@@ -83,8 +83,8 @@ def _kept(page: Path) -> str:
     return found.group(1).strip() if found else ""
 
 
-def _markdown(experiment: Experiment, plan: Plan, contents: Contents, *, kept: str) -> str:
-    parts = [f"# {experiment.name}: {experiment.title}", "", *_setting(experiment, plan), ""]
+def _markdown(experiment: Experiment, plan: Plan, contents: Contents, folder: Path, *, kept: str) -> str:
+    parts = [f"# {experiment.name}: {experiment.title}", "", *_setting(experiment, plan, folder), ""]
     for table in contents.tables:
         parts += [table.to_markdown()]
     parts += [f"![{experiment.title}]({name}.svg)\n" for name in contents.figures]
@@ -95,7 +95,7 @@ def _markdown(experiment: Experiment, plan: Plan, contents: Contents, *, kept: s
     return "\n".join(parts)
 
 
-def _setting(experiment: Experiment, plan: Plan) -> list[str]:
+def _setting(experiment: Experiment, plan: Plan, folder: Path) -> list[str]:
     """What the trials are: backbone, data, scorer, seeds, and how far they are."""
     workspace = plan.workspace
     scale = workspace.scale
@@ -138,8 +138,10 @@ def _setting(experiment: Experiment, plan: Plan) -> list[str]:
     suffix = "" if scale.name == "mini" else f" --scale {scale.name}"
     if workspace.backbone_name != EMBEDDED_NAME:
         suffix += " --backbone BACKBONE"
+    # Where somebody's home lies is not for a page.
+    docs = "FOLDER" if folder.is_absolute() else folder.as_posix()
     lines.append(
-        f"- This page: `ucuie experiment {experiment.name}{suffix} --docs docs/experiments --report`; "
+        f"- This page: `ucuie experiment {experiment.name}{suffix} --docs {docs} --report`; "
         "without `--report` missing trials are run first."
     )
     return lines
