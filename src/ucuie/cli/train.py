@@ -62,10 +62,9 @@ def train(
 
             options = [*["--resume"] * resume, *["--quiet"] * quiet]
             raise typer.Exit(launch([*again, *options], num_processes=num_processes))
-        from ucuie.train.run import leave_processes, run_training
+        from ucuie.train.run import run_training
 
         folder = run_training(run, resume=resume)
-        leave_processes()
     except KeyboardInterrupt:
         if is_one_of_several():
             raise typer.Exit(INTERRUPTED) from None
@@ -74,6 +73,10 @@ def train(
         talk_console(quiet=quiet).print(
             f"wrote {folder}\nnext: ucuie evaluate --model {folder} --data FILE --output DIR"
         )
+    if is_one_of_several():
+        from ucuie.train.run import leave_processes
+
+        leave_processes()
 
 
 def _print_estimate(run: "TrainConfig", *, row_tokens: int, num_processes: int) -> None:

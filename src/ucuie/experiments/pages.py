@@ -283,7 +283,8 @@ def _longer(plan: Plan, folder: Path) -> Contents:
         for variant, times in ((name, 1), (f"{name}-longer", TIMES_LONGER)):
             trainings = finished_trainings(plan, variant)
             points[times] = mean_of(reports_of(plan, variant))
-            losses = (plan.workspace.final_loss(one) for one in trainings)
+            losses = [plan.workspace.final_loss(one) for one in trainings]
+            known = Trials(tuple(loss for loss in losses if loss is not None), decimals=3)
             parameters = [plan.workspace.result(one)["trainable_parameters"] for one in trainings]
             rows.append(
                 (
@@ -291,7 +292,7 @@ def _longer(plan: Plan, folder: Path) -> Contents:
                     parameters[0] if parameters else None,
                     times,
                     points[times],
-                    Trials(tuple(loss for loss in losses if loss is not None), decimals=3),
+                    known if known.values or not losses else "not logged",
                 )
             )
     headings = ("variant", "trainable parameters", "times the steps", "mean F1", "last training loss, nats")

@@ -6,12 +6,14 @@ takes to repeat the run, and its losses) and, until the run is finished, `config
 
 import json
 import logging
+import os
 import platform
 import shutil
+import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import PartialState
@@ -99,9 +101,13 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     return config.output
 
 
-def leave_processes() -> None:
-    """The last thing that one of several processes does: threads that are left talking abort its end."""
+def leave_processes() -> NoReturn:
+    """The last thing that one of several processes does, once all its work is done: it ends here and now."""
     PartialState().destroy_process_group()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # In an orderly end threads of the processes' talk that still live abort it, after all is written.
+    os._exit(0)
 
 
 def _whole_model(config: TrainConfig, trained: dict[str, Tensor]) -> PreTrainedModel | PeftModel:
