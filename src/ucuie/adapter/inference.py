@@ -19,6 +19,7 @@ from ucuie.adapter.config import Layout
 from ucuie.adapter.layer import HierarchicalMoeLinear
 from ucuie.adapter.model import HierarchicalMoeModel
 from ucuie.adapter.products import Product, product
+from ucuie.adapter.routing import enabled_gates
 
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 Alive = tuple[bool, ...]
@@ -163,7 +164,12 @@ class FusedMlps:
             if _is_fusible(module, adapter_name)
         ]
         places = {name: place for place, name in enumerate(tuner.adapted_linears)}
-        self._places = [places[name] for mlp in self._mlps for name in mlp.names]
+        # On the device, where indexing by a list would send it each time.
+        self._places = torch.tensor(
+            [places[name] for mlp in self._mlps for name in mlp.names],
+            dtype=torch.int64,
+            device=next(tuner.parameters()).device,
+        )
         self._covers_all = len(places) == len(self._places)
         # What the MLPs go by: most forwards are of one instruction, whose gates are the same tensor.
         self._routing: tuple[Tensor | None, Alive, Alive | None] = (None, (), None)
@@ -192,7 +198,7 @@ class FusedMlps:
     def _route(self, gates: Tensor, alive: Alive, enabled: Alive | None) -> Tensor:
         """Give every MLP its own gates, those of enabled capabilities; all of these."""
         if enabled is not None and gates.shape[-1]:
-            gates = gates * gates.new_tensor(enabled)
+            gates = enabled_gates(gates, enabled)
             alive = tuple(both for both in map(all, zip(alive, enabled, strict=True)))
         by_mlp: Iterable[Tensor | None] = repeat(None)
         if gates.shape[-1]:

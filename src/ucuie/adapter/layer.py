@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ucuie.adapter.config import HierarchicalMoeConfig, Layout
-from ucuie.adapter.routing import MissingGatesError, Record, Routing
+from ucuie.adapter.routing import MissingGatesError, Record, Routing, enabled_gates
 from ucuie.adapter.state import RoutingState
 
 ROUTER_INIT_SCALE = 0.1
@@ -164,10 +164,7 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
             raise MissingGatesError(_missing_gates(layout, self.name))
         if gates.shape[-1] != layout.num_gates:
             raise ValueError(f"gates for {gates.shape[-1]} capabilities, {self.name} has {layout.num_gates}")
-        gates = gates.to(device=device, dtype=torch.float32)
-        if routing.enabled is not None:
-            gates = gates * gates.new_tensor(routing.enabled)
-        return gates
+        return enabled_gates(gates.to(device=device, dtype=torch.float32), routing.enabled)
 
     def _record(
         self, routing: Routing, router_logits: Tensor | None, gates: Tensor | None, weights: Tensor

@@ -104,6 +104,17 @@ class Routing:
         return gates.index_select(0, self.segments).unsqueeze(0)
 
 
+def enabled_gates(gates: Tensor, enabled: tuple[bool, ...] | None) -> Tensor:
+    """Gates (..., C), 0 for capabilities that are switched off; nothing is sent to the device for it."""
+    if enabled is None or all(enabled):
+        return gates
+    gates = gates.clone()
+    for index, is_enabled in enumerate(enabled):
+        if not is_enabled:
+            gates.select(-1, index).zero_()
+    return gates
+
+
 def sum_segments(values: Tensor, segments: Tensor, num_segments: int) -> Tensor:
     """The sums (S, N) of per-token values (T, N) over each sequence of a packed batch."""
     return values.new_zeros(num_segments, values.shape[1]).index_add(0, segments, values)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ucuie.adapter.inference import FusedMlps
 from ucuie.adapter.products import are_plain, product_of
-from ucuie.decode.ragged import Step
+from ucuie.decode.ragged import Places
 
 KINDS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
 """Blocks of `transformers` that compute what `_Block` computes."""
@@ -36,7 +36,7 @@ class LeanDecoder:
             for layer in decoder.layers
         ]
 
-    def __call__(self, tokens: Tensor, step: Step) -> Tensor:
+    def __call__(self, tokens: Tensor, step: Places) -> Tensor:
         """The hidden states (N, D) of tokens (N,) at the places that the step gives them."""
         hidden = self._decoder.embed_tokens(tokens)
         cos, sin = self._decoder.rotary_emb(hidden, step.positions[None])
@@ -70,7 +70,7 @@ class _Block:
         config = attention.config
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
 
-    def __call__(self, hidden: Tensor, cos: Tensor, sin: Tensor, step: Step) -> Tensor:
+    def __call__(self, hidden: Tensor, cos: Tensor, sin: Tensor, step: Places) -> Tensor:
         """Map (N, D) to (N, D)."""
         rotated, value = self._rotated(self._before_attention(hidden), cos, sin)
         query, key = torch.split(rotated, self._heads, dim=1)
