@@ -174,7 +174,8 @@ def test_a_step_that_cannot_be_recorded_is_told_once_and_computed_nevertheless(m
     assert len(asked) == 1
     [record] = caplog.records
     assert (
-        "RuntimeError: operation not permitted when stream is capturing. cuda_graphs=False" in record.message
+        "RuntimeError: operation not permitted when stream is capturing. Leave cuda_graphs out"
+        in record.message
     )
 
 
@@ -292,7 +293,7 @@ def test_recorded_steps_write_what_computed_steps_write(
     requests = make_requests(num_beams=(1, 1, 3))
     options = {"batch_size": 5, "may_copy": may_copy}
     expected = make_generator(model, is_static=False, **options).generate(requests)
-    generator = make_generator(model, is_static=None, **options)
+    generator = make_generator(model, is_static=True, **options)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             for output, same in zip(generator.generate(requests), expected, strict=True):

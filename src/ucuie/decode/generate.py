@@ -108,8 +108,8 @@ class Generator:
         int8: products with large weights are rounded to 8 bits. Outputs may differ; on a CPU only, and only
             where weights may be copied.
         cuda_graphs: forwards of few tokens are rounded up to a few fixed shapes, which a CUDA device records
-            and replays; where it cannot, a warning is logged once and they are computed as without. None does
-            so on CUDA devices. Elsewhere True computes the same shapes, which is only slower.
+            and replays; where it cannot, a warning is logged once and they are computed as without. Other
+            devices compute the same shapes, which is only slower.
 
     Raises:
         ModelError: the model's attention cannot be replaced, or its weights cannot be rounded.
@@ -128,7 +128,7 @@ class Generator:
         cache_bytes: int = CACHE_BYTES,
         may_copy: bool = True,
         int8: bool = False,
-        cuda_graphs: bool | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
         if model.training:
             raise ValueError(
@@ -164,8 +164,6 @@ class Generator:
             is_copied = is_lean(self._decoder)
             self._lean = LeanDecoder(self._decoder, self._fused, int8=int8) if is_copied else None
             self._head = product_of([self._head], int8=int8) if are_plain([self._head]) else self._head
-        if cuda_graphs is None:
-            cuda_graphs = self._device.type == "cuda" and _is_recordable(model)
         self._static: StaticSteps | None = None
         self._kept_slots: list[SlotCache] = []
         if cuda_graphs:
@@ -419,12 +417,6 @@ class Generator:
     def _cache_tokens(self, prefix: Prefix) -> int:
         """How many tokens of texts may be in the slots; their outputs take about as much again."""
         return self.cache_bytes * prefix.length // prefix.num_bytes // 2
-
-
-def _is_recordable(model: Any) -> bool:
-    """Whether all weights are on one device, and none in the keeping of a quantisation's own kernels."""
-    is_quantized = getattr(model.config, "quantization_config", None) is not None
-    return not is_quantized and len({parameter.device for parameter in model.parameters()}) == 1
 
 
 def _check_int8(decoder: Any, head: Any, *, may_copy: bool) -> None:

@@ -239,7 +239,7 @@ class StaticSteps:
         cause = error.__context__ or error
         logger.warning(
             "this model runs without CUDA graphs, with the same answers at less speed: recording failed with "
-            "%s: %s. cuda_graphs=False leaves them out from the start",
+            "%s: %s. Leave cuda_graphs out",
             type(cause).__name__,
             str(cause).partition("\n")[0],
         )
