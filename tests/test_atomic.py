@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from small_disk import files_of_at_most
 from ucuie.atomic import StagedLines, new_folder, staged_files, write_text
 
 
@@ -93,6 +94,18 @@ def test_staged_lines_go_on_after_a_cut_line(tmp_path: Path) -> None:
     again.publish()
     assert path.read_text("utf-8") == "first \u2028 line\nsecond\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_staged_lines_outlive_a_disk_that_is_full(tmp_path: Path) -> None:
+    staged = StagedLines(tmp_path / "out", key="k")
+    lines = [f"line {number}" for number in range(100)]
+    for line in lines:
+        staged.append(line)
+    with staged.staged.open("ab") as file:
+        file.write(b"half of")
+    with files_of_at_most(10):
+        assert staged.read() == lines
+    assert staged.read() == lines
 
 
 def test_other_work_on_the_same_file_starts_anew(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from small_disk import files_of_at_most
 from tiny_model import CONTEXT, save_adapted, save_plain
 from ucuie import Extraction, __version__, demo, model_source
 from ucuie.cli import app
@@ -232,6 +233,7 @@ def test_a_table_goes_in_and_its_bad_rows_are_told_or_skipped(model: str) -> Non
         ('{"f": [}', "line 1, column 8"),
         ("none.yaml", "there is no file 'none.yaml'"),
         ("[]", "the schema has no frames"),
+        (" ", "' ' is not a schema"),
     ],
 )
 def test_a_bad_schema_is_refused_before_the_model_is_loaded(schema: str, said: str) -> None:
@@ -298,11 +300,31 @@ def test_a_missing_input_is_refused() -> None:
         (("extract", "-s", PERSON, "-t", TEXT, "--n-best", "0"), "n_best is 0"),
         (("extract", "-s", PERSON, "-t", TEXT, "--task", "locate"), "did you mean 'locating'"),
         (("extract", "-s", PERSON, "-t", TEXT, "--task", "associating"), "--input with elements"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--output", "."), "'.' is a directory"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--device", "cpuu"), "the device 'cpuu' cannot be used"),
+        (("extract", "-s", PERSON, "-t", TEXT, "--device", "meta"), "the device 'meta' cannot be used"),
+        (("evaluate", "--data", "none", "--output", __file__), "is a file"),
+        (("convert", "csv", "--source", "none", "--output", __file__), "is a file"),
+        (("experiment", "table4", "--runs", __file__), "is a file"),
+        (("score", "--data", ".", "--predictions", "none"), "there is no JSONL file"),
+        (("train", "."), "cannot be read: Is a directory"),
         (("calibrate", "--data", "none"), "there is no JSONL file"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_explained(arguments: tuple[str, ...], said: str) -> None:
     assert said in " ".join(refuse(*arguments).replace("│", " ").split())
+
+
+def test_a_full_disk_is_told_and_the_same_command_goes_on(model: str) -> None:
+    source = write("in.txt", *["Ada met Bob."] * 20)
+    arguments = ("extract", "-s", PERSON, "-i", source, "-o", "out.jsonl", "-m", model)
+    with files_of_at_most(500):
+        assert "make room" in refuse(*arguments)
+    assert not Path("out.jsonl").exists()
+    (staged,) = Path().glob(".out.jsonl.*.part")
+    assert ucuie(*arguments).exit_code == 0
+    assert not staged.exists()
+    assert len(Path("out.jsonl").read_text().splitlines()) == 20
 
 
 def test_unknown_configuration_keys_are_refused_with_the_nearest() -> None:

@@ -76,12 +76,13 @@ class StagedLines:
     def read(self) -> list[str]:
         """The whole lines of earlier runs; the rest of a line that was cut is removed."""
         try:
-            content = self.staged.read_bytes().decode("utf-8", errors="replace")
+            content = self.staged.read_bytes()
         except FileNotFoundError:
             return []
-        lines = content.split("\n")[:-1]
-        self.staged.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-        return lines
+        num_whole = content.rfind(b"\n") + 1
+        # Cut, not written again: on a full disk that would lose what is there.
+        os.truncate(self.staged, num_whole)
+        return content[:num_whole].decode("utf-8", errors="replace").split("\n")[:-1]
 
     def append(self, line: str) -> None:
         """Adds a line, safe from a kill of this process from then on."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ucuie.errors import MissingExtraError, ModelError, show
+from ucuie.errors import ConfigError, MissingExtraError, ModelError, show
 from ucuie.model_source import CONFIG_FILE, first_line
 
 Weights = Literal["float32", "bfloat16", "8bit", "4bit"]
@@ -57,14 +57,16 @@ def read_backbone(
             on CPUs that have none; elsewhere they stay as they are stored.
 
     Raises:
+        ConfigError: the device cannot be used.
         MissingExtraError: quantised weights need bitsandbytes.
         ModelError: the folder holds no model, or its files cannot be read.
     """
+    device = _usable_device(device)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(f"{show(str(folder))} holds no model: there is no {CONFIG_FILE}")
     if weights in ("4bit", "8bit") and find_spec("bitsandbytes") is None:
         raise MissingExtraError("bitsandbytes", "quantized")
-    options = _weight_options(weights, torch.device(device))
+    options = _weight_options(weights, device)
     try:
         with without_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -76,6 +78,18 @@ def read_backbone(
     if "quantization_config" in options:
         return model.eval(), tokenizer
     return model.to(device).eval(), tokenizer
+
+
+def _usable_device(named: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(named)
+        torch.zeros(1, device=device).cpu()  # not all that torch can name is here
+    except (AssertionError, ImportError, RuntimeError) as error:  # of torch, by the kind of the device
+        raise ConfigError(
+            f"the device {show(str(named))} cannot be used: {first_line(error)}; cpu is always there, "
+            "and left out, a GPU is taken if there is one"
+        ) from None
+    return device
 
 
 def _weight_options(weights: Weights | None, device: torch.device) -> dict[str, Any]:

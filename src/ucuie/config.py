@@ -69,7 +69,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"config error: there is no file {show(str(path))}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config error: {path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"config error: {path} cannot be read: {reason}") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"config error: {error.problem} ({path}, line {line})") from None

@@ -4,6 +4,9 @@ A `UserError` is the user's mistake (a schema, a file, an option); the command t
 code 2. Every class keeps its state in plain attributes, so errors survive pickling between processes.
 """
 
+import errno
+import os
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -37,6 +40,10 @@ class ModelError(UserError):
 
 class TextError(UserError):
     """A text cannot be processed: it is empty or not encodable."""
+
+
+class StorageError(UserError):
+    """A file or folder cannot be read or written: no room, no permission, another thing in its place."""
 
 
 class MissingExtraError(UserError):
@@ -75,6 +82,39 @@ class DataError(UserError):
         if self.hint:
             lines.append(f"  {self.hint}")
         return "\n".join(lines)
+
+
+_NO_ROOM = "make room, or name a place on another disk"
+_ADVICE = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: _NO_ROOM,
+    errno.EACCES: "name another place, or have its permissions changed",
+    errno.EROFS: "name a place that can be written to",
+    errno.EEXIST: "name another place, or move away what is there",
+    errno.EISDIR: "name a file",
+    errno.ENOTDIR: "name another place; a part of the path is a file",
+    errno.ENAMETOOLONG: "name a shorter one",
+}
+# Libraries in Rust and torch put the system's error into words; torch says as little as this.
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_TORCH_WRITER = re.compile(r"inline_container\.cc.* unexpected pos|basic_ios::clear: iostream error")
+
+
+def storage_error(error: BaseException) -> StorageError | None:
+    """The fault of a disk or a path behind an error of any library, in words; None: there is none."""
+    if isinstance(error, OSError):
+        number, place = error.errno, error.filename2 or error.filename
+    elif found := _OS_ERROR.search(str(error)):
+        number, place = int(found[1]), None
+    elif _TORCH_WRITER.search(str(error)):
+        return StorageError(f"a file cannot be written to its end; {_NO_ROOM}")
+    else:
+        return None
+    if number not in _ADVICE:
+        return None
+    what = "a file" if place is None else show(os.fspath(place) if isinstance(place, os.PathLike) else place)
+    return StorageError(f"{what} cannot be read or written: {os.strerror(number)}; {_ADVICE[number]}")
 
 
 def show(value: object) -> str:

@@ -72,7 +72,7 @@ class Prompts:
             raise SchemaError(
                 f"a single type of the schema has {num_instruction:,} tokens with its instruction, the "
                 f"model's context {self._context:,}; at least {SMALLEST_ROOM} have to be left for a text and "
-                "its output. Give it a shorter name or description, or fewer roles"
+                "its output. Give it a shorter name or description, or fewer slots"
             )
         whole = min(room // 2, self._window_tokens or room)
         window = min(whole, self._window_tokens or WINDOW_TOKENS)

@@ -92,6 +92,8 @@ def read_schema_source(source: Any) -> SchemaSource:
     """
     if isinstance(source, str) and source.lstrip()[:1] in {"{", "["}:
         return SchemaSource(_canonical(_parse_json(source, "the schema text")), "the schema text")
+    if isinstance(source, str) and not source.strip():
+        raise SchemaError(f"schema error: {show(source)} is not a schema; {HINT}")
     if isinstance(source, str | Path):
         path = _ready_file(source) or Path(source)
         return SchemaSource(_canonical(_read_file(path)), str(path))

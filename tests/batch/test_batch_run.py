@@ -3,13 +3,10 @@
 import errno
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -18,6 +15,7 @@ from batch_cases import COLUMNS, StandIn, batch, content, manifest_of, output_ro
 from hypothesis import given
 from hypothesis import strategies as st
 
+from small_disk import files_of_at_most
 from ucuie.batch.output import OutputError, OutputFolder
 from ucuie.batch.rows import Row
 from ucuie.batch.run import EngineError
@@ -155,16 +153,6 @@ def test_parquet_shards_hold_records_as_structures(tmp_path: Path) -> None:
     assert str(table.schema.field("records").type).startswith(
         "list<element: struct<frame: string, filler: struct<"
     )
-
-
-@contextmanager
-def files_of_at_most(num_bytes: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_is_told_and_the_same_run_goes_on_when_there_is_room(tmp_path: Path) -> None:

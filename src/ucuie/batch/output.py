@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ucuie.atomic import write_bytes
 from ucuie.batch.rows import OutputRow
 from ucuie.batch.sources import InputFacts
-from ucuie.errors import ConfigError, DataError, UcuieError, show
+from ucuie.errors import ConfigError, DataError, StorageError, UcuieError, show
 from ucuie.table_rows import require_parquet
 from ucuie.templates import counted
 
@@ -35,7 +35,7 @@ _LOCK = ".lock"
 _SHARD = re.compile(r"part-(\d{5,})\.(?:jsonl|parquet)")
 
 
-class OutputError(UcuieError):
+class OutputError(StorageError):
     """A finished shard cannot be written, or the folder not be read."""
 
 

@@ -29,9 +29,13 @@ def calibrate(
     limit: Limit = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A new folder for a calibrated copy of the model."),
+        typer.Option(
+            "--output", "-o", file_okay=False, help="A new folder for a calibrated copy of the model."
+        ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="SVG file for the reliability diagram.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="SVG file for the reliability diagram.")
+    ] = None,
     model: Model = None,
     device: Device = None,
     batch_size: BatchSize = 32,

@@ -21,10 +21,12 @@ from ucuie.errors import (
     MissingExtraError,
     ModelError,
     SchemaError,
+    StorageError,
     TextError,
     UcuieError,
     UserError,
     did_you_mean,
+    storage_error,
 )
 from ucuie.extraction import Extraction
 from ucuie.options import AnswerOptions
@@ -40,6 +42,7 @@ _KINDS: dict[type[UserError], str] = {
     DataError: "data error",
     ModelError: "model error",
     SchemaError: "schema error",
+    StorageError: "storage error",
     TextError: "text error",
 }
 
@@ -51,11 +54,14 @@ class Commands(TyperGroup):
         """Run the command; a mistake of the user's becomes a message and exit code 2, other errors 1."""
         try:
             return super().invoke(ctx)
-        except UcuieError as error:
+        except Exception as error:  # of any class: libraries have their own for a full disk
+            said = error if isinstance(error, UcuieError) else storage_error(error)
+            if said is None:
+                raise
             # The processes of one machine see the same files and make the same mistake.
-            if not isinstance(error, UserError) or os.environ.get("LOCAL_RANK", "0") == "0":
-                _print_error(error)
-            raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
+            if not isinstance(said, UserError) or os.environ.get("LOCAL_RANK", "0") == "0":
+                _print_error(said)
+            raise typer.Exit(2 if isinstance(said, UserError) else 1) from None
 
 
 def one_of(choices: Sequence[str]) -> Any:

@@ -37,7 +37,9 @@ def convert(
     source: Annotated[
         Path | None, typer.Option("--source", help="Folder with the raw files; of a format also a file.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write into.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", file_okay=False, help="Folder to write into.")
+    ] = None,
     task: AnnotatedFor = "NER",
     spacing: Annotated[
         Any,
@@ -117,7 +119,9 @@ def _show_catalogue(name: str | None, *, as_json: bool) -> None:
 @data_app.command("stats")
 def data_stats(
     folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
-    plot: Annotated[Path | None, typer.Option(help="Draw labels and lengths into this SVG file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Draw labels and lengths into this SVG file.")
+    ] = None,
     held_out: Annotated[
         list[Path] | None,
         typer.Option(help="Converted data, or a folder of it, whose held-out texts are looked for in train."),
@@ -140,7 +144,7 @@ def data_stats(
 @data_app.command("low-resource")
 def data_low_resource(
     folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder to write into.")],
     percent: Annotated[float, typer.Option(help="Of the shuffled training split, rounded up.")],
     seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
 ) -> None:
@@ -154,7 +158,7 @@ def data_low_resource(
 @data_app.command("zero-shot")
 def data_zero_shot(
     folder: Annotated[Path, typer.Argument(help="FewRel or Wiki-ZSL as convert wrote it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder to write into.")],
 ) -> None:
     """Write a folder for each selection of unseen labels of a zero-shot set."""
     from ucuie import data

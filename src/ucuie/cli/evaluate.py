@@ -33,7 +33,10 @@ def evaluate(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="Folder for report.json, predictions.jsonl and breakdown.{json,txt,html}."
+            "--output",
+            "-o",
+            file_okay=False,
+            help="Folder for report.json, predictions.jsonl and breakdown.{json,txt,html}.",
         ),
     ],
     scorer: Scorer = "offset",
@@ -84,7 +87,8 @@ def score(
         Path | None, typer.Option(help="JSON file that gives frames their coarser names.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for breakdown.{json,txt,html}.")
+        Path | None,
+        typer.Option("--output", "-o", file_okay=False, help="Folder for breakdown.{json,txt,html}."),
     ] = None,
     as_json: Json = False,
 ) -> None:

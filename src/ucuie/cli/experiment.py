@@ -16,7 +16,9 @@ def experiment(
     name: Annotated[
         str,
         typer.Argument(
-            help="table1 to table6, figure5, figure6, cost, or run-all.", show_default=False, metavar="NAME"
+            help="table1 to table6, figure5, figure6, longer, cost, or run-all.",
+            show_default=False,
+            metavar="NAME",
         ),
     ],
     scale: Annotated[str, typer.Option(help="smoke, mini, unseen or full.")] = "mini",
@@ -33,9 +35,14 @@ def experiment(
     variant: Annotated[
         list[str] | None, typer.Option(help="Only these variants of table4; repeatable.")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Folder of all trials.")] = Path("runs/experiments"),
+    runs: Annotated[Path, typer.Option(file_okay=False, help="Folder of all trials.")] = Path(
+        "runs/experiments"
+    ),
     docs: Annotated[
-        Path | None, typer.Option(help="Folder for pages, tables and figures; left out, beside the trials.")
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Folder for pages, tables and figures; left out, beside the trials."
+        ),
     ] = None,
     hours: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many hours.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Repeat trials that crashed, too.")] = False,

@@ -70,7 +70,10 @@ def extract(
         bool, typer.Option("--document", help="The whole input file is one text, whatever its length.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File instead of stdout; appears when it is whole.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", dir_okay=False, help="File instead of stdout; appears when it is whole."
+        ),
     ] = None,
     output_format: Annotated[
         Format,

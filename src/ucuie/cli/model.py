@@ -104,7 +104,9 @@ def card(
     language: Annotated[
         list[str] | None, typer.Option(metavar="CODE", help="Of its texts, such as en; repeatable.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File instead of stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", dir_okay=False, help="File instead of stdout.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a card that somebody wrote.")] = False,
 ) -> None:
     """Make the model card from what is in the folder, with the metadata that hubs read."""

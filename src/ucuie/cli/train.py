@@ -15,6 +15,7 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
+from ucuie.errors import StorageError, storage_error
 
 if TYPE_CHECKING:
     from ucuie.train.config import TrainConfig
@@ -69,6 +70,11 @@ def train(
         if is_one_of_several():
             raise typer.Exit(INTERRUPTED) from None
         exit_interrupted("", shlex.join(["ucuie", *again, *several, "--resume"]))
+    except Exception as error:
+        if (fault := storage_error(error)) is None:
+            raise
+        command = shlex.join(["ucuie", *again, *several, "--resume"])
+        raise StorageError(f"{fault}; then {command} goes on from the last checkpoint") from error
     if is_first_process():
         talk_console(quiet=quiet).print(
             f"wrote {folder}\nnext: ucuie evaluate --model {folder} --data FILE --output DIR"

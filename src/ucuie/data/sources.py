@@ -151,7 +151,8 @@ def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = next(iter(said.splitlines()), type(error).__name__)
         raise DataError(str(path), [f"it cannot be read: {reason}"]) from None
 
 
