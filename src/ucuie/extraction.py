@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ucuie.html import render_fragment, render_report
-from ucuie.schema import Dropped, Record
+from ucuie.schema import IS_NONE, Dropped, Record
 
 
 class Alternative(BaseModel):
@@ -49,9 +49,7 @@ class Extraction(BaseModel):
     truncated: bool = False
     model: str
     seconds: float = Field(ge=0)
-    alternatives: tuple[Alternative, ...] | None = Field(
-        default=None, exclude_if=lambda alternatives: alternatives is None
-    )
+    alternatives: tuple[Alternative, ...] | None = Field(default=None, exclude_if=IS_NONE)
 
     def to_dict(self) -> dict[str, Any]:
         """The extraction in plain types, shaped as its JSON line."""

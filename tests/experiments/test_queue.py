@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ucuie.errors import ConfigError
+from ucuie.errors import ConfigError, DataError
 from ucuie.experiments.definitions import EXPERIMENTS, Plan, experiment_named
 from ucuie.experiments.queue import progress_of, run_queue
 from ucuie.experiments.samples import check_sources
@@ -219,3 +219,14 @@ def test_progress_counts_what_is_there(tmp_path):
     workspace.finish(jobs[0], {})
     progress = progress_of(jobs, workspace)
     assert (progress.num_finished, progress.num_missing) == (1, 1)
+
+
+def test_a_crash_says_what_is_at_fault(tmp_path):
+    workspace = workspace_in(tmp_path)
+    job = Training("lora", 0.0005, 0)
+    workspace.crash(job, DataError("train.jsonl", ["line 7   not JSON"]))
+    assert workspace.error(job) == "DataError: 1 fault in train.jsonl: line 7   not JSON"
+    workspace.crash(job, RuntimeError("out of memory\nand much more"))
+    assert workspace.error(job) == "RuntimeError: out of memory"
+    workspace.crash(job, RuntimeError())
+    assert workspace.error(job) == "RuntimeError: "

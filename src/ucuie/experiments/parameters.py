@@ -3,16 +3,16 @@
 from typing import Any
 
 import torch
-from peft import get_peft_model
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from ucuie.adapter import HierarchicalMoeConfig
+from ucuie.train.run import adapted
 
 
 def trainable_parameters(backbone: PretrainedConfig, adapter: dict[str, Any]) -> int:
     """Parameters that an adapter of these settings puts on a backbone."""
     with torch.device("meta"):
-        model = get_peft_model(AutoModelForCausalLM.from_config(backbone), HierarchicalMoeConfig(**adapter))
+        model = adapted(AutoModelForCausalLM.from_config(backbone), adapter)
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 

@@ -133,8 +133,12 @@ class Workspace:
     def crash(self, job: Job, error: Exception) -> None:
         """Writes down that a job failed, and how."""
         # Our own errors are sentences for users; of others the place is needed.
-        said = str(error) if isinstance(error, UcuieError) else "".join(traceback.format_exception(error))
-        summary = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        lines = [line.strip() for line in str(error).splitlines()]
+        if isinstance(error, UcuieError):
+            said, told = str(error), ": ".join(lines[:2])  # what is at fault stands under where
+        else:
+            said, told = "".join(traceback.format_exception(error)), next(iter(lines), "")
+        summary = f"{type(error).__name__}: {told}"
         self._write(job, {"state": "crashed", "error": summary, "details": said})
 
     def _path(self, job: Job) -> Path:
