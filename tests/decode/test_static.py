@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_generate import LANGUAGE, fuzzed_requests, make_model, make_request
 from torch.fx.experimental.proxy_tensor import make_fx
+from writing_cases import LANGUAGE, fuzzed_requests, make_request
 
 from ucuie.decode import static
 from ucuie.decode.generate import Generator
@@ -22,16 +22,6 @@ from ucuie.decode.static import Shape, StaticSteps
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def model():
-    return make_model()
-
-
-@pytest.fixture(scope="module")
-def adapted():
-    return make_model(router="soft")
 
 
 def make_generator(model, *, is_static, **options):

@@ -70,7 +70,7 @@ def run_queue(
         with _first_free(jobs, workspace) as job:
             if job is None:
                 time.sleep(_POLL_SECONDS)
-            elif workspace.state(job) != "finished":
+            elif _runnable([job], workspace, tried, repeats_crashed):  # nobody else did it meanwhile
                 tried.add(job)
                 _run(job, workspace, execute, say)
     return progress_of(jobs_of(workspace), workspace)
