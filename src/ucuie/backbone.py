@@ -4,6 +4,7 @@ Loads and saves them, and tells one from another by fingerprints. What is adapte
 them is not known here.
 """
 
+import copy
 import hashlib
 import json
 import re
@@ -117,6 +118,12 @@ def _weight_options(weights: Weights | None, device: torch.device) -> dict[str, 
 def without_adapter(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     """The backbone of a model that may have an adapter; the same modules."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def with_same_weights(backbone: PreTrainedModel) -> PreTrainedModel:
+    """A backbone of its own, to put an adapter into, with the tensors of another."""
+    tensors = (*backbone.parameters(), *backbone.buffers())
+    return copy.deepcopy(backbone, {id(tensor): tensor for tensor in tensors})
 
 
 def save_backbone(

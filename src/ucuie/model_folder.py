@@ -13,7 +13,6 @@ Reading checks every file before anything is built from it; `model_saving` write
 and what it answers, is not known here.
 """
 
-import copy
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ from ucuie.backbone import (
     read_backbone,
     stored_fingerprint,
     tokenizer_sha256,
+    with_same_weights,
 )
 from ucuie.calibration import Calibration
 from ucuie.errors import ConfigError, DataError, ModelError, show
@@ -176,17 +176,11 @@ def _load(
     key = tuple(inside) or (str(place.resolve()),)
     if key not in backbones:
         backbones[key] = Backbone(*read_backbone(place, device=device), source=str(place))
-    backbone, tokenizer = _with_same_weights(backbones[key].model), backbones[key].tokenizer
+    backbone, tokenizer = with_same_weights(backbones[key].model), backbones[key].tokenizer
     _check_belongs(backbone, tokenizer, folder, info)
     model = _load_adapter(backbone, folder) if ADAPTER_FILE in info.files else backbone
     calibration = read_calibration(folder, info)
     return LoadedModel(model.eval().requires_grad_(False), tokenizer, pool, info, name, calibration)
-
-
-def _with_same_weights(backbone: PreTrainedModel) -> PreTrainedModel:
-    """A backbone of its own, to put an adapter into, with the tensors of another."""
-    tensors = (*backbone.parameters(), *backbone.buffers())
-    return copy.deepcopy(backbone, {id(tensor): tensor for tensor in tensors})
 
 
 def _place_of_weights(loaded: LoadedModel) -> int:

@@ -61,11 +61,12 @@ def _prefix_of(model, tokens):
     return Prefix.of_cache(cache, None)
 
 
+@pytest.mark.parametrize("copies", [True, False], ids=["copies", "no copies"])
 @torch.inference_mode()
-def test_rows_read_in_pieces_have_the_states_of_the_decoders_own_forward(model):
+def test_rows_read_in_pieces_have_the_states_of_the_decoders_own_forward(model, copies):
     instruction = torch.randint(50, (6,))
     lean, cache, prefix = (
-        LeanDecoder(model.model),
+        LeanDecoder(model.model, copies=copies),
         SlotCache(SpareMemory(2**20)),
         _prefix_of(model, instruction),
     )

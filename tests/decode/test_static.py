@@ -81,14 +81,14 @@ def with_recorder(recorder, model, **options):
 
 OPTIONS = {
     "copied weights": {},
-    "own modules": {"may_copy": False},
+    "no copies": {"may_copy": False},
     "drafts": {"num_drafts": 3},
     "few at a time": {"cache_bytes": 1},
 }
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-@pytest.mark.parametrize("kind", ["model", "adapted"])
+@pytest.mark.parametrize("kind", ["model", "adapted", "other"])
 def test_static_steps_write_what_other_steps_write(kind, options, request: pytest.FixtureRequest):
     model = request.getfixturevalue(kind)
     requests = make_requests(num_beams=(1, 1, 3))
@@ -102,7 +102,7 @@ def test_static_steps_write_what_other_steps_write(kind, options, request: pytes
     assert {shape.width for shape in shapes} > {1, 2}
 
 
-@pytest.mark.parametrize("kind", ["model", "adapted"])
+@pytest.mark.parametrize("kind", ["model", "adapted", "other"])
 @pytest.mark.parametrize("may_copy", [True, False])
 def test_a_recorded_step_needs_no_python(kind, may_copy, request: pytest.FixtureRequest):
     model = request.getfixturevalue(kind)
@@ -274,7 +274,7 @@ def test_the_recordings_used_last_are_kept(monkeypatch):
 
 
 @needs_cuda
-@pytest.mark.parametrize("kind", ["model", "adapted"])
+@pytest.mark.parametrize("kind", ["model", "adapted", "other"])
 @pytest.mark.parametrize("may_copy", [True, False])
 def test_recorded_steps_write_what_computed_steps_write(
     kind, may_copy, caplog, request: pytest.FixtureRequest

@@ -5,7 +5,7 @@ import random
 import torch
 from decode_cases import PIECES, byte_level
 from peft import get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.decode.grammar import build_grammar
@@ -17,9 +17,9 @@ TEXT = "Barack Obama spoke at the U.S. Capitol (really) on Monday."
 SCHEMA = Schema.of({"Speech": ["Speaker", "Place"], "person": []})
 
 
-def make_model(*, router=None):
+def make_model(*, router=None, kind=LlamaConfig):
     torch.manual_seed(1)
-    config = LlamaConfig(
+    config = kind(
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
@@ -27,7 +27,7 @@ def make_model(*, router=None):
         vocab_size=LANGUAGE.grammars.vocab_size,
         max_position_embeddings=1024,
     )
-    model = LlamaForCausalLM(config)
+    model = AutoModelForCausalLM.from_config(config)
     # The default std of 0.02 leaves logits nearly flat, which would hide errors behind ties.
     torch.nn.init.normal_(model.lm_head.weight, std=0.2)
     if router is not None:

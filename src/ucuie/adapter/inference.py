@@ -1,9 +1,10 @@
 """The adapter in the form that is fast when nothing is learned: exact, with fewer and larger products.
 
 In: a backbone whose MLPs (`gate_proj`, `up_proj`, `down_proj`, `act_fn`) are adapted. Out: forwards of these
-MLPs in which the shared expert is merged into the frozen weights, gate_proj and up_proj share their products,
-and the experts of capabilities whose gate is 0 are left out. Weights are copied: make a new `FusedMlps` after
-they changed. Gates come ready; nothing is recorded, nothing has a gradient.
+MLPs in which gate_proj and up_proj share their products and the experts of capabilities whose gate is 0 are
+left out. Where frozen weights may be copied, the shared expert is merged into them; where not, it goes along
+with the experts beside it. The adapter's weights are copied: make a new `FusedMlps` after they changed. Gates
+come ready; nothing is recorded, nothing has a gradient.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,56 +28,68 @@ Alive = tuple[bool, ...]
 
 
 class FusedLinears:
-    """G adapted linears of one input as one: (N, D) to (N, K_1 + ... + K_G).
+    """G adapted linears of one input, each (N, D) to (N, K_g).
 
     Args:
         linears: with adapters of one layout.
         adapter_name: the one to fuse.
-        int8: round the frozen weights, with the shared expert on them, to 8 bits.
+        copies: see `FusedMlps`.
+        int8: round the frozen weights, with the shared expert on them, to 8 bits; needs copies.
     """
 
     @torch.no_grad()
     def __init__(
-        self, linears: Sequence[HierarchicalMoeLinear], adapter_name: str, *, int8: bool = False
+        self,
+        linears: Sequence[HierarchicalMoeLinear],
+        adapter_name: str,
+        *,
+        copies: bool = True,
+        int8: bool = False,
     ) -> None:
         self._linears = linears
         self._adapter_name = adapter_name
         self.layout: Layout = linears[0].layout[adapter_name]
-        biases = [_base(linear).bias for linear in linears]
-        bias = None if biases[0] is None else torch.cat(biases)
-        merged = torch.cat([self._merged(linear) for linear in linears])
-        self._dtype = merged.dtype
-        self._frozen = product(merged, bias, int8=int8)
-        self._routed = lru_cache(maxsize=None)(self._select)
+        self._merges = copies
+        self._frozen: Callable[[Tensor], Sequence[Tensor]]
+        bases = [_base(linear) for linear in linears]
+        if copies:
+            bias = None if bases[0].bias is None else torch.cat([base.bias for base in bases])
+            merged = product(torch.cat([self._merged(linear) for linear in linears]), bias, int8=int8)
+            widths = [len(base.weight) for base in bases]
+            self._frozen = lambda hidden: torch.split(merged(hidden), widths, dim=1)
+        else:
+            products = [Product(base.weight, base.bias, copies=False) for base in bases]
+            self._frozen = lambda hidden: [product(hidden) for product in products]
+        self._dtype: torch.dtype = bases[0].weight.dtype
+        self._beside = lru_cache(maxsize=None)(self._select)
 
-    def __call__(self, hidden: Tensor, gates: Tensor | None, alive: Alive) -> Tensor:
-        """Map (N, D) to (N, K_1 + ... + K_G).
+    def __call__(self, hidden: Tensor, gates: Tensor | None, alive: Alive) -> Sequence[Tensor]:
+        """Map (N, D) to G outputs (N, K_g).
 
         Args:
             hidden: of N tokens.
             gates: (N or 1, G, C), None with one level.
             alive: the experts of other capabilities are left out; their gates are 0.
         """
-        output = self._frozen(hidden)
-        if self.layout.num_routed_experts == 0 or (gates is not None and not any(alive)):
-            return output
-        down, ups, places, num_ranks = self._routed(alive)
+        outputs = self._frozen(hidden)
+        beside = self._beside(alive if gates is not None else ())
+        if beside is None:
+            return outputs
+        down, ups, places, num_ranks = beside
         projected = down(hidden)
         num_tokens, num_linears = hidden.shape[0], len(ups)
-        ranks, logits = projected[:, :num_ranks], projected[:, num_ranks:]
-        scales = logits.reshape(num_tokens, num_linears, -1, self.layout.choices[1]).softmax(
-            -1, torch.float32
-        )
-        if gates is not None:
-            scales = scales * (gates if places is None else gates[..., places])[..., None]
-        scales = scales.flatten(2).unsqueeze(-1).to(ranks.dtype)
-        mixed = ranks.reshape(num_tokens, num_linears, -1, self.layout.rank) * scales
-        start = 0
-        for index, up in enumerate(ups):
-            added = up(mixed[:, index].flatten(1))
-            output[:, start : start + added.shape[1]] += added
-            start += added.shape[1]
-        return output
+        ranks = projected[:, : num_ranks * num_linears].view(num_tokens, num_linears, -1, self.layout.rank)
+        logits = projected[:, num_ranks * num_linears :]
+        if logits.shape[1]:
+            scales = logits.reshape(num_tokens, num_linears, -1, self.layout.choices[1])
+            scales = scales.softmax(-1, torch.float32)
+            if gates is not None:
+                scales *= (gates if places is None else gates[..., places])[..., None]
+            # In place, which rounds the product alone.
+            ranks[:, :, -scales[0, 0].numel() :].mul_(scales.flatten(2).unsqueeze(-1))
+        for index, (output, up) in enumerate(zip(outputs, ups, strict=True)):
+            up.add_to(output, ranks[:, index].flatten(1))
+        return outputs
 
     def _merged(self, linear: HierarchicalMoeLinear) -> Tensor:
         """W0, with the shared expert on it."""
@@ -94,31 +107,37 @@ class FusedLinears:
         )
 
     @torch.no_grad()
-    def _select(self, alive: Alive) -> tuple[Product, list[Product], Tensor | None, int]:
-        """The routed experts of the capabilities that are alive.
+    def _select(self, alive: Alive) -> tuple[Product, list[Product], Tensor | None, int] | None:
+        """The experts beside the frozen weights: the shared one unless it is merged, then those alive.
 
         Returns:
             The rows of all linears' down-projections, then of their routers; each linear's up-projection
-            (K, R'), scaled; the index of the capabilities, None for all; the number of rows that are ranks.
+            (K, R'), scaled; the index of the capabilities, None for all; R', the ranks of each linear. None
+            where no expert is left.
         """
         layout, dtype = self.layout, self._dtype
         num_routers, choices = layout.choices
         device = self._linears[0].hierarchical_moe_down[self._adapter_name].device
         routers = [index for index in range(num_routers) if not alive or alive[index]]
-        places = torch.tensor(routers, device=device)
-        experts = (places[:, None] * choices + torch.arange(choices, device=device)).flatten()
-        first = int(layout.has_shared_expert)
-        of_ranks = ((experts + first) * layout.rank)[:, None] + torch.arange(layout.rank, device=device)
+        places = torch.tensor(routers, dtype=torch.int64, device=device)
+        routed = (places[:, None] * choices + torch.arange(choices, device=device)).flatten()
+        experts = routed + int(layout.has_shared_expert)
+        if layout.has_shared_expert and not self._merges:
+            experts = torch.cat([experts.new_zeros(1), experts])
+        of_ranks = experts[:, None] * layout.rank + torch.arange(layout.rank, device=device)
         of_ranks = of_ranks.flatten()
+        if not len(of_ranks):
+            return None
         downs, logits, biases, ups = [], [], [], []
         for linear in self._linears:
             down, up = self._parameters(linear)
             downs.append(down[of_ranks])
-            logits.append(down[layout.num_ranks + experts])
-            biases.append(linear.hierarchical_moe_bias[self._adapter_name][experts])
+            if layout.num_routed_experts:
+                logits.append(down[layout.num_ranks + routed])
+                biases.append(linear.hierarchical_moe_bias[self._adapter_name][routed])
             ups.append(Product((up[:, of_ranks] * layout.scaling).to(dtype)))
-        num_ranks = len(of_ranks) * len(self._linears)
-        bias = torch.cat([biases[0].new_zeros(num_ranks), *biases])
+        num_ranks = len(of_ranks)
+        bias = torch.cat([downs[0].new_zeros(num_ranks * len(downs)), *biases])
         rows = torch.cat([*downs, *logits])
         down_projection = Product(rows.to(dtype), bias.to(dtype))
         return down_projection, ups, None if all(alive) else places, num_ranks
@@ -130,20 +149,20 @@ class _FusedMlp:
     gates: Tensor | None = None
     alive: Alive = ()
 
-    def __init__(self, mlp: Any, adapter_name: str, *, int8: bool) -> None:
+    def __init__(self, mlp: Any, adapter_name: str, *, copies: bool, int8: bool) -> None:
         self.mlp = mlp
         self.names = tuple(getattr(mlp, name).name for name in PROJECTIONS)
         self._activation = mlp.act_fn
-        self._inner = FusedLinears([mlp.gate_proj, mlp.up_proj], adapter_name, int8=int8)
-        self._outer = FusedLinears([mlp.down_proj], adapter_name, int8=int8)
+        self._inner = FusedLinears([mlp.gate_proj, mlp.up_proj], adapter_name, copies=copies, int8=int8)
+        self._outer = FusedLinears([mlp.down_proj], adapter_name, copies=copies, int8=int8)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Instead of the MLP's own."""
         inner_gates, outer_gates = (
             (None, None) if self.gates is None else (self.gates[:, :2], self.gates[:, 2:])
         )
-        gate, up = self._inner(hidden.reshape(-1, hidden.shape[-1]), inner_gates, self.alive).chunk(2, dim=-1)
-        output = self._outer(self._activation(gate) * up, outer_gates, self.alive)
+        gate, up = self._inner(hidden.reshape(-1, hidden.shape[-1]), inner_gates, self.alive)
+        [output] = self._outer(self._activation(gate) * up, outer_gates, self.alive)
         return output.view(*hidden.shape[:-1], -1)
 
 
@@ -152,14 +171,16 @@ class FusedMlps:
 
     Args:
         tuner: of the adapted backbone, with one active adapter.
+        copies: of the frozen weights are made; False leaves them where they are, for large models and those
+            that share a backbone.
         int8: see `FusedLinears`.
     """
 
-    def __init__(self, tuner: HierarchicalMoeModel, *, int8: bool = False) -> None:
+    def __init__(self, tuner: HierarchicalMoeModel, *, copies: bool = True, int8: bool = False) -> None:
         self._tuner = tuner
         adapter_name = tuner.active_adapters[0]
         self._mlps = [
-            _FusedMlp(module, adapter_name, int8=int8)
+            _FusedMlp(module, adapter_name, copies=copies, int8=int8)
             for module in tuner.model.modules()
             if _is_fusible(module, adapter_name)
         ]

@@ -30,25 +30,36 @@ class Product:
     Args:
         weight: (K, D).
         bias: (K,), or None.
+        copies: False leaves the weight as it lies, which then is in memory once.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, *, copies: bool = True) -> None:
         self._weight = weight
         self._bias = bias
         self._packed: Tensor | None = None
-        if weight.device.type == "cpu" and weight.dtype in PACKABLE and torch._C._has_mkldnn:
+        if copies and weight.device.type == "cpu" and weight.dtype in PACKABLE and torch._C._has_mkldnn:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Map (N, D) to (N, K)."""
         num_rows = len(rows)
-        if self._packed is None or num_rows * self._weight.numel() <= SMALL_PRODUCT:
+        if self._packed is None or self._is_small(num_rows):
             return F.linear(rows, self._weight, self._bias)
         step = next((step for most, step in ROUNDED_ROWS if num_rows <= most), LARGE_STEP)
         if num_spare := -num_rows % step:
             rows = F.pad(rows, (0, 0, 0, num_spare))
         output: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self._bias, "none", [], "")
         return output[:num_rows]
+
+    def add_to(self, output: Tensor, rows: Tensor) -> None:
+        """Add x W^T + b to `output` (N, K), without a bias in one operation."""
+        if self._bias is None and (self._packed is None or self._is_small(len(rows))):
+            output.addmm_(rows, self._weight.t())
+        else:
+            output += self(rows)
+
+    def _is_small(self, num_rows: int) -> bool:
+        return num_rows * self._weight.numel() <= SMALL_PRODUCT
 
 
 class Int8Product:

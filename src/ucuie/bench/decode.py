@@ -43,6 +43,7 @@ def bench_decode(
     batch_size: int = 32,
     num_drafts: int | None = None,
     int8: bool = False,
+    cuda_graphs: bool = False,
     repeats: int = 5,
     num_threads: int = 1,
     device: str | None = None,
@@ -57,6 +58,7 @@ def bench_decode(
         batch_size: of both.
         num_drafts: of the engine; None drafts where a text is alone.
         int8: of the engine; `generate` stays as it is.
+        cuda_graphs: of the engine.
         repeats: rounds; each runs every contender once, after one round that does not count.
         num_threads: of torch; process time adds up what threads use.
         device: of the model; None takes a GPU if there is one.
@@ -68,10 +70,10 @@ def bench_decode(
     """
     loaded = load_model(model, device=device)
     grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
-    jobs = make_jobs(loaded, grammars, num_texts=num_texts, words=words, num_types=num_types)
-    engine = LedGenerator(
-        loaded.model, grammars, jobs, batch_size=batch_size, num_drafts=num_drafts, int8=int8
-    )
+    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
+    jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
+    options = {"batch_size": batch_size, "num_drafts": num_drafts, "int8": int8, "cuda_graphs": cuda_graphs}
+    engine = LedGenerator(loaded.model, grammars, jobs, **options)
     plain = _Plain(loaded, batch_size=batch_size)
     where = next(loaded.model.parameters()).device
     steps = {
@@ -81,7 +83,8 @@ def bench_decode(
         "generate, one text": timed(lambda: plain.write(jobs[:1]), where),
     }
     with threads(num_threads):
-        _check(engine, plain, jobs)
+        engine.check(jobs)
+        _check("generate", plain.write(jobs), jobs)
         engine.work, plain.forwards = Work(), 0
         engine.write(jobs)
         plain.write(jobs)
@@ -101,9 +104,7 @@ def bench_decode(
             "num_texts": num_texts,
             "words": words,
             "num_types": num_types,
-            "batch_size": batch_size,
-            "num_drafts": num_drafts,
-            "int8": int8,
+            **options,
             "repeats": repeats,
             "num_threads": num_threads,
             "device": device_name(where),
@@ -113,10 +114,9 @@ def bench_decode(
 
 
 def make_jobs(
-    loaded: LoadedModel, grammars: GrammarFactory, *, num_texts: int, words: int, num_types: int
+    encoder: PromptEncoder, grammars: GrammarFactory, *, num_texts: int, words: int, num_types: int
 ) -> list[Job]:
     """Made-up documents with their records as requests and targets; the first five types are theirs."""
-    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
     schema = schema_of(max(num_types, NUM_USED_TYPES))
     instruction_ids = encoder.encode_instruction("NER", schema)
     jobs = []
@@ -138,6 +138,10 @@ class LedGenerator(Generator):
     def write(self, jobs: Sequence[Job]) -> list[tuple[int, ...]]:
         """The tokens of each output."""
         return [output.tokens for output in self.generate([job.request for job in jobs])]
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raise a RuntimeError if it does not write what it is led to."""
+        _check("the engine", self.write(jobs), jobs)
 
     def choose(self, row: Row, logits: Any) -> Any:
         """The target's token, scored as the model's own choice would be."""
@@ -209,16 +213,10 @@ class _Plain:
         ]
 
 
-def _check(engine: LedGenerator, plain: _Plain, jobs: Sequence[Job]) -> None:
-    """Both write what they are to write.
-
-    Raises:
-        RuntimeError: one does not, so their times say nothing.
-    """
-    targets = [job.target for job in jobs]
-    for name, contender in (("the engine", engine), ("generate", plain)):
-        if contender.write(jobs) != targets:
-            raise RuntimeError(f"{name} did not write the given outputs; its time would mean nothing")
+def _check(name: str, written: Sequence[tuple[int, ...]], jobs: Sequence[Job]) -> None:
+    """Raise a RuntimeError if a contender did not write what it was to write: its time says nothing."""
+    if written != [job.target for job in jobs]:
+        raise RuntimeError(f"{name} did not write the given outputs; its time would mean nothing")
 
 
 def _mean_tokens(jobs: Sequence[Job]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from ucuie.bench.decode import LedGenerator, make_jobs
 from ucuie.bench.documents import NUM_USED_TYPES, make_documents, schema_of
 from ucuie.bench.timing import device_name, interleaved, threads, timed
 from ucuie.decode.state import GrammarFactory
+from ucuie.encode import PromptEncoder
 from ucuie.extractor import Extractor
 from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
 
@@ -160,7 +161,8 @@ def _led_extractor(
     """An extractor that finds what is in the documents, at the price of the model."""
     extractor = Extractor(loaded, batch_size=batch_size)
     grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
-    jobs = make_jobs(loaded, grammars, num_texts=num_texts, words=words, num_types=num_types)
+    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
+    jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
     # Nobody but this bench needs an extractor with a generator of its own.
     extractor._generator = LedGenerator(loaded.model, grammars, jobs, batch_size=batch_size)
     return extractor

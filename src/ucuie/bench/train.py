@@ -5,22 +5,18 @@ through the bare frozen backbone, with PEFT's LoRA of the same number of ranks, 
 one copy of the weights, so that seven billion parameters fit. The clock is read once the device has finished.
 """
 
-from collections.abc import Callable
-from statistics import median
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
-from ucuie.bench.timing import device_name, threads, timed
+from ucuie.backbone import without_adapter
+from ucuie.bench.timing import Step, device_name, interleaved, threads, timed
+from ucuie.bench.variants import bench_device, made_up_backbone, make_variants, own_bytes
 from ucuie.train.estimate import LABELLED_SHARE, packed_inputs, step_loss
 from ucuie.train.packing import packed_attention
-from ucuie.train.run import adapted
-
-TARGET_MODULES = ["gate_proj", "up_proj", "down_proj"]
-WARMUPS = 2
 
 
 def bench_train(
@@ -35,7 +31,7 @@ def bench_train(
     num_threads: int = 1,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Time forward and backward of all variants, one after the other.
+    """Time forward and backward of all variants, which take turns.
 
     Args:
         shape: of the backbone.
@@ -44,7 +40,7 @@ def bench_train(
         num_layers: of the backbone; None takes all that its shape has.
         gradient_checkpointing: compute layers again in the backward pass.
         peak_tflops: of the device at this precision, to give the share of it that is used.
-        repeats: steps; medians are taken over them, after two that do not count.
+        repeats: steps; medians are taken over them, after one that does not count.
         num_threads: of torch on a CPU.
         device: None takes a GPU if there is one.
 
@@ -53,44 +49,45 @@ def bench_train(
         `..._tokens_per_second`, `..._tflops` (10^12 operations of the backbone per second; what is computed
         again does not count), `..._utilisation` with a known peak, and on a GPU `..._memory_gib`; `settings`.
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = torch.float32 if where.type == "cpu" else torch.bfloat16
-    if num_layers is not None:
-        shape = type(shape)(**shape.to_dict() | {"num_hidden_layers": num_layers, "layer_types": None})
-    with torch.device(where), threads(num_threads):
-        torch.manual_seed(0)
-        backbone = AutoModelForCausalLM.from_config(shape, dtype=dtype).requires_grad_(False)
-    # Gradient has to flow through all layers of the frozen backbone too, or it would do no backward.
-    backbone.enable_input_require_grads()
-    if gradient_checkpointing:
-        enable = getattr(backbone, "activation_checkpointing_enable", backbone.gradient_checkpointing_enable)
-        enable({"use_reentrant": False})
-    lora = LoraConfig(r=52, lora_alpha=104, target_modules=TARGET_MODULES, task_type="CAUSAL_LM")
-    variants: dict[str, Callable[[], Any]] = {
-        "backbone": lambda: backbone,
-        "lora52": lambda: get_peft_model(backbone, lora),
-        "adapter": lambda: adapted(backbone, {"target_modules": TARGET_MODULES}),
+    where = bench_device(device)
+    with threads(num_threads):
+        backbone = made_up_backbone(shape, num_layers=num_layers, device=where)
+
+    def prepare(one: Any) -> None:
+        # Gradient has to flow through all layers of the frozen backbone too, or it would do no backward.
+        one.enable_input_require_grads()
+        if gradient_checkpointing:
+            enable = getattr(one, "activation_checkpointing_enable", one.gradient_checkpointing_enable)
+            enable({"use_reentrant": False})
+
+    variants = make_variants(backbone, prepare)
+    inputs = {name: value.to(where) for name, value in packed_inputs(rows, row_tokens).items()}
+    steps = {
+        name: timed(_Work(model, inputs, [row_tokens] * rows), where) for name, model in variants.items()
     }
+    with threads(num_threads), ExitStack() as stack:
+        for model in variants.values():
+            model.train()
+            stack.enter_context(packed_attention(without_adapter(model)))
+        seconds = interleaved(steps, repeats=repeats)
+        memory = _memory(variants, steps) if where.type == "cuda" else {}
     operations = _operations(backbone, rows=rows, row_tokens=row_tokens)
     report: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
-    with threads(num_threads):
-        for name, make in variants.items():
-            seconds[name], memory = _measure(make(), where, rows=rows, row_tokens=row_tokens, repeats=repeats)
-            tflops = operations / seconds[name] / 1e12
-            report[f"{name}_tokens_per_second"] = rows * row_tokens / seconds[name]
-            report[f"{name}_tflops"] = tflops
-            if peak_tflops is not None:
-                report[f"{name}_utilisation"] = tflops / peak_tflops
-            if memory is not None:
-                report[f"{name}_memory_gib"] = memory / 2**30
+    for name in variants:
+        tflops = operations / seconds[name] / 1e12
+        report[f"{name}_tokens_per_second"] = rows * row_tokens / seconds[name]
+        report[f"{name}_tflops"] = tflops
+        if peak_tflops is not None:
+            report[f"{name}_utilisation"] = tflops / peak_tflops
+        if name in memory:
+            report[f"{name}_memory_gib"] = memory[name] / 2**30
     return {
         "settings": {
             "device": device_name(where),
-            "dtype": str(dtype).removeprefix("torch."),
+            "dtype": str(backbone.dtype).removeprefix("torch."),
             "rows": rows,
             "row_tokens": row_tokens,
-            "layers": shape.num_hidden_layers,
+            "layers": backbone.config.num_hidden_layers,
             "hidden": shape.hidden_size,
             "gradient_checkpointing": gradient_checkpointing,
             "repeats": repeats,
@@ -103,29 +100,27 @@ def bench_train(
     }
 
 
-def _measure(
-    model: Any, device: torch.device, *, rows: int, row_tokens: int, repeats: int
-) -> tuple[float, int | None]:
-    """Median seconds of a step and, on a GPU, the most bytes; the backbone is left as it was."""
-    model.train()
-    model.to(device)
-    inputs = {name: value.to(device) for name, value in packed_inputs(rows, row_tokens).items()}
-    backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
+class _Work:
+    """Forward and backward of one batch."""
 
-    def work() -> None:
-        model.zero_grad(set_to_none=True)
-        torch.autograd.backward(step_loss(model, inputs, [row_tokens] * rows))
+    def __init__(self, model: Any, inputs: dict[str, torch.Tensor], lengths: list[int]) -> None:
+        self._model, self._inputs, self._lengths = model, inputs, lengths
 
-    step = timed(work, device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    with packed_attention(backbone):
-        measured = [step() for _ in range(WARMUPS + repeats)][WARMUPS:]
-    memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    if model is not backbone:
-        model.unload()
-        backbone.requires_grad_(False)
-    return median(measured), memory
+    def __call__(self) -> None:
+        torch.autograd.backward(step_loss(self._model, self._inputs, self._lengths))
+        # Afterwards, so that no gradient is there while another variant has its turn.
+        self._model.zero_grad(set_to_none=True)
+
+
+def _memory(variants: dict[str, Any], steps: dict[str, Step]) -> dict[str, int]:
+    """The most bytes on the GPU in each variant's step, without the weights that are the others' alone."""
+    most = {}
+    for name, step in steps.items():
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        others = sum(own_bytes(model) for other, model in variants.items() if other != name)
+        most[name] = torch.cuda.max_memory_allocated() - others
+    return most
 
 
 def _operations(backbone: Any, *, rows: int, row_tokens: int) -> float:

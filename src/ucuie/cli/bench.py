@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ucuie.cli.common import BatchSize, Device, Int8, Json, Model, require_serve_extra, results
+from ucuie.cli.common import BatchSize, Device, Int8, Json, Model, refuse, require_serve_extra, results
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure performance, side by side.")
 
@@ -31,6 +31,12 @@ def bench_adapter(
     _print_result(result, as_json=as_json)
 
 
+Layers = Annotated[int | None, typer.Option(min=1, help="Of the backbone; left out, all.")]
+PeakTflops = Annotated[
+    float | None, typer.Option(min=0.001, help="Of the device, to give the share that is used.")
+]
+
+
 @bench_app.command("train")
 def bench_train(
     backbone_config: Annotated[
@@ -39,13 +45,11 @@ def bench_train(
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Make the weights up, which is all it can.")
     ] = True,
-    layers: Annotated[int | None, typer.Option(min=1, help="Of the backbone; left out, all.")] = None,
+    layers: Layers = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows packed into a step.")] = 4,
     length: Annotated[int, typer.Option(min=16, help="Tokens of a row.")] = 512,
     checkpointing: Annotated[bool, typer.Option(help="Compute layers again in the backward pass.")] = False,
-    peak_tflops: Annotated[
-        float | None, typer.Option(min=0.001, help="Of the device, to give the share that is used.")
-    ] = None,
+    peak_tflops: PeakTflops = None,
     repeats: Annotated[int, typer.Option(min=1, help="Steps; medians are taken over them.")] = 7,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch on a CPU.")] = 1,
     device: Device = None,
@@ -53,10 +57,9 @@ def bench_train(
 ) -> None:
     """Compare training steps with LoRA of as many ranks and the bare backbone, at a backbone's real shape."""
     from ucuie.bench.train import bench_train as measure
-    from ucuie.train.shapes import SHAPES, backbone_shape
 
     result = measure(
-        SHAPES.get(backbone_config) or backbone_shape(backbone_config),
+        _shape(backbone_config),
         rows=batch,
         row_tokens=length,
         num_layers=layers,
@@ -81,27 +84,55 @@ def bench_decode(
         typer.Option(min=0, help="Tokens that the engine guesses ahead; left out, where a text is alone."),
     ] = None,
     int8: Int8 = False,
+    cuda_graphs: Annotated[
+        bool, typer.Option(help="Record the engine's forwards of few tokens on a GPU, and replay them.")
+    ] = False,
+    backbone_config: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure the engine alone, at the shape of this backbone, bare and adapted: the name of a "
+            "recipe, or the folder of a model."
+        ),
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="With --backbone-config, which can do nothing else.")
+    ] = False,
+    layers: Layers = None,
+    peak_tflops: PeakTflops = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the engine with generate of transformers: same model, same outputs."""
-    from ucuie.bench.decode import bench_decode as measure
-    from ucuie.model_folder import EMBEDDED
+    """Compare the engine with generate of transformers: same model, same outputs.
 
-    result = measure(
-        model=model or EMBEDDED,
-        num_texts=texts,
-        words=words,
-        num_types=types,
-        batch_size=batch_size,
-        num_drafts=drafts,
-        int8=int8,
-        repeats=repeats,
-        num_threads=threads,
-        device=device,
-    )
+    With --backbone-config: compare the engine with LoRA, with the adapter and with neither, at that shape.
+    """
+    common: dict[str, Any] = {
+        "num_texts": texts,
+        "words": words,
+        "num_types": types,
+        "batch_size": batch_size,
+        "num_drafts": drafts,
+        "cuda_graphs": cuda_graphs,
+        "repeats": repeats,
+        "num_threads": threads,
+        "device": device,
+    }
+    of_model = {"model": model, "int8": int8 or None}
+    of_shape = {"random_weights": random_weights or None, "layers": layers, "peak_tflops": peak_tflops}
+    if backbone_config is None:
+        refuse(of_shape, "goes with --backbone-config, so give that too")
+        from ucuie.bench.decode import bench_decode as measure
+        from ucuie.model_folder import EMBEDDED
+
+        result = measure(model=model or EMBEDDED, int8=int8, **common)
+    else:
+        refuse(of_model, "is for a model, and --backbone-config makes one up")
+        from ucuie.bench.decode_shape import bench_decode_shape
+
+        shape = _shape(backbone_config)
+        result = bench_decode_shape(shape, num_layers=layers, peak_tflops=peak_tflops, **common)
     _print_result(result, as_json=as_json)
 
 
@@ -150,6 +181,13 @@ def bench_serve(
 
     result = measure(num_clients=clients, seconds=seconds, model=model)
     _print_result(result, as_json=as_json)
+
+
+def _shape(name: str) -> Any:
+    """The shape of a recipe, or of the model in a folder."""
+    from ucuie.train.shapes import SHAPES, backbone_shape
+
+    return SHAPES.get(name) or backbone_shape(name)
 
 
 def _print_result(result: Mapping[str, Any], *, as_json: bool) -> None:

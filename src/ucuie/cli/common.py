@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -242,3 +242,10 @@ def exit_interrupted(progress: str, command: str | None) -> NoReturn:
     advice = "" if command is None else f"; {command} goes on from there"
     talk_console().print(f"interrupted {progress}".rstrip() + advice)
     raise typer.Exit(INTERRUPTED)
+
+
+def refuse(given: Mapping[str, object], reason: str) -> None:
+    """Raise where any of these options, by the names of their parameters, is not None."""
+    for name, value in given.items():
+        if value is not None:
+            raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")

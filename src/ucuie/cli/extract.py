@@ -28,6 +28,7 @@ from ucuie.cli.common import (
     answer_options,
     exit_interrupted,
     one_of,
+    refuse,
     results,
     talk_console,
 )
@@ -203,12 +204,6 @@ def extract(
         exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
 
 
-def _refuse(given: Mapping[str, object], reason: str) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")
-
-
 def _texts(source: Path, columns: Mapping[str, str], *, is_document: bool) -> "TextFile":
     from ucuie.texts import read_documents, read_texts
 
@@ -221,7 +216,7 @@ def _loaded(options: Mapping[str, Any], foreign: Mapping[str, Any], *, batch_siz
     """What asks a model here; options that are foreign to one must not be given."""
     from ucuie.extractor import Extractor
 
-    _refuse(foreign, "is for a model behind --endpoint, so give that too")
+    refuse(foreign, "is for a model behind --endpoint, so give that too")
     given = {name: value for name, value in options.items() if value is not None}
     return Extractor.from_pretrained(batch_size=batch_size, **given)
 
@@ -232,7 +227,7 @@ def _connected(
     """What asks the endpoint, once it has told what it obeys; foreign options must not be given."""
     from ucuie.remote import RemoteExtractor
 
-    _refuse(foreign, "is for a model here, not for one behind --endpoint")
+    refuse(foreign, "is for a model here, not for one behind --endpoint")
     names = {"concurrency": "num_concurrent"}
     given = {names.get(name, name): value for name, value in options.items() if value is not None}
     model = given.pop("endpoint_model", None)

@@ -40,16 +40,16 @@ SHORTEST_OUTPUT = len("{}")
 """Tokens: a prompt that leaves less room than this in the model's context is refused."""
 MAX_STEP_TOKENS = 4096
 """No further text is taken into a forward that has so many tokens to read."""
-PREFIX_BYTES = 256 * 2**20
-"""What the kept instructions may hold in memory."""
 CACHE_BYTES = 256 * 2**20
-"""What the outputs being written may hold in memory."""
+"""What the outputs being written may hold in memory, and what the kept instructions may hold."""
+CACHE_SHARE, PREFIX_SHARE = 1 / 8, 1 / 16
+"""Of a GPU's free memory they may hold so much, where that is more."""
 GROWTH = 4
 """Slots hold at most so many times the memory of what is written into them, since they grow in steps."""
 DRAFTS_ALONE = 3
 """Tokens guessed ahead for an output that is written alone."""
 COPIED_BYTES = 2 * 2**30
-"""Of larger models no weights are copied, so no forward is fused."""
+"""Of larger models no weights are copied."""
 
 Logits = NDArray[np.float32]
 
@@ -100,9 +100,10 @@ class Generator:
         num_drafts: tokens guessed ahead, by n-grams of the text, and checked in the same forward, where an
             output has one beam. The outputs are the same; it pays where a forward of a few more tokens costs
             no more time: on a GPU, and for an output that is written alone, which None is for.
-        prefix_bytes: what the kept instructions may hold in memory.
+        prefix_bytes: what the kept instructions may hold in memory; None takes PREFIX_SHARE of a GPU's free
+            memory, at least CACHE_BYTES.
         cache_bytes: about what the outputs being written may hold in memory; fewer are written at the same
-            time where texts are long.
+            time where texts are long. None takes CACHE_SHARE of a GPU's free memory, at least CACHE_BYTES.
         may_copy: the weights of a small model are copied, laid out for what is done here; False where they
             are shared with other models.
         int8: products with large weights are rounded to 8 bits. Outputs may differ; on a CPU only, and only
@@ -124,8 +125,8 @@ class Generator:
         max_new_tokens: int = 512,
         batch_size: int = 32,
         num_drafts: int | None = None,
-        prefix_bytes: int = PREFIX_BYTES,
-        cache_bytes: int = CACHE_BYTES,
+        prefix_bytes: int | None = None,
+        cache_bytes: int | None = None,
         may_copy: bool = True,
         int8: bool = False,
         cuda_graphs: bool = False,
@@ -138,7 +139,6 @@ class Generator:
         self.grammars = grammars
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
-        self.cache_bytes = cache_bytes
         self.num_drafts = num_drafts
         self.work = Work()
         self._backbone: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -149,21 +149,22 @@ class Generator:
                 "take a model of the Llama, Qwen or Mistral kind"
             )
         self._device = next(model.parameters()).device
+        self.cache_bytes = _bytes_for(self._device, CACHE_SHARE) if cache_bytes is None else cache_bytes
+        prefix_bytes = _bytes_for(self._device, PREFIX_SHARE) if prefix_bytes is None else prefix_bytes
         self._prefixes = PrefixCache(prefix_bytes)
-        self._spare = SpareMemory(cache_bytes)
-        # Copies of the weights, laid out for what is done here.
-        self._fused: FusedMlps | None = None
-        self._lean: LeanDecoder | None = None
+        self._spare = SpareMemory(self.cache_bytes)
         self._head: Any = self._backbone.get_output_embeddings()
         num_bytes = sum(parameter.nbytes for parameter in model.parameters())
         if int8:
             _check_int8(self._decoder, self._head, may_copy=may_copy)
-        if may_copy and (int8 or num_bytes <= COPIED_BYTES):
-            tuner = tuner_of(model)
-            self._fused = None if tuner is None else FusedMlps(tuner, int8=int8)
-            is_copied = is_lean(self._decoder)
-            self._lean = LeanDecoder(self._decoder, self._fused, int8=int8) if is_copied else None
-            self._head = product_of([self._head], int8=int8) if are_plain([self._head]) else self._head
+        copies = may_copy and (int8 or num_bytes <= COPIED_BYTES)
+        tuner = tuner_of(model)
+        self._fused = None if tuner is None else FusedMlps(tuner, copies=copies, int8=int8)
+        self._lean: LeanDecoder | None = None
+        if is_lean(self._decoder):
+            self._lean = LeanDecoder(self._decoder, self._fused, copies=copies, int8=int8)
+        if copies and are_plain([self._head]):
+            self._head = product_of([self._head], int8=int8)
         self._static: StaticSteps | None = None
         self._kept_slots: list[SlotCache] = []
         if cuda_graphs:
@@ -417,6 +418,12 @@ class Generator:
     def _cache_tokens(self, prefix: Prefix) -> int:
         """How many tokens of texts may be in the slots; their outputs take about as much again."""
         return self.cache_bytes * prefix.length // prefix.num_bytes // 2
+
+
+def _bytes_for(device: torch.device, share: float) -> int:
+    """A share of a GPU's free memory, and at least CACHE_BYTES."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    return max(CACHE_BYTES, int(share * free))
 
 
 def _check_int8(decoder: Any, head: Any, *, may_copy: bool) -> None:

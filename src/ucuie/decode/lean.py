@@ -21,18 +21,21 @@ KINDS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3
 
 
 class LeanDecoder:
-    """A decoder's forward. Weights are copied: make a new one after they changed.
+    """A decoder's forward.
 
     Args:
         decoder: one that `is_lean` accepts.
         fused: forwards of its adapted MLPs.
-        int8: round the weights of attention to 8 bits.
+        copies: of the weights of attention are made, which is faster: make a new decoder after they changed.
+        int8: round the weights of attention to 8 bits; needs copies.
     """
 
-    def __init__(self, decoder: Any, fused: FusedMlps | None = None, *, int8: bool = False) -> None:
+    def __init__(
+        self, decoder: Any, fused: FusedMlps | None = None, *, copies: bool = True, int8: bool = False
+    ) -> None:
         self._decoder = decoder
         self._blocks = [
-            _Block(layer, fused.forward_of(layer.mlp) if fused else layer.mlp, int8=int8)
+            _Block(layer, fused.forward_of(layer.mlp) if fused else layer.mlp, copies=copies, int8=int8)
             for layer in decoder.layers
         ]
 
@@ -51,9 +54,12 @@ class LeanDecoder:
 
 
 class _Block:
-    """Attention and MLP of one layer; projections that are adapted are asked as the modules they are."""
+    """Attention and MLP of one layer.
 
-    def __init__(self, layer: Any, mlp: Callable[[Tensor], Tensor], *, int8: bool) -> None:
+    Projections that are adapted, or may not be copied, are asked as the modules they are.
+    """
+
+    def __init__(self, layer: Any, mlp: Callable[[Tensor], Tensor], *, copies: bool, int8: bool) -> None:
         attention = layer.self_attn
         self._attention = attention
         self._mlp = mlp
@@ -63,9 +69,9 @@ class _Block:
             (_Norm(attention.q_norm), _Norm(attention.k_norm)) if hasattr(attention, "q_norm") else None
         )
         inputs = [attention.q_proj, attention.k_proj, attention.v_proj]
-        self._inputs = product_of(inputs, int8=int8) if are_plain(inputs) else None
+        self._inputs = product_of(inputs, int8=int8) if copies and are_plain(inputs) else None
         outputs = [attention.o_proj]
-        self._output = product_of(outputs, int8=int8) if are_plain(outputs) else None
+        self._output = product_of(outputs, int8=int8) if copies and are_plain(outputs) else None
         self._width: int = attention.head_dim
         config = attention.config
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
@@ -110,6 +116,6 @@ class _Norm:
 
 
 def is_lean(decoder: Any) -> bool:
-    """Whether all blocks of a decoder are of a kind that is computed here, and may be copied."""
+    """Whether all blocks of a decoder are of a kind that is computed here."""
     layers = getattr(decoder, "layers", ())
     return bool(len(layers)) and all(type(layer).__name__ in KINDS for layer in layers)
