@@ -2,9 +2,11 @@
 
     sources   files of texts, anywhere that fsspec reaches, as rows
     work      rows cut into shards, which are finished one by one, and slices, which are answered at once
-    job       what is asked of every row, and the one function that answers a slice
+    question  what is asked of every row, and how rows become queries and lines
+    job       a model that answers rows, in one process or many
     local     slices to processes of this machine
     cluster   slices to actors of a Ray cluster
+    endpoint  slices to a model behind an OpenAI-compatible server
     output    the folder of finished shards, with the manifest that says whose they are
     run       all of it together
 

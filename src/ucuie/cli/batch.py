@@ -1,9 +1,11 @@
 """`ucuie batch`."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -11,6 +13,8 @@ from rich.console import Console
 from ucuie import __version__
 from ucuie.cli.common import (
     BatchSize,
+    Concurrency,
+    Constrained,
     Device,
     EndBias,
     IdKey,
@@ -18,18 +22,27 @@ from ucuie.cli.common import (
     Model,
     Quiet,
     RawScores,
+    ServedAt,
+    ServedModel,
     TextKey,
     Threshold,
+    WindowCharacters,
     answer_options,
+    connected,
     exit_interrupted,
     one_of,
+    refuse,
     talk_console,
 )
+from ucuie.queries import task_named
 from ucuie.schema import CAPABILITIES, TASKS, Schema
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
+    from ucuie.batch.job import Job
+    from ucuie.batch.question import Question
     from ucuie.batch.run import BatchReport, Progress
+    from ucuie.batch.work import Engine
 
 _TELL_SECONDS = 10.0
 """Between two lines, where there is no terminal to write one over the other."""
@@ -96,21 +109,23 @@ def batch(
     device: Device = None,
     batch_size: BatchSize = 32,
     int8: Int8 = False,
+    endpoint: ServedAt = None,
+    endpoint_model: ServedModel = None,
+    constraint: Constrained = None,
+    window_characters: WindowCharacters = None,
+    concurrency: Concurrency = None,
     quiet: Quiet = False,
 ) -> None:
-    """Extract from any number of texts, with several processes or machines; an interrupted run goes on.
+    """Extract from any number of texts, with processes, machines or a server; an interrupted run goes on.
 
     Every row of the input is one row of the output, in the same order; a text without an answer has an error
     there, and is listed in the folder rejected.
     """
-    from ucuie.batch.cluster import RayEngine
-    from ucuie.batch.job import Job
-    from ucuie.batch.local import LocalEngine
     from ucuie.batch.output import Manifest, OutputFolder
+    from ucuie.batch.question import Question
     from ucuie.batch.rows import Columns
     from ucuie.batch.run import Batch, run_batch
     from ucuie.batch.sources import Source
-    from ucuie.model_source import EMBEDDED, model_sha256
 
     if engine == "local" and address is not None:
         raise typer.BadParameter("is for --engine ray", param_hint="'--address'")
@@ -119,43 +134,103 @@ def batch(
     options.threshold.check(parsed)
     columns = Columns(text_column, id_column, max_characters)
     rows = Source(source, columns)
-    # Workers may have another working directory.
-    named = EMBEDDED if model is None else str(Path(model).resolve()) if Path(model).is_dir() else model
-    job = Job(
-        parsed,
-        task or parsed.task,  # type: ignore[arg-type]  # one of those the option knows
-        named,
-        model_sha256(named),
-        options,
-        window_tokens=window_tokens,
-        max_new_tokens=max_new_tokens,
-        columns=columns,
-        batch_size=batch_size,
-        int8=int8,
-        device=device,
-    )
-    manifest = Manifest(
-        ucuie=__version__, input=rows.facts, asked=job.asked, shard_rows=shard_rows, format=output_format
-    )
+    question = Question(parsed, task_named(task, parsed), options, columns)
     talk = talk_console(quiet=quiet)
+    elsewhere = {
+        "endpoint_model": endpoint_model,
+        "constraint": constraint,
+        "window_characters": window_characters,
+        "concurrency": concurrency,
+    }
+    here = {
+        "engine": None if engine == "local" else engine,
+        "workers": None if workers == 1 else workers,
+        "model": model,
+        "device": device,
+        "int8": int8 or None,
+        "window_tokens": window_tokens,
+    }
+    answering: _Answering
+    if endpoint is not None:
+        refuse(here, "is for a model here, not for one behind --endpoint")
+        answering = _served(question, endpoint, talk, max_new_tokens=max_new_tokens, **elsewhere)
+    else:
+        refuse(elsewhere, "is for a model behind --endpoint, so give that too")
+        job = _job(
+            question,
+            model,
+            window_tokens=window_tokens,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            int8=int8,
+            device=device,
+        )
+        on_cluster = {"address": address, "cpus": cpus_per_worker, "gpus": gpus_per_worker}
+        answering = _loaded(job, workers, None if engine == "local" else on_cluster)
+    manifest = Manifest(
+        ucuie=__version__,
+        input=rows.facts,
+        asked=answering.asked,
+        shard_rows=shard_rows,
+        format=output_format,
+    )
     if rows.num_left_out:
         talk.print(f"left out {counted(rows.num_left_out, 'file')} of other kinds")
     try:
-        with OutputFolder(output, manifest) as folder:
-            workers_of: LocalEngine | RayEngine = (
-                LocalEngine(job, num_workers=workers)
-                if engine == "local"
-                else RayEngine(
-                    job, num_workers=workers, address=address, cpus=cpus_per_worker, gpus=gpus_per_worker
-                )
-            )
-            with workers_of as started:
-                report = run_batch(
-                    Batch(rows, folder, started, shard_rows, job.slice_rows, named), _Watcher(talk)
-                )
+        with OutputFolder(output, manifest) as folder, answering.engine as started:
+            work = Batch(rows, folder, started, shard_rows, answering.slice_rows, answering.model)
+            report = run_batch(work, _Watcher(talk))
     except KeyboardInterrupt:
         exit_interrupted("", "the same command")
     talk.print(_summary(report, output))
+
+
+@dataclass(frozen=True)
+class _Answering:
+    """Who answers the rows.
+
+    Args:
+        engine: not open yet.
+        slice_rows: rows that it gets at once.
+        model: what rows without an answer say was asked.
+        asked: all that the content of the output depends on, but the input, as plain types.
+    """
+
+    engine: "AbstractContextManager[Engine]"
+    slice_rows: int
+    model: str
+    asked: dict[str, Any]
+
+
+def _served(question: "Question", endpoint: str, talk: Console, **options: Any) -> _Answering:
+    """A model behind an endpoint."""
+    from ucuie.batch.endpoint import SLICE_ROWS, EndpointEngine
+
+    extractor = connected(endpoint, talk, **options)
+    asked = {**question.asked, "endpoint": extractor.identity}
+    engine = EndpointEngine(extractor, question)
+    return _Answering(nullcontext(engine), SLICE_ROWS, extractor.model_name, asked)
+
+
+def _job(question: "Question", model: str | None, **options: Any) -> "Job":
+    """What workers are told, who may have another working directory."""
+    from ucuie.batch.job import Job
+    from ucuie.model_source import EMBEDDED, model_sha256
+
+    named = EMBEDDED if model is None else str(Path(model).resolve()) if Path(model).is_dir() else model
+    return Job(question, named, model_sha256(named), **options)
+
+
+def _loaded(job: "Job", num_workers: int, on_cluster: dict[str, Any] | None) -> _Answering:
+    """A model in processes of this machine, or in actors of a cluster."""
+    from ucuie.batch.cluster import RayEngine
+    from ucuie.batch.local import LocalEngine
+
+    if on_cluster is None:
+        engine: LocalEngine | RayEngine = LocalEngine(job, num_workers=num_workers)
+    else:
+        engine = RayEngine(job, num_workers=num_workers, **on_cluster)
+    return _Answering(engine, job.slice_rows, job.model, job.asked)
 
 
 class _Watcher:

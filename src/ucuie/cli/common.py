@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -34,6 +34,9 @@ from ucuie.render import TABLE_WIDTH
 from ucuie.schema import SPLITS, TASKS, Split, Task
 from ucuie.templates import counted
 from ucuie.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from ucuie.remote import RemoteExtractor
 
 INTERRUPTED = 130
 
@@ -249,3 +252,18 @@ def refuse(given: Mapping[str, object], reason: str) -> None:
     for name, value in given.items():
         if value is not None:
             raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")
+
+
+def connected(
+    endpoint: str, talk: Console, *, endpoint_model: str | None, **options: Any
+) -> "RemoteExtractor":
+    """What asks an endpoint, once it has told what it obeys; options that are None are left to it."""
+    from ucuie.remote import RemoteExtractor
+
+    if endpoint_model is None:
+        raise typer.BadParameter("the endpoint has to be told which model", param_hint="'--endpoint-model'")
+    names = {"concurrency": "num_concurrent"}
+    given = {names.get(name, name): value for name, value in options.items() if value is not None}
+    extractor = RemoteExtractor(endpoint, endpoint_model, **given)
+    talk.print(f"answers of {endpoint_model} are held to: {extractor.connect()}")
+    return extractor

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ucuie.cli.common import (
     BatchSize,
@@ -26,6 +25,7 @@ from ucuie.cli.common import (
     Track,
     WindowCharacters,
     answer_options,
+    connected,
     exit_interrupted,
     one_of,
     refuse,
@@ -42,7 +42,6 @@ from ucuie.templates import counted
 if TYPE_CHECKING:
     from ucuie.extractor import Extractor
     from ucuie.queries import AnswersQueries
-    from ucuie.remote import RemoteExtractor
     from ucuie.texts import TextFile
 
 
@@ -163,7 +162,7 @@ def extract(
         "window_tokens": window_tokens,
         "capabilities": _names(capabilities),
     }
-    elsewhere = {
+    elsewhere: dict[str, Any] = {
         "endpoint_model": endpoint_model,
         "constraint": constraint,
         "window_characters": window_characters,
@@ -177,7 +176,8 @@ def extract(
         if endpoint is None:
             extractor = _loaded(here, elsewhere, batch_size=batch_size)
         else:
-            extractor = _connected(endpoint, elsewhere, here, talk)
+            refuse(here, "is for a model here, not for one behind --endpoint")
+            extractor = connected(endpoint, talk, **elsewhere)
     if file is None:
         queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
     else:
@@ -219,23 +219,6 @@ def _loaded(options: Mapping[str, Any], foreign: Mapping[str, Any], *, batch_siz
     refuse(foreign, "is for a model behind --endpoint, so give that too")
     given = {name: value for name, value in options.items() if value is not None}
     return Extractor.from_pretrained(batch_size=batch_size, **given)
-
-
-def _connected(
-    endpoint: str, options: Mapping[str, Any], foreign: Mapping[str, Any], talk: Console
-) -> "RemoteExtractor":
-    """What asks the endpoint, once it has told what it obeys; foreign options must not be given."""
-    from ucuie.remote import RemoteExtractor
-
-    refuse(foreign, "is for a model here, not for one behind --endpoint")
-    names = {"concurrency": "num_concurrent"}
-    given = {names.get(name, name): value for name, value in options.items() if value is not None}
-    model = given.pop("endpoint_model", None)
-    if model is None:
-        raise typer.BadParameter("the endpoint has to be told which model", param_hint="'--endpoint-model'")
-    extractor = RemoteExtractor(endpoint, model, **given)
-    talk.print(f"answers of {model} are held to: {extractor.connect()}")
-    return extractor
 
 
 def _names(listed: str | None) -> list[str] | None:

@@ -1,0 +1,82 @@
+"""Slices to a model behind an OpenAI-compatible server: many requests at a time, from this process.
+
+What is wrong with one text becomes the error of its row. What is wrong with the server ends the run, since it
+would go on for all rows; what was finished stays.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from ucuie.batch.question import Question, ReadRows
+from ucuie.batch.work import Slice
+from ucuie.errors import TextError
+from ucuie.extraction import Extraction
+from ucuie.instructions.chat import EndpointError
+from ucuie.remote.extractor import RemoteExtractor
+from ucuie.remote.windows import NOT_ANSWERED
+
+SLICE_ROWS = 32
+
+
+class EndpointEngine:
+    """Answers slices with what a server says.
+
+    Args:
+        extractor: asks the server.
+        question: what is asked of every row.
+
+    Raises:
+        ConfigError: a model behind an endpoint cannot be asked that.
+    """
+
+    def __init__(self, extractor: RemoteExtractor, question: Question) -> None:
+        self._extractor = extractor
+        self._question = question
+        question.check(extractor)
+
+    def answer(self, slices: Sequence[Slice]) -> Iterator[tuple[int, list[bytes]]]:
+        """For each slice, by its position and in order, its lines.
+
+        Raises:
+            EndpointError: the server gives no answers; says what to do.
+        """
+        read = [self._question.read(one.rows, self._extractor.model_name) for one in slices]
+        position = 0
+        while position < len(read):
+            # One stream for all slices, so that the server is never without work where one ends.
+            stream = self._extractor.answer(
+                query for one in read[position:] for query in one.queries.values()
+            )
+            try:
+                for one in read[position:]:
+                    answers = list(islice(stream, len(one.queries)))
+                    yield position, one.lines([_answer(answer) for answer in answers])
+                    position += 1
+            except EndpointError as error:
+                raise _going_on(error) from error
+            except Exception:  # of any class: a text may be the one that something here fails at
+                yield position, self._one_by_one(read[position])
+                position += 1
+
+    def _one_by_one(self, read: ReadRows) -> list[bytes]:
+        answers: list[Extraction | Exception] = []
+        for query in read.queries.values():
+            try:
+                answers += map(_answer, self._extractor.answer([query]))
+            except EndpointError as error:
+                raise _going_on(error) from error
+            except Exception as error:  # of any class, as above
+                answers.append(error)
+        return read.lines(answers)
+
+
+def _answer(extraction: Extraction) -> Extraction | TextError:
+    """The extraction; where the server answered nothing at all of a text, what it said."""
+    unanswered = [one for one in extraction.dropped if one.reason == NOT_ANSWERED]
+    if extraction.records or not unanswered:
+        return extraction
+    return TextError(f"{NOT_ANSWERED}: {unanswered[0].value}")
+
+
+def _going_on(error: EndpointError) -> EndpointError:
+    return EndpointError(f"{error}; what is finished stays, and the same command goes on from there")

@@ -1,0 +1,118 @@
+"""What is asked of every row, and how rows become queries and lines: the same whoever answers."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from ucuie.batch.rows import Columns, OutputRow, Row
+from ucuie.bulk import read_elements
+from ucuie.errors import SchemaError, TextError, show, validation_faults
+from ucuie.extraction import Extraction
+from ucuie.options import AnswerOptions
+from ucuie.queries import AnswersQueries, Query
+from ucuie.schema import Capability, Schema, Task
+from ucuie.texts import Line
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every row.
+
+    Args:
+        schema: what to look for.
+        task: whose wording asks for it.
+        options: of all answers.
+        columns: where the texts are.
+    """
+
+    schema: Schema
+    task: Task | Capability
+    options: AnswerOptions = field(default_factory=AnswerOptions)
+    columns: Columns = field(default_factory=Columns)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All of it as plain types."""
+        return {
+            "schema": self.schema.model_dump(mode="json"),
+            "task": self.task,
+            "threshold": dict(self.options.threshold.values),
+            "end_bias": self.options.end_bias,
+            "raw_scores": self.options.raw_scores,
+            "columns": asdict(self.columns),
+        }
+
+    def check(self, extractor: AnswersQueries) -> None:
+        """Raise what is wrong with all rows before the first: a SchemaError or ConfigError."""
+        probe = self._query(Line(1, "1", "text", ""))
+        elements = () if self.task == "associating" else None
+        for fault in extractor.faults([replace(probe, elements=elements)]).values():
+            raise fault
+
+    def read(self, rows: Sequence[Row], model: str) -> "ReadRows":
+        """The queries of some rows; those without one have their errors.
+
+        Args:
+            rows: of the input.
+            model: what rows without an answer say was asked.
+        """
+        queries: dict[int, Query] = {}
+        reasons: dict[int, str] = {}
+        for index, row in enumerate(rows):
+            line = row.read(self.columns)
+            if not isinstance(line, Line):
+                reasons[index] = line.reason
+                continue
+            try:
+                queries[index] = self._query(line)
+            except ValidationError as error:
+                reasons[index] = f"elements: {validation_faults(error)}"
+        return ReadRows(rows, queries, reasons, model)
+
+    def _query(self, line: Line) -> Query:
+        elements = read_elements(line) if self.task == "associating" else None
+        return Query(line.id, line.text, self.schema, self.task, elements, self.options)
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """Rows on their way to lines.
+
+    Args:
+        rows: of the input.
+        queries: of those that have a text, by their positions.
+        reasons: why the others have none.
+        model: what rows without an answer say was asked.
+    """
+
+    rows: Sequence[Row]
+    queries: dict[int, Query]
+    reasons: dict[int, str]
+    model: str
+
+    def lines(self, answers: Sequence[Extraction | Exception]) -> list[bytes]:
+        """An `OutputRow` for each row, as a line of JSON without its end, from the answers to its queries."""
+        output = {
+            index: OutputRow.failed(self.rows[index], reason, model=self.model)
+            for index, reason in self.reasons.items()
+        }
+        for (index, query), answer in zip(self.queries.items(), answers, strict=True):
+            row = self.rows[index]
+            if isinstance(answer, Extraction):
+                output[index] = OutputRow.of(row, answer)
+            else:
+                output[index] = OutputRow.failed(row, _reason(query, answer), model=self.model, id=query.id)
+        return [output[index].model_dump_json().encode() for index in range(len(self.rows))]
+
+
+def _reason(query: Query, error: Exception) -> str:
+    """Why a query has no answer; what is no fault of the text is worth a line in the log."""
+    if isinstance(error, TextError | SchemaError):
+        return str(error)
+    logger.warning("the text %s makes the extractor fail", show(query.id), exc_info=error)
+    return f"{type(error).__name__}: {error}"
