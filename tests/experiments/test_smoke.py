@@ -8,6 +8,9 @@ from typer.testing import CliRunner
 
 from ucuie.cli import app
 from ucuie.experiments.definitions import EXPERIMENTS
+from ucuie.experiments.scales import scale_named
+from ucuie.experiments.trials import Training
+from ucuie.experiments.workspace import open_workspace
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -21,6 +24,28 @@ def test_unknown_experiment_and_variant_list_the_choices(tmp_path):
         result = invoke(*arguments, "--runs", str(tmp_path))
         assert result.exit_code == 2
         assert known in result.stderr
+
+
+@pytest.mark.usefixtures("needs_embedded_model")
+def test_a_trial_that_crashed_is_told_by_the_exit_code(tmp_path):
+    given = [
+        "table4",
+        "--variant",
+        "soft",
+        "--scale",
+        "smoke",
+        "--data",
+        str(EXAMPLES),
+        "--runs",
+        str(tmp_path),
+    ]
+    assert invoke(*given, "--hours", "0").exit_code == 0
+    workspace = open_workspace(tmp_path, scale=scale_named("smoke"), sources=(EXAMPLES,), backbone="embedded")
+    workspace.crash(Training("soft", 1e-3, 0), RuntimeError("no memory"))
+    result = invoke(*given, "--hours", "0")
+    assert result.exit_code == 1
+    assert "crashed (--resume repeats them)" in result.stderr
+    assert invoke(*given, "--report").exit_code == 0
 
 
 @pytest.mark.slow

@@ -94,3 +94,5 @@ def experiment(
     missing = f", {progress.num_missing} missing" if progress.num_missing else ""
     crashed = f", {len(progress.crashed)} crashed (--resume repeats them)" if progress.crashed else ""
     talk.print(f"{progress.num_finished} jobs finished{missing}{crashed}; trials are in {workspace.folder}")
+    if progress.crashed and not report:
+        raise typer.Exit(1)
