@@ -58,8 +58,8 @@ class FusedLinears:
             widths = [len(base.weight) for base in bases]
             self._frozen = lambda hidden: torch.split(merged(hidden), widths, dim=1)
         else:
-            products = [Product(base.weight, base.bias, copies=False) for base in bases]
-            self._frozen = lambda hidden: [product(hidden) for product in products]
+            own = [Product(base.weight, base.bias, copies=False) for base in bases]
+            self._frozen = lambda hidden: [one(hidden) for one in own]
         self._dtype: torch.dtype = bases[0].weight.dtype
         self._beside = lru_cache(maxsize=None)(self._select)
 
