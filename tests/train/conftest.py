@@ -105,3 +105,12 @@ def data_folder(examples: list[Example], tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("tiny")
     write_examples(folder / "train.jsonl", examples)
     return folder
+
+
+@pytest.fixture(scope="session")
+def watched_folder(examples: list[Example], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data of six rows, and five to watch: the last step has fewer than processes or batches would take."""
+    folder = tmp_path_factory.mktemp("watched")
+    write_examples(folder / "train.jsonl", examples[:6])
+    write_examples(folder / "validation.jsonl", examples[6:11])
+    return folder

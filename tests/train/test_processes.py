@@ -110,6 +110,35 @@ SHARED = ("--num-processes", "2", "--sharding", "full")
 
 
 @pytest.mark.slow
+def test_epochs_and_evaluations_have_every_row_once(command, watched_folder, tmp_path):
+    trainer = TRAINER | {"eval_strategy": "steps", "eval_steps": 2}
+    changes = {"data": {"train": [str(watched_folder)]}, "trainer": trainer}
+    run(command("one", **changes))
+    run(command("two", "--num-processes", "2", **changes))
+    run(command("shared", *SHARED, **changes))
+    found = {}
+    for name in ("one", "two", "shared"):
+        log = json.loads((tmp_path / f"{name}.run" / "run.json").read_text())["losses"]["multitask"]
+        watched = [entry for entry in log if "eval_loss" in entry]
+        assert [entry["step"] for entry in watched] == [2, 4, 6]
+        keys = ("eval_loss", "eval_gates")
+        found[name] = [{key: entry[key] for key in entry if key.startswith(keys)} for entry in watched]
+    for name in ("two", "shared"):
+        for entry, expected in zip(found[name], found["one"], strict=True):
+            assert entry == pytest.approx(expected, abs=1e-5)
+        # Nor is the last step of an epoch, of two rows, filled up with others.
+        assert_same(tmp_path / name, tmp_path / "one")
+
+    # No process has a row for the second half of that step.
+    changes["loss"] = {"beta": 0}
+    run(command("whole", **changes))
+    run(command("parts", "--num-processes", "2", micro_batch_size=1, **changes))
+    torch.testing.assert_close(
+        outcome(tmp_path / "parts")[1], outcome(tmp_path / "whole")[1], rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.slow
 def test_shared_out_weights_learn_what_whole_ones_do(command, tmp_path):
     run(command("whole"))
     talk = run(command("shared", *SHARED))

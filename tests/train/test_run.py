@@ -13,13 +13,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError, DataError, MissingExtraError
 from ucuie.extractor import Extractor
+from ucuie.instructions import InstructionPool
 from ucuie.model_folder import load_model
 from ucuie.model_info import read_info
 from ucuie.train import TrainConfig
 from ucuie.train.run import run_training
 from ucuie.train.stages import last_checkpoint
+from ucuie.train.training_set import TrainingSet, collate
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -77,6 +80,35 @@ def test_every_variant_trains_saves_and_extracts(settings, variant):
         assert all(0 < gate < 1 for gate in gates.values())
         total = logged["loss/task"] + 0.1 * logged["loss/bce"] + 0.1 * logged["loss/entropy"]
         assert logged["loss"] == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_the_evaluation_loss_is_that_of_the_validation_set(settings, examples, watched_folder, packing):
+    config = settings(
+        data={"train": [str(watched_folder)]},
+        method="full",
+        packing=packing,
+        trainer={"disable_tqdm": True, "report_to": []},
+    )
+    folder = run_training(config)
+    model = load_model(folder)
+    log = json.loads((folder.with_name("model.run") / "run.json").read_text())["losses"]["multitask"]
+    encoder = PromptEncoder(model.tokenizer, pool=InstructionPool.load())
+    validation = TrainingSet(
+        examples[6:11], encoder, pool=None, grammars=None, augmentation=None, max_length=512
+    )
+    total = num_labelled = 0
+    for row in validation:
+        batch = collate([row], pad_id=0)
+        ids, labels = batch["input_ids"], batch["labels"]
+        num_labelled += int((labels != -100).sum())
+        with torch.no_grad():
+            logits = model.model(input_ids=ids).logits[0, :-1]
+        total += float(torch.nn.functional.cross_entropy(logits, labels[0, 1:], reduction="sum"))
+    watched = [entry for entry in log if "eval_loss" in entry]
+    assert watched[-1]["step"] == 4
+    assert watched[-1]["eval_loss"] == pytest.approx(total / num_labelled, rel=1e-4)
+    assert watched[-1]["eval_loss/task"] == watched[-1]["eval_loss"]
 
 
 def test_backbone_stays_as_it_was(settings, backbone_folder):

@@ -1,17 +1,21 @@
 """Training rows: what they hold, that chance comes from the seed alone, and the order of an epoch."""
 
 import random
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ucuie.data import SchemaAugmentation
 from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.instructions import InstructionPool
 from ucuie.schema import Example, Filler, Record, Schema
-from ucuie.train.training_set import EpochSampler, TrainingSet, collate
+from ucuie.train.packing import pack
+from ucuie.train.training_set import FILLER, EpochSampler, EvaluationSampler, TrainingSet, collate
 
 
 def varied_set(examples, tokenizer, *, seed=0, max_length=512):
@@ -120,14 +124,40 @@ def test_an_epoch_has_every_row_once_in_batches_of_similar_length(count):
     lengths = [random.Random(index).randint(10, 500) for index in range(count)]
     sampler = EpochSampler(lengths, batch_size=8, seed=3)
     keys = list(sampler)
-    assert sorted(index for _, index in keys) == list(range(count))
+    assert sorted(index for _, index in keys[:count]) == list(range(count))
     sampler.set_epoch(1)
     assert {epoch for epoch, _ in sampler} == {1}
     assert [index for _, index in sampler] != [index for _, index in keys] or count < 8
     sampler.set_epoch(0)
     assert list(sampler) == keys
     if count == 1000:
-        ordered = [lengths[index] for _, index in keys]
+        ordered = [lengths[index] for _, index in keys[:count]]
         batches = [ordered[first:last] for first, last in pairwise([*range(0, count, 8), count])]
         spreads = [max(batch) - min(batch) for batch in batches]
         assert sorted(spreads)[len(spreads) // 2] < 20
+
+
+@given(st.integers(1, 40), st.integers(1, 7))
+def test_epochs_are_of_whole_steps_with_every_row_once(num_rows, batch_size):
+    samplers = (
+        EpochSampler([1] * num_rows, batch_size=batch_size, seed=0),
+        EvaluationSampler(num_rows, batch_size=batch_size),
+    )
+    for sampler in samplers:
+        indices = [index for _, index in sampler]
+        assert len(indices) == len(sampler)
+        assert len(indices) % batch_size == 0
+        assert sorted(indices[:num_rows]) == list(range(num_rows))
+        assert set(indices[num_rows:]) <= {FILLER}
+        assert len(indices) - num_rows < batch_size
+
+
+def test_rows_that_do_not_count_are_left_out_unless_a_batch_has_no_other(examples, tokenizer):
+    rows = varied_set(examples, tokenizer)
+    row, filler = rows[2, 3], rows[2, FILLER]
+    for batch_of in (pack, partial(collate, pad_id=0)):
+        mixed, plain, empty = batch_of([row, filler]), batch_of([row]), batch_of([filler, filler])
+        assert torch.equal(mixed["input_ids"], plain["input_ids"])
+        assert mixed.keys() == plain.keys() == empty.keys() - {"is_counted"}
+        assert empty["is_counted"] is False
+        assert len(empty["tasks"]) == 1

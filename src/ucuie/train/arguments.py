@@ -77,7 +77,8 @@ def trainer_arguments(
         config: of the run.
         stage: its part of the configuration.
         folder: for its checkpoints and logs.
-        has_validation: there is something to evaluate it on after each epoch.
+        has_validation: there is something to evaluate it on; else it is not, whatever `trainer` says, which
+            is for both stages.
 
     Raises:
         ConfigError: an argument is unknown, impossible, or follows from other keys.
@@ -95,7 +96,7 @@ def trainer_arguments(
             "config error: this package shares out weights itself; set sharding: full (or --sharding full) "
             "in place of trainer.fsdp and of accelerate's own FSDP"
         )
-    defaults = DEFAULT_ARGUMENTS | ({} if has_validation else {"eval_strategy": "no"})
+    unwatched = {} if has_validation else {"eval_strategy": "no"}
     rows, times = divide_step(config, PartialState().num_processes)
     settings = {
         "per_device_train_batch_size": rows,
@@ -113,7 +114,7 @@ def trainer_arguments(
         "use_cpu": not torch.accelerator.is_available(),
     }
     try:
-        arguments = TrainingArguments(**(defaults | settings | config.trainer))
+        arguments = TrainingArguments(**(DEFAULT_ARGUMENTS | settings | config.trainer | unwatched))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"config error: trainer: {error}") from error
     # Of several GPUs one process uses one: DataParallel's threads would share the routing of one forward.

@@ -17,7 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from ucuie.errors import ConfigError
 from ucuie.train.objective import IGNORED
-from ucuie.train.training_set import TrainingRow, stacked_masks
+from ucuie.train.training_set import TrainingRow, counted, empty_mark, stacked_masks
 
 PACKED_ATTENTION = "ucuie_packed"
 SEPARABLE_ATTENTIONS = ("flash_attention_2", "flash_attention_3", "flex_attention")
@@ -29,8 +29,10 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
 
     `input_ids`, `position_ids`, `segment_ids`, `labels` and `instruction_mask` are (1, T),
     `capability_labels` is (S, C), `allowed` is (N, ceil(V / 32)) and absent for the full objective; `tasks`
-    are S names and `segment_lengths` the S lengths.
+    are S names and `segment_lengths` the S lengths. Rows that do not count are left out; where
+    none counts, S is 1 and `is_counted` is False.
     """
+    rows = counted(rows)
     lengths = tuple(len(row.ids) for row in rows)
     input_ids = torch.cat([torch.tensor(row.ids) for row in rows])
     positions = torch.cat([torch.arange(length) for length in lengths])
@@ -50,6 +52,7 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
         "capability_labels": torch.tensor([row.capability_labels for row in rows]),
         "tasks": [row.task for row in rows],
         **stacked_masks(rows),
+        **empty_mark(rows),
     }
 
 

@@ -1,8 +1,9 @@
 """The Hugging Face Trainer with the objective of UC-UIE: L_task + gamma L_bce + beta L_entropy.
 
 A step may be divided into several batches, one after the other or on several processes; its loss is that of
-the whole, whatever the division. Logs every loss term and, by task, the mean capability gates. Checkpoints
-are the same whether the weights are shared out over processes or not. Knows nothing of stages.
+the whole, whatever the division. So is the loss of an evaluation, where the whole is the validation set. Logs
+every loss term and, by task, the mean capability gates. Checkpoints are the same whether the weights are
+shared out over processes or not. Knows nothing of stages.
 """
 
 from pathlib import Path
@@ -13,15 +14,17 @@ from accelerate.utils import gather_object
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+from transformers.trainer_utils import EvalLoopOutput
 
 from ucuie.schema import CAPABILITIES
 from ucuie.train.config import LossConfig
 from ucuie.train.objective import IGNORED, task_loss
 from ucuie.train.packing import PACKED_ATTENTION
 from ucuie.train.sharding import is_sharded, shard, shared_state, trained_tensors, whole_state
-from ucuie.train.training_set import EpochSampler, TrainingSet
+from ucuie.train.training_set import EpochSampler, EvaluationSampler, TrainingSet
 
 ROUTING_INPUTS = ("instruction_mask", "capability_labels", "segment_ids")
 
@@ -65,6 +68,11 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         dataset = train_dataset or self.train_dataset
         return EpochSampler(dataset.lengths, batch_size=self.step_size, seed=self.args.seed)
 
+    def _get_eval_sampler(self, eval_dataset: TrainingSet) -> EvaluationSampler:
+        return EvaluationSampler(
+            len(eval_dataset), batch_size=self.args.eval_batch_size * self.args.world_size
+        )
+
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """Labelled tokens of the batches of a step, on all processes; notes its rows and tokens as well."""
         counts = torch.stack([_counts(batch) for batch in batch_samples]).sum(dim=0).to(device)
@@ -83,11 +91,17 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         `_get_num_items_in_batch` has seen the step. Parts of all processes add up to L; since gradients are
         averaged over processes, each is multiplied by their number.
         """
+        loss = self._part(model, inputs) * self.accelerator.num_processes
+        return (loss, {}) if return_outputs else loss
+
+    def _part(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """What a batch adds to L, noted by terms; one that does not count adds 0, with gradients of 0."""
         inputs = dict(inputs)
-        tasks = inputs.pop("tasks", None)
-        labels = inputs["capability_labels"]
         counts = _counts(inputs)
-        num_labelled, num_rows, _ = self._totals
+        tasks = inputs.pop("tasks", None)
+        is_counted = inputs.pop("is_counted", True)
+        labels = inputs["capability_labels"]
+        num_labelled = self._totals[0]
         if self.model.config._attn_implementation != PACKED_ATTENTION:
             inputs.pop("segment_lengths", None)
         is_adapted = isinstance(self.accelerator.unwrap_model(model), PeftModel)
@@ -95,39 +109,65 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
             inputs = {name: value for name, value in inputs.items() if name not in ROUTING_INPUTS}
         elif self._gates_are_labels:
             inputs = inputs | {"capability_gates": labels}
-        loss = task_loss(model, inputs) / num_labelled
-        share = counts[1] / num_rows
-        self._terms.add("loss/task", loss, share)
+        loss: Tensor = task_loss(model, inputs) * is_counted / num_labelled
+        self._terms.add("loss/task", loss, counts[0] / num_labelled)
         if is_adapted:
-            loss = loss + self._auxiliary_loss(model, tasks, counts)
-        loss = loss * self.accelerator.num_processes
-        return (loss, {}) if return_outputs else loss
+            loss = loss + self._auxiliary_loss(model, tasks if is_counted else None, counts)
+        return loss
 
     def _auxiliary_loss(self, model: nn.Module, tasks: list[str] | None, counts: Tensor) -> Tensor:
         """L_bce weighted by rows, L_entropy of the batches of all processes together by tokens."""
         tuner = self.accelerator.unwrap_model(model).base_model
         _, num_rows, num_tokens = self._totals
         tokens_now = self.accelerator.reduce(counts[2].clone(), "sum")
+        # Where no process has a batch that counts, the entropy only has to be a number.
+        share = torch.nan_to_num(counts[2] / tokens_now, nan=1.0)
 
         def widen(usage: Tensor) -> Tensor:
-            mine = usage * counts[2] / tokens_now
+            mine = usage * share
             # Others' parts have their gradient where they were computed.
             everyones: Tensor = self.accelerator.reduce(mine.detach().clone(), "sum")
             widened: Tensor = mine + everyones - mine.detach()
             return widened
 
         auxiliary = tuner.auxiliary_losses(widen=widen)
-        share = counts[1] / num_rows
-        bce = auxiliary.bce * share
+        bce = auxiliary.bce * counts[1] / num_rows
         entropy = auxiliary.entropy * tokens_now / num_tokens
         # Every process has the value of the whole, but the gradient of its own part.
         entropy = entropy - entropy.detach() * (1 - 1 / self.accelerator.num_processes)
-        self._terms.add("loss/bce", bce, share)
-        self._terms.add("loss/entropy", entropy, share)
+        self._terms.add("loss/bce", bce, counts[1] / num_rows)
+        self._terms.add("loss/entropy", entropy, counts[2] / num_tokens)
         if tasks is not None:
             self._note_gates(tuner, tasks)
         combined: Tensor = self._loss.gamma * bce + self._loss.beta * entropy
         return combined
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """L over the rows of a data set, each once, as if they were one step; gives every term as well."""
+        self.callback_handler.eval_dataloader = dataloader
+        self.model.eval()
+        training = self._totals, self._terms
+        # Sums, which the terms' own weights make into means of tokens or rows.
+        self._totals, self._terms = torch.ones(3, device=self.args.device), _Terms()
+        for batch in dataloader:
+            with torch.no_grad(), self.compute_loss_context_manager():
+                self._part(self.model, self._prepare_inputs(batch))
+            self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        terms = self._terms.take()
+        self._totals, self._terms = training
+        loss = terms["loss/task"]
+        loss += self._loss.gamma * terms.get("loss/bce", 0.0) + self._loss.beta * terms.get(
+            "loss/entropy", 0.0
+        )
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in ({"loss": loss} | terms).items()}
+        return EvalLoopOutput(None, None, metrics, len(self.eval_dataset))
 
     def _note_gates(self, tuner: Any, tasks: list[str]) -> None:
         statistics = tuner.routing_statistics().values()
@@ -183,7 +223,7 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the means of the terms since the last log."""
-        if "loss" in logs or "eval_loss" in logs:
+        if "loss" in logs:
             logs |= self._terms.take()
         super().log(logs, start_time)
 
@@ -211,9 +251,12 @@ class _Terms:
 
 
 def _counts(batch: dict[str, Any]) -> Tensor:
-    """Labelled tokens, rows and tokens of a batch."""
+    """Labelled tokens, rows and tokens of a batch that count."""
     labelled = (batch["labels"] != IGNORED).sum().float()
     rows = labelled.new_tensor(len(batch["capability_labels"]))
     if "attention_mask" in batch:
-        return torch.stack([labelled, rows, batch["attention_mask"].sum().float()])
-    return torch.stack([labelled, rows, labelled.new_tensor(batch["input_ids"].numel())])
+        tokens = batch["attention_mask"].sum().float()
+    else:
+        tokens = labelled.new_tensor(batch["input_ids"].numel())
+    counts: Tensor = torch.stack([labelled, rows, tokens]) * batch.get("is_counted", True)
+    return counts

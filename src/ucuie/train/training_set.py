@@ -7,7 +7,7 @@ inputs of `objective.task_loss`; `EpochSampler` orders them so that a batch hold
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,10 @@ from ucuie.schema import Example, Frame
 from ucuie.train.objective import IGNORED
 
 Key = tuple[int, int]
-"""(epoch, index of the example)."""
+"""(epoch, index of the example, or `FILLER`)."""
+
+FILLER = -1
+"""Stands where a step that several share has no row for one of them: a row that does not count."""
 
 BATCHES_PER_BUCKET = 50
 USUAL = 0.95
@@ -44,6 +47,7 @@ class TrainingRow:
         allowed: what the grammar allows at each of them, packed; None for the full objective.
         capability_labels: 1 for each capability that the task needs, (C,).
         task: the task or capability.
+        is_counted: whether it is learned from, and has a part in the losses.
     """
 
     ids: list[int]
@@ -52,6 +56,7 @@ class TrainingRow:
     allowed: NDArray[np.int32] | None
     capability_labels: tuple[float, ...]
     task: str
+    is_counted: bool = True
 
 
 class TrainingSet(Dataset[TrainingRow]):
@@ -113,6 +118,8 @@ class TrainingSet(Dataset[TrainingRow]):
 
     def __getitem__(self, key: Key | int) -> TrainingRow:
         epoch, index = key if isinstance(key, tuple) else (0, key)
+        if index == FILLER:
+            return replace(self[epoch, 0], is_counted=False)
         example = self._examples[self._indices[index]]
         generator = generator_for(self._seed, example.id, epoch)
         varied = self._vary(example, generator)
@@ -162,7 +169,8 @@ def _length(encoded: EncodedExample) -> int:
 class EpochSampler(Sampler[Key]):
     """Keys of one epoch in random order, rows of similar length side by side.
 
-    The order is a function of (seed, epoch). `set_epoch` is what the Trainer calls.
+    The order is a function of (seed, epoch). The last step is filled up to a whole one with rows that do not
+    count. `set_epoch` is what the Trainer calls.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
@@ -176,7 +184,7 @@ class EpochSampler(Sampler[Key]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return _in_whole_steps(len(self._lengths), self._batch_size)
 
     def __iter__(self) -> Iterator[Key]:
         generator = random.Random(f"{self._seed}/{self._epoch}")
@@ -196,14 +204,43 @@ class EpochSampler(Sampler[Key]):
         for batch in batches:
             for index in batch:
                 yield self._epoch, index
+        yield from _fillers(self._epoch, len(self._lengths), self._batch_size)
+
+
+class EvaluationSampler(Sampler[Key]):
+    """Keys of all rows in their order, as one epoch of whole steps."""
+
+    def __init__(self, num_rows: int, *, batch_size: int) -> None:
+        self._num_rows = num_rows
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return _in_whole_steps(self._num_rows, self._batch_size)
+
+    def __iter__(self) -> Iterator[Key]:
+        for index in range(self._num_rows):
+            yield 0, index
+        yield from _fillers(0, self._num_rows, self._batch_size)
+
+
+def _in_whole_steps(num_rows: int, batch_size: int) -> int:
+    return -(-num_rows // batch_size) * batch_size
+
+
+def _fillers(epoch: int, num_rows: int, batch_size: int) -> Iterator[Key]:
+    """What the last step lacks. Accelerate would give processes rows again, and they would count."""
+    for _ in range(_in_whole_steps(num_rows, batch_size) - num_rows):
+        yield epoch, FILLER
 
 
 def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
     """Rows as right-padded inputs of `objective.task_loss` and of the adapter.
 
     `input_ids`, `attention_mask`, `labels` and `instruction_mask` are (B, T), `capability_labels` is
-    (B, C), `allowed` is (N, ceil(V / 32)) and absent for the full objective; `tasks` are B names.
+    (B, C), `allowed` is (N, ceil(V / 32)) and absent for the full objective; `tasks` are B names. Rows that
+    do not count are left out; where none counts, B is 1 and `is_counted` is False.
     """
+    rows = counted(rows)
     width = max(len(row.ids) for row in rows)
     input_ids = torch.full((len(rows), width), pad_id)
     labels = torch.full((len(rows), width), IGNORED)
@@ -222,10 +259,20 @@ def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
         "capability_labels": torch.tensor([row.capability_labels for row in rows]),
         "tasks": [row.task for row in rows],
     }
-    return batch | stacked_masks(rows)
+    return batch | stacked_masks(rows) | empty_mark(rows)
 
 
 def stacked_masks(rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
     """`allowed` of a batch, (N, ceil(V / 32)); nothing for the full objective."""
     masks = [row.allowed for row in rows if row.allowed is not None]
     return {"allowed": torch.from_numpy(np.concatenate(masks))} if masks else {}
+
+
+def counted(rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
+    """The rows that count, or one that does not where none does, for a batch has to have one."""
+    return [row for row in rows if row.is_counted] or rows[:1]
+
+
+def empty_mark(rows: Sequence[TrainingRow]) -> dict[str, bool]:
+    """`is_counted` of a batch without a row that counts; nothing for others."""
+    return {} if rows[0].is_counted else {"is_counted": False}
