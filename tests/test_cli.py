@@ -647,6 +647,48 @@ def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
     assert "Traceback" not in said
 
 
+INTERRUPTED_IMPORT = """
+import signal, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            {how}
+
+sys.meta_path.insert(0, Interrupter())
+from ucuie.__main__ import main
+main()
+"""
+COMPILED = """
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as stop:
+                raise ImportError("initialization failed") from stop
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("extract", "-s", PERSON, "-t", TEXT), ("train", "run.yaml"), ("serve", "--port", "0")],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.parametrize("module", ["typer", "ucuie.cli.serve", "ucuie.extractor"])
+@pytest.mark.parametrize("how", ["signal.raise_signal(signal.SIGINT)", COMPILED.strip()])
+def test_ctrl_c_while_modules_are_imported_is_told(arguments: tuple[str, ...], module: str, how: str) -> None:
+    where = {"train": "transformers", "serve": "uvicorn"}
+    if module == "ucuie.extractor":
+        module = where.get(arguments[0], module)
+    write("run.yaml", json.dumps({"data": {"train": ["here"]}, "output": "model"}))
+    program = INTERRUPTED_IMPORT.format(module=module, how=how)
+    process = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 130, process.stderr
+    assert process.stderr.startswith("interrupted")
+    assert len(process.stderr.splitlines()) == 1
+
+
 def test_a_real_process_survives_ctrl_c(model: str) -> None:
     write("notes.txt", *(f"{TEXT} {number}" for number in range(3000)))
     command = [

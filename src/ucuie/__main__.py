@@ -1,6 +1,23 @@
-"""`python -m ucuie` is the command `ucuie`."""
+"""The command `ucuie`, and `python -m ucuie`: hears Ctrl-C while the command itself is being imported."""
 
-from ucuie.cli import main
+import sys
+
+from ucuie.startup import is_interrupted
+
+
+def main() -> None:
+    """The entry point of the command."""
+    try:
+        from ucuie.cli import main as run
+
+        run()
+    except (KeyboardInterrupt, Exception) as error:
+        if not is_interrupted(error):
+            raise
+        # What `cli.common` says, which may not be there yet.
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""A start without the garbage collector, which would look through all of torch again and again."""
+"""The seconds in which torch and others are imported: no garbage collector, and Ctrl-C is still heard."""
 
 import gc
 from collections.abc import Iterator
@@ -20,3 +20,14 @@ def collector_paused() -> Iterator[None]:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def is_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what an error comes of: imports of compiled modules make an ImportError of it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False

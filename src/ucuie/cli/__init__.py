@@ -45,7 +45,7 @@ app.add_typer(schema_app, name="schema")
 
 
 def main() -> None:
-    """The entry point of the command."""
+    """Run the command, once all of it is imported."""
     app()
 
 

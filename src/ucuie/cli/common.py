@@ -32,6 +32,7 @@ from ucuie.extraction import Extraction
 from ucuie.options import AnswerOptions
 from ucuie.render import TABLE_WIDTH
 from ucuie.schema import SPLITS, TASKS, Split, Task
+from ucuie.startup import is_interrupted
 from ucuie.templates import counted
 from ucuie.thresholds import Thresholds
 
@@ -54,10 +55,18 @@ class Commands(TyperGroup):
     """Turns errors into words and exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a mistake of the user's becomes a message and exit code 2, other errors 1."""
+        """Run the command; a mistake of the user's becomes a message and exit code 2, other errors 1.
+
+        Ctrl-C where the command itself does not listen for it, such as in imports, ends with 130.
+        """
         try:
             return super().invoke(ctx)
-        except Exception as error:  # of any class: libraries have their own for a full disk
+        except (
+            KeyboardInterrupt,
+            Exception,
+        ) as error:  # of any class: libraries have their own for a full disk
+            if is_interrupted(error):
+                _exit_early()
             said = error if isinstance(error, UcuieError) else storage_error(error)
             if said is None:
                 raise
@@ -244,7 +253,14 @@ def exit_interrupted(progress: str, command: str | None) -> NoReturn:
     """Say how far it came and what goes on from there, and leave."""
     advice = "" if command is None else f"; {command} goes on from there"
     talk_console().print(f"interrupted {progress}".rstrip() + advice)
-    raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(INTERRUPTED) from None
+
+
+def _exit_early() -> NoReturn:
+    # Of several processes their launcher speaks.
+    if is_one_of_several():
+        raise typer.Exit(INTERRUPTED)
+    exit_interrupted("", None)
 
 
 def refuse(given: Mapping[str, object], reason: str) -> None:
