@@ -49,6 +49,8 @@ class FakeHub:
         """Files that go out with other bytes than they came with."""
         self.cut: set[str] = set()
         """Files of which only the first half goes out, however often they are asked for."""
+        self.is_mirror = False
+        """Weights are said to lie on xet, as a mirror repeats it, though the mirror has none."""
         self.endpoint = ""
 
 
@@ -211,6 +213,9 @@ class _Handler(BaseHTTPRequestHandler):
         if name in self.hub.damaged:
             content = content[:-1] + bytes([content[-1] ^ 1])
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": sha, "X-Linked-Size": str(len(content))}
+        if self.hub.is_mirror and name.endswith(".safetensors"):
+            route = f"{self.hub.endpoint}/api/models/{repo_id}/xet-read-token/{sha}"
+            headers |= {"X-Xet-Hash": etag, "X-Xet-Refresh-Route": route}
         start = int(found[1]) if (found := re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))) else 0
         return self._send(206 if start else 200, content[start:], headers, is_cut=name in self.hub.cut)
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 from http import HTTPStatus
 from pathlib import Path
+from traceback import walk_tb
 
 from ucuie.errors import ModelError, did_you_mean, show
 from ucuie.model_info import BACKBONE_FOLDER, INFO_FILE, file_sha256
@@ -120,7 +121,13 @@ def hub_error(hub_id: str, error: Exception) -> ModelError:
     if isinstance(error, RuntimeError | LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, GatedRepoError):
+    is_refused = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    if not is_refused and _is_of_xet(error):
+        words = (
+            "its large files do not pass by way of xet, the storage of huggingface.co; for a hub or a mirror "
+            "without one, set HF_HUB_DISABLE_XET=1"
+        )
+    elif isinstance(error, GatedRepoError):
         words = "its owner gives it to those who ask: do so on its page, then log in (hf auth login)"
     elif isinstance(error, RepositoryNotFoundError):
         words = (
@@ -142,6 +149,11 @@ def hub_error(hub_id: str, error: Exception) -> ModelError:
     # What it says against the metadata of a card are the lines below.
     said = " ".join(str(error).split()) if type(error) is ValueError else first_line(error)
     return ModelError(f"{show(hub_id)}: {words} ({type(error).__name__}: {said})")
+
+
+def _is_of_xet(error: Exception) -> bool:
+    """Whether it arose in what the hub's client has for xet, which has no class of its own for its errors."""
+    return any("xet" in frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__))
 
 
 def _download(hub_id: str) -> Path:

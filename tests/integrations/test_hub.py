@@ -19,6 +19,7 @@ from ucuie.integrations.hub import Push, plan_push, pull_model, push_model
 from ucuie.model_folder import load_model
 from ucuie.model_info import read_info
 from ucuie.model_saving import record_calibration, save_model
+from ucuie.model_source import local_folder
 
 # The hub's client sends large files so that its own client of HTTP warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -387,3 +388,20 @@ def test_a_calibrated_model_stays_so(hub: FakeHub, folder: Path, tmp_path: Path)
     assert "7 texts of conll04" in hub.repos["me/tiny"].files()["README.md"].decode()
     pull_model("me/tiny", tmp_path / "new")
     assert load_model(tmp_path / "new", device="cpu").calibration == Calibration(texts={"conll04": 7})
+
+
+def test_a_hub_without_xet_is_told_with_what_to_do(
+    hub: FakeHub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    with pytest.raises(ModelError, match=r"'me/tiny': .* set HF_HUB_DISABLE_XET=1 .*404"):
+        pushed(folder)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    pushed(folder)
+    hub.is_mirror = True
+    pull_model("me/tiny", tmp_path / "plain")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    for fetch in (lambda: pull_model("me/tiny", tmp_path / "xet"), lambda: local_folder("me/tiny")):
+        with pytest.raises(ModelError, match=r"set HF_HUB_DISABLE_XET=1 .*404"):
+            fetch()
+    assert not (tmp_path / "xet").exists()
