@@ -99,14 +99,18 @@ def test_located_spans_are_given_back_for_each_text(client: httpx.Client) -> Non
 def test_a_stream_says_which_texts_have_unusable_elements(client: httpx.Client) -> None:
     texts = [
         TEXTS[0],
-        {"id": "bad", "text": TEXTS[0], "elements": [SUBJECT | {"frame": "objekt"}]},
+        {"id": "blank", "text": " ", "elements": [SUBJECT]},
+        {"id": "bad", "text": TEXTS[0], "elements": [SUBJECT, SUBJECT | {"frame": "objekt"}]},
         {"id": "good", "text": TEXTS[0], "elements": [SUBJECT]},
     ]
     message = {"texts": texts, "schema": SCHEMA, "task": "associating"}
     lines = [json.loads(line) for line in client.post("/v1/extract/stream", json=message).iter_lines()]
-    assert 'there are no "elements"' in lines[0]["problem"]["detail"]
-    assert "did you mean 'object'?" in lines[1]["problem"]["detail"]
-    assert (lines[2]["id"], "problem" in lines[2]) == ("good", False)
+    faults = [line["problem"]["errors"] for line in lines if "problem" in line]
+    assert [fault["field"] for [fault] in faults] == ["texts[0].elements", "texts[1]", "texts[2].elements[1]"]
+    assert "is missing" in faults[0][0]["detail"]
+    assert "is empty" in faults[1][0]["detail"]
+    assert "did you mean 'object'?" in faults[2][0]["detail"]
+    assert (lines[3]["id"], "problem" in lines[3]) == ("good", False)
 
 
 def test_a_stream_has_a_line_for_each_text_and_goes_on_after_a_bad_one(
@@ -120,6 +124,7 @@ def test_a_stream_has_a_line_for_each_text_and_goes_on_after_a_bad_one(
     bad = [line for line in lines if "problem" in line]
     assert len(bad) == 20
     assert "is empty" in bad[0]["problem"]["detail"]
+    assert [line["problem"]["errors"][0]["field"] for line in bad[:2]] == ["texts[3]", "texts[10]"]
     alone = expected(extractor, TEXTS, SCHEMA)
     found = [answer_of(Extraction.model_validate(line)) for line in lines if "problem" not in line]
     assert [line | {"id": None} for line in found] == [line | {"id": None} for line in alone * 40]
@@ -211,7 +216,7 @@ PROBLEMS: list[tuple[Any, str, str]] = [
     ({"schema": ["a"]}, BODY, 'give either "text" or "texts"'),
     ({"text": "x", "texts": ["x"], "schema": ["a"]}, BODY, 'give either "text" or "texts"'),
     ({"text": 3, "schema": ["a"]}, "text", "should be a valid string, got 3"),
-    ({"texts": [], "schema": ["a"]}, "texts", "at least 1 item"),
+    ({"texts": [], "schema": ["a"]}, "texts", "has nothing in it; give at least one"),
     ({"texts": ["x", 3], "schema": ["a"]}, "texts[1]", "should be a valid string, or an object, got 3"),
     ({"texts": [{"id": 1, "text": "x"}], "schema": ["a"]}, "texts[0].id", "should be a valid string, got 1"),
     ({"texts": ["x", " \n"], "schema": ["a"]}, "texts[1]", "is empty; there is nothing to extract from"),

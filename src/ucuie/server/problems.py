@@ -224,6 +224,8 @@ def _detail(fault: Mapping[str, Any]) -> str:
             return "is missing; add it"
         case "value_error":
             return str(fault["msg"]).removeprefix("Value error, ")
+        case "too_short":
+            return "has nothing in it; give at least one"
         case "string_unicode":
             return "holds a lone surrogate, which is no character; send whole characters"
         case "model_type" | "model_attributes_type" | "dict_type":

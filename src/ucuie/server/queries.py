@@ -3,12 +3,12 @@
 In: messages and the server's limits. Out: queries, or a problem that names the field and what to do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ucuie.capabilities import element_faults
-from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, show
+from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, TextError, show
 from ucuie.options import AnswerOptions
 from ucuie.schema import Schema
 from ucuie.server.messages import ExtractRequest, TextToRead
@@ -91,17 +91,26 @@ def check_elements(request: ExtractRequest, queries: "Sequence[Query]") -> None:
     Raises:
         Problem: names them, as many as a problem lists.
     """
-    if request.task != "associating":
-        return
-    found = (fault for index, query in enumerate(queries) for fault in _element_faults(request, index, query))
-    # No more are looked for: the nearest name to an unknown one takes time.
-    if faults := list(islice(found, MAX_LISTED_FAULTS)):
+    if faults := _listed_element_faults(request, enumerate(queries)):
         raise Problem(INVALID_REQUEST, faults=faults)
 
 
 def text_field(request: ExtractRequest, index: int) -> str:
     """What the field of a text is called."""
     return "text" if request.texts is None else f"texts[{index}]"
+
+
+def text_problem(request: ExtractRequest, index: int, query: "Query", error: TextError) -> Problem:
+    """What a stream says of a text that has no extraction: which of its fields is at fault."""
+    try:
+        query.check()
+    except TextError:
+        faults = []
+    else:
+        faults = _listed_element_faults(request, [(index, query)])
+    return Problem(
+        INVALID_REQUEST, faults=faults or [Fault(field=text_field(request, index), detail=str(error))]
+    )
 
 
 def _texts(request: ExtractRequest) -> list[TextToRead]:
@@ -159,6 +168,15 @@ def _check_elements_are_wanted(request: ExtractRequest, texts: Sequence[TextToRe
     ]
     if faults:
         raise Problem(INVALID_REQUEST, faults=faults)
+
+
+def _listed_element_faults(request: ExtractRequest, queries: "Iterable[tuple[int, Query]]") -> list[Fault]:
+    """What is wrong with located spans of texts, which come with their positions; nothing for other tasks."""
+    if request.task != "associating":
+        return []
+    found = (fault for index, query in queries for fault in _element_faults(request, index, query))
+    # No more are looked for: the nearest name to an unknown one takes time.
+    return list(islice(found, MAX_LISTED_FAULTS))
 
 
 def _element_faults(request: ExtractRequest, index: int, query: "Query") -> Iterator[Fault]:

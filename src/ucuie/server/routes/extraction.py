@@ -14,8 +14,8 @@ from ucuie.server.engine import Engine
 from ucuie.server.extractors import Switches
 from ucuie.server.messages import ExtractRequest, ExtractResponse, StreamedProblem
 from ucuie.server.openapi import POSTED, STREAMED_LINE, problem_answers
-from ucuie.server.problems import CLIENT_GONE, INVALID_REQUEST, TIME_LIMIT, Fault, Problem, problem_of
-from ucuie.server.queries import check_elements, read_queries, text_field
+from ucuie.server.problems import CLIENT_GONE, INVALID_REQUEST, TIME_LIMIT, Fault, Problem
+from ucuie.server.queries import check_elements, read_queries, text_field, text_problem
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 
@@ -78,7 +78,10 @@ def add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, schem
         answers = engine.stream(queries, switches, seconds=settings.request_seconds)
         request_id = request.state.request_id
         return StreamingResponse(
-            (_line(query, answer, settings, request_id) async for query, answer in _paired(queries, answers)),
+            (
+                _line(message, index, queries[index], answer, settings, request_id)
+                async for index, answer in _numbered(answers)
+            ),
             media_type=NDJSON,
         )
 
@@ -131,21 +134,29 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _paired(
-    queries: "Sequence[Query]", answers: AsyncIterator[Extraction | TextError | TimeoutError]
-) -> AsyncIterator[tuple["Query", Extraction | TextError | TimeoutError]]:
-    position = 0
+async def _numbered(
+    answers: AsyncIterator[Extraction | TextError | TimeoutError],
+) -> AsyncIterator[tuple[int, Extraction | TextError | TimeoutError]]:
+    index = 0
     async for answer in answers:
-        yield queries[position], answer
-        position += 1
+        yield index, answer
+        index += 1
 
 
 def _line(
-    query: "Query", answer: Extraction | TextError | TimeoutError, settings: ServerSettings, request_id: str
+    message: ExtractRequest,
+    index: int,
+    query: "Query",
+    answer: Extraction | TextError | TimeoutError,
+    settings: ServerSettings,
+    request_id: str,
 ) -> str:
     if isinstance(answer, Extraction):
         return answer.to_json() + "\n"
-    problem = _time_limit(settings) if isinstance(answer, TimeoutError) else problem_of(answer)
+    if isinstance(answer, TimeoutError):
+        problem = _time_limit(settings)
+    else:
+        problem = text_problem(message, index, query, answer)
     line = StreamedProblem(id=query.id, problem=problem.document(request_id))
     return line.model_dump_json(exclude_none=True) + "\n"
 
