@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ucuie.cli import app
 from ucuie.experiments.definitions import EXPERIMENTS
-from ucuie.experiments.scales import scale_named
+from ucuie.experiments.scales import SCALES
 from ucuie.experiments.trials import Training
 from ucuie.experiments.workspace import open_workspace
 
@@ -27,25 +27,20 @@ def test_unknown_experiment_and_variant_list_the_choices(tmp_path):
 
 
 @pytest.mark.usefixtures("needs_embedded_model")
-def test_a_trial_that_crashed_is_told_by_the_exit_code(tmp_path):
-    given = [
-        "table4",
-        "--variant",
-        "soft",
-        "--scale",
-        "smoke",
-        "--data",
-        str(EXAMPLES),
-        "--runs",
-        str(tmp_path),
-    ]
-    assert invoke(*given, "--hours", "0").exit_code == 0
-    workspace = open_workspace(tmp_path, scale=scale_named("smoke"), sources=(EXAMPLES,), backbone="embedded")
-    workspace.crash(Training("soft", 1e-3, 0), RuntimeError("no memory"))
-    result = invoke(*given, "--hours", "0")
+def test_trials_that_crashed_are_named_and_the_exit_code_tells(tmp_path):
+    command = ["table4", "--scale", "smoke", "--data", str(EXAMPLES), "--runs", str(tmp_path)]
+    # No trial is begun.
+    assert invoke(*command, "--hours", "0").exit_code == 0
+    scale = SCALES["smoke"]
+    workspace = open_workspace(tmp_path, scale=scale, sources=(EXAMPLES,), backbone="embedded")
+    job = Training("soft", scale.learning_rates[0], 0)
+    workspace.crash(job, RuntimeError("out of memory"))
+    result = invoke(*command, "--hours", "0", "--quiet")
     assert result.exit_code == 1
-    assert "crashed (--resume repeats them)" in result.stderr
-    assert invoke(*given, "--report").exit_code == 0
+    assert f"{job.folder}: RuntimeError: out of memory" in result.stderr
+    assert "its training crashed" in result.stderr
+    assert "--resume repeats them" in result.stderr
+    assert invoke(*command, "--report").exit_code == 0
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """The command `ucuie`: arguments in, results on stdout, talk on stderr. All work is done elsewhere.
 
-Exit codes: 0 all right, 2 the user's mistake, 130 interrupted, 1 anything else. What loads torch is imported
-where it is used, so `--help` and mistakes in a schema are answered at once.
+Exit codes: 0 all right, 2 the user's mistake, 130 interrupted, 1 anything else, such as crashed trials. What
+loads torch is imported where it is used, so `--help` and mistakes in a schema are answered at once.
 """
 
 from typing import Annotated

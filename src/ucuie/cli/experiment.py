@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ucuie.cli.common import Quiet, exit_interrupted, results, talk_console
-from ucuie.errors import MissingExtraError
+from ucuie.errors import MissingExtraError, UcuieError
 
 
 def experiment(
@@ -49,7 +49,10 @@ def experiment(
     report: Annotated[bool, typer.Option("--report", help="Run nothing; make the pages again.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Reproduce a table or figure of the paper; finished trials are kept, missing ones are run."""
+    """Reproduce a table or figure of the paper; finished trials are kept, missing ones are run.
+
+    Trials that crash do not stop the others, but the command ends with exit code 1.
+    """
     from ucuie.experiments.definitions import EXPERIMENTS, RUN_ALL, Plan, experiment_named
     from ucuie.experiments.scales import scale_named
     from ucuie.experiments.variants import ABLATIONS, variant_named
@@ -92,7 +95,10 @@ def experiment(
         page = write_page(one, plan, pages)
         results().print(str(page), soft_wrap=True)
     missing = f", {progress.num_missing} missing" if progress.num_missing else ""
-    crashed = f", {len(progress.crashed)} crashed (--resume repeats them)" if progress.crashed else ""
+    crashed = f", {len(progress.crashed)} crashed" if progress.crashed else ""
     talk.print(f"{progress.num_finished} jobs finished{missing}{crashed}; trials are in {workspace.folder}")
     if progress.crashed and not report:
-        raise typer.Exit(1)
+        faults = [
+            f"  {job.folder}: {workspace.error(job) or 'its training crashed'}" for job in progress.crashed
+        ]
+        raise UcuieError("\n".join(["error: trials crashed; --resume repeats them", *faults]))
