@@ -291,7 +291,7 @@ def test_a_missing_input_is_refused() -> None:
         (("convert", "conll04"), "--list shows the names"),
         (("convert", "conll04", "--source", "none", "--output", "y"), "data error"),
         (("evaluate", "--data", "none", "--output", "y", "--scorer", "ofset"), "did you mean 'offset'"),
-        (("evaluate", "--data", "none", "--output", "y"), "there is no JSONL file"),
+        (("evaluate", "--data", "none", "--output", "y"), "there is no such file or folder"),
         (("train", "none.yaml"), "there is no file 'none.yaml'"),
         (("extract", "-s", PERSON, "-t", TEXT, "--threshold", "-0.1"), "number from 0 to 1"),
         (("extract", "-s", PERSON, "-t", TEXT, "--threshold", "persn=0.1"), "did you mean 'person'"),
@@ -308,7 +308,7 @@ def test_a_missing_input_is_refused() -> None:
         (("experiment", "table4", "--runs", __file__), "is a file"),
         (("score", "--data", ".", "--predictions", "none"), "there is no JSONL file"),
         (("train", "."), "cannot be read: Is a directory"),
-        (("calibrate", "--data", "none"), "there is no JSONL file"),
+        (("calibrate", "--data", "none"), "there is no such file or folder"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_explained(arguments: tuple[str, ...], said: str) -> None:
@@ -493,7 +493,7 @@ def test_bad_elements_are_bad_lines(model: str) -> None:
     said = refuse("extract", "-s", PERSON, "-i", "in.jsonl", "-m", model, "--task", "associating")
     assert "6 faults" in said
     assert "element 'person' has slots; give each as an element of its own" in said
-    assert "element 'person' has no filler; give the span that it is" in said
+    assert "elements[0]: element 'person' has no filler; give the span that it is" in said
     assert 'line 1      there are no "elements"' in said
     assert "did you mean 'person'" in said
     assert ucuie("extract", "-s", PERSON, "-i", "in.jsonl", "-m", model, "-o", "out").exit_code == 0

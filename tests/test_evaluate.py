@@ -205,5 +205,12 @@ def test_no_gold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         read_gold(tmp_path)
     write(tmp_path / "test.jsonl")
-    with pytest.raises(DataError, match="no examples of the split test"):
+    with pytest.raises(DataError, match=r"no examples of the split test\n.*none of another split"):
         read_gold(tmp_path)
+    write(tmp_path / "train.jsonl", line(1, split="train"))
+    with pytest.raises(DataError, match=r"no examples of the split test\n.*another split: train$"):
+        read_gold(tmp_path)
+    with pytest.raises(DataError, match="there is no example in it"):
+        read_gold(tmp_path / "test.jsonl")
+    with pytest.raises(DataError, match="no such file or folder"):
+        read_gold(tmp_path / "none")

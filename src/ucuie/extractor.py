@@ -408,7 +408,7 @@ def _check_elements(query: Query) -> None:
         return
     # No more are looked for than a message can list: the nearest name to an unknown one takes time.
     faults = islice(element_faults(query.elements, query.text, query.schema), MAX_LISTED_FAULTS)
-    if reason := "; ".join(dict.fromkeys(fault for _, fault in faults)):
+    if reason := "; ".join(f"elements[{position}]: {fault}" for position, fault in faults):
         raise TextError(reason)
 
 

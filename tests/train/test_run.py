@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from ucuie.data import write_examples
 from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError, DataError, MissingExtraError
 from ucuie.extractor import Extractor
@@ -265,6 +267,32 @@ def test_unknown_key_gets_the_nearest(tmp_path):
 def test_data_without_an_example_that_fits_is_refused(settings):
     with pytest.raises(DataError, match="fits into the context"):
         run_training(settings(max_length=16))
+
+
+def test_data_without_an_example_is_refused_before_any_work(settings, examples, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "train.jsonl").touch()
+    config = settings(data={"train": [str(tmp_path / "empty")]})
+    with pytest.raises(DataError, match=r"no example to train on\n.*data.train"):
+        run_training(config)
+    for split in ("train", "validation"):
+        chosen = [replace(example, split=split) for example in examples]
+        write_examples(tmp_path / "empty" / f"{split}.jsonl", chosen)
+    with pytest.raises(DataError, match="no example to train on; 12 texts are held out"):
+        run_training(config)
+    assert not config.output.with_name("model.run").exists()
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_validation_split_that_is_of_no_use_is_as_none(settings, examples, tmp_path, is_empty):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_examples(folder / "train.jsonl", examples)
+    far = replace(examples[0], text=examples[0].text + " and so on" * 400)
+    write_examples(folder / "validation.jsonl", [] if is_empty else [far])
+    config = settings(data={"train": [str(folder)]}, warming={"enabled": False})
+    log = json.loads((run_training(config).with_name("model.run") / "run.json").read_text())["losses"]
+    assert not any("eval_loss" in entry for entry in log["multitask"])
 
 
 def test_missing_data_is_refused(settings):

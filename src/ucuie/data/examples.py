@@ -71,9 +71,11 @@ def example_files(path: Path, *, split: Split | None = None) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else []
+    if not path.is_dir():
+        raise DataError(str(path), ["there is no such file or folder"], HINT)
+    files = sorted(path.glob("*.jsonl"))
     if not files:
-        raise DataError(str(path), ["there is no JSONL file"], HINT)
+        raise DataError(str(path), ["there is no JSONL file in it"], HINT)
     if split is not None and path / f"{split}.jsonl" in files:
         return [path / f"{split}.jsonl"]
     order = {name: index for index, name in enumerate(_SPLIT_FILES)}

@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ucuie.data.draft import Fault
-from ucuie.data.examples import read_examples
+from ucuie.data.examples import HINT, read_examples, scan_examples
 from ucuie.data.mixture import dataset_folders
 from ucuie.data.sampling import generator_for, sample_examples
 from ucuie.data.sources import read_json, read_json_lines
 from ucuie.errors import DataError, show, validation_faults
 from ucuie.metrics import Report
-from ucuie.schema import Example, Record, Split
+from ucuie.schema import SPLITS, Example, Record, Split
 
 _RECORDS = TypeAdapter(tuple[Record, ...])
 _SAMPLING_SEED = 0
@@ -39,8 +39,17 @@ def read_gold(path: Path, *, split: Split = "test", limit: int | None = None) ->
         found = read_examples(folder, split=split if folder.is_dir() else None)
         examples += sample_examples(found, limit, generator_for(_SAMPLING_SEED, folder.name))
     if not examples:
-        raise DataError(str(path), [f"there are no examples of the split {split}"], "name another split")
+        raise _no_examples(path, folders, split)
     return examples
+
+
+def _no_examples(path: Path, folders: Sequence[Path], split: Split) -> DataError:
+    if path.is_file():
+        return DataError(str(path), ["there is no example in it"], HINT)
+    others = {item.split for folder in folders for item in scan_examples(folder) if isinstance(item, Example)}
+    known = [one for one in SPLITS if one in others]
+    hint = f"name another split: {', '.join(known)}" if known else "there are none of another split either"
+    return DataError(str(path), [f"there are no examples of the split {split}"], hint)
 
 
 def read_predictions(path: Path, examples: Sequence[Example]) -> list[tuple[Record, ...]]:

@@ -11,7 +11,9 @@ from ucuie.data import (
     read_examples,
     sample_examples,
 )
+from ucuie.errors import DataError
 from ucuie.schema import CAPABILITIES, Example
+from ucuie.templates import counted
 from ucuie.train.config import TrainConfig
 
 VALIDATION_EXAMPLES_PER_DATASET = 200
@@ -27,9 +29,21 @@ class TrainingData:
 
 
 def read_training_data(config: TrainConfig) -> TrainingData:
-    """The training mixture without leaks, and some validation examples of each data set."""
+    """The training mixture without leaks, and some validation examples of each data set.
+
+    Raises:
+        DataError: data cannot be read, or there is no example to train on.
+    """
     options = config.data.mixture.model_copy(update={"seed": config.seed})
     mixture = build_mixture(config.data.train, held_out=config.data.held_out, options=options)
+    if not mixture.examples:
+        num_leaked = sum(share.leaked for share in mixture.shares.values())
+        why = f"; {counted(num_leaked, 'text')} are held out" if num_leaked else ""
+        raise DataError(
+            "the training data",
+            [f"there is no example to train on{why}"],
+            "look at data.train in the YAML file",
+        )
     validation: list[Example] = []
     for folder in config.data.train:
         if (folder / "validation.jsonl").exists():

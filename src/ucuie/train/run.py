@@ -72,14 +72,16 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     )
     stages = Stages(config, run_folder, backbone, InstructionPool.load(config.instruction_pool))
 
+    # Before the first stage takes its time: data may be at fault.
+    multitask = stages.training_set(data.train)
+    validation = stages.training_set(data.validation, is_varied=False) if data.validation else None
+
     losses = {}
     if config.method == "adapter":
         stages.model = adapted(backbone.model, config.adapter)
         if config.warming.enabled:
             warming = stages.training_set(warming_examples(data.train, config))
             losses["warming"] = stages.train(config.warming, warming, name="warming")
-    multitask = stages.training_set(data.train)
-    validation = stages.training_set(data.validation, is_varied=False) if data.validation else None
     losses["multitask"] = stages.train(config.multitask, multitask, validation, name="multitask")
 
     training = _summary(config, data) | {"processes": processes.num_processes}

@@ -17,6 +17,7 @@ from ucuie.encode import PromptEncoder
 from ucuie.errors import DataError
 from ucuie.instructions import InstructionPool
 from ucuie.schema import Example
+from ucuie.templates import counted
 from ucuie.train.arguments import trainer_arguments
 from ucuie.train.config import StageConfig, TrainConfig
 from ucuie.train.interruption import SaveOnInterrupt
@@ -53,7 +54,11 @@ class Stages:
         self._max_length = config.max_length or sizes.max_position_embeddings
 
     def training_set(self, examples: Sequence[Example], *, is_varied: bool = True) -> TrainingSet:
-        """The examples as training rows; without variation, as inference would see them."""
+        """The examples as training rows; without variation, as inference would see them, and perhaps none.
+
+        Raises:
+            DataError: no example fits into the context, so there is nothing to train on.
+        """
         built = TrainingSet(
             examples,
             self._encoder,
@@ -64,8 +69,8 @@ class Stages:
             seed=self.config.seed,
         )
         if built.num_too_long:
-            logger.warning("%s examples are longer than the context and left out", f"{built.num_too_long:,}")
-        if not len(built):
+            logger.warning("longer than the context and left out: %s", counted(built.num_too_long, "example"))
+        if is_varied and not len(built):
             raise DataError("the training data", ["no example fits into the context"], "raise max_length")
         return built
 
@@ -75,15 +80,16 @@ class Stages:
         """Trains one stage from its last checkpoint, or from the start, and returns its log."""
         folder = self.folder / name
         packing = self.config.packing
+        is_watched = validation is not None and len(validation) > 0
         trainer = UcuieTrainer(
             model=self.model,
-            args=trainer_arguments(self.config, stage, folder, has_validation=validation is not None),
+            args=trainer_arguments(self.config, stage, folder, has_validation=is_watched),
             loss=self.config.loss,
             gates_are_labels=stage is self.config.warming,
             # One process has all weights anyway.
             shares_weights=self.config.sharding == "full" and PartialState().num_processes > 1,
             train_dataset=train,
-            eval_dataset=validation,
+            eval_dataset=validation if is_watched else None,
             data_collator=pack if packing else partial(collate, pad_id=self._tokenizer.pad_token_id or 0),
         )
         interruption = SaveOnInterrupt()
