@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -667,3 +669,19 @@ def fakes() -> Iterator[Callable[[bool], FakeServer]]:
     yield both.__getitem__
     for fake in both.values():
         fake.close()
+
+
+LEFT_OPEN = """
+import sys
+from ucuie.remote import RemoteExtractor
+stream = RemoteExtractor(sys.argv[1], "m").extract_iter((f"Ada {n}." for n in range(100)), ["person"])
+print(next(stream).text)
+"""
+
+
+def test_a_stream_that_is_left_open_does_not_keep_the_program_from_ending() -> None:
+    with serving(answers(records(person("Ada")))) as server:
+        ended = subprocess.run(
+            [sys.executable, "-c", LEFT_OPEN, server.url], capture_output=True, text=True, timeout=60
+        )
+    assert (ended.returncode, ended.stdout) == (0, "Ada 0.\n"), ended.stderr

@@ -4,7 +4,9 @@ What is wrong with one text becomes the error of its row. What is wrong with the
 would go on for all rows; what was finished stays.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 
 from ucuie.batch.question import Question, ReadRows
@@ -14,6 +16,8 @@ from ucuie.extraction import Extraction
 from ucuie.instructions.chat import EndpointError
 from ucuie.remote.extractor import RemoteExtractor
 from ucuie.remote.windows import NOT_ANSWERED
+
+logger = logging.getLogger(__name__)
 
 SLICE_ROWS = 32
 
@@ -43,20 +47,21 @@ class EndpointEngine:
         read = [self._question.read(one.rows, self._extractor.model_name) for one in slices]
         position = 0
         while position < len(read):
+            queries = (query for one in read[position:] for query in one.queries.values())
             # One stream for all slices, so that the server is never without work where one ends.
-            stream = self._extractor.answer(
-                query for one in read[position:] for query in one.queries.values()
-            )
-            try:
-                for one in read[position:]:
-                    answers = list(islice(stream, len(one.queries)))
-                    yield position, one.lines([_answer(answer) for answer in answers])
-                    position += 1
-            except EndpointError as error:
-                raise _going_on(error) from error
-            except Exception:  # of any class: a text may be the one that something here fails at
-                yield position, self._one_by_one(read[position])
-                position += 1
+            with closing(self._extractor.answer(queries)) as stream:
+                try:
+                    for one in read[position:]:
+                        answers = list(islice(stream, len(one.queries)))
+                        yield position, one.lines([_answer(answer) for answer in answers])
+                        position += 1
+                    continue
+                except EndpointError as error:
+                    raise _going_on(error) from error
+                except Exception:  # of any class: a text may be the one that something here fails at
+                    logger.debug("one by one, from here", exc_info=True)
+            yield position, self._one_by_one(read[position])
+            position += 1
 
     def _one_by_one(self, read: ReadRows) -> list[bytes]:
         answers: list[Extraction | Exception] = []

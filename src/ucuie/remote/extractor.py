@@ -10,7 +10,7 @@ can do that; whatever it says is read, aligned with the text, and dropped where 
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import islice
 from typing import Any, Unpack
@@ -157,7 +157,7 @@ class RemoteExtractor:
         """The records of a stream of texts, while they come in; see `Extractor.extract_iter`."""
         return self.answer(queries_of(texts, schema, task, options))
 
-    def answer(self, queries: Iterable[Query]) -> Iterator[Extraction]:
+    def answer(self, queries: Iterable[Query]) -> Generator[Extraction]:
         """The extraction of each query, in their order, many of them under way at a time.
 
         A window that gets no answer, however often it is asked for, is dropped with the reason NOT_ANSWERED

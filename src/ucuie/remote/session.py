@@ -4,6 +4,7 @@ The caller waits, or goes on with what is finished. What is asked is not known h
 """
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -66,8 +67,11 @@ def requests(client: ChatClient, num_concurrent: int) -> Iterator[Callable[..., 
         try:
             yield lambda work, *arguments: loop.submit(work(session, *arguments))
         finally:
-            loop.cancel()
-            loop.submit(session.http.aclose()).result()
+            # A stream that nobody read to its end may be closed when the interpreter ends; then the loop's
+            # thread has been stopped already, and waiting for it would be for ever.
+            if not sys.is_finalizing():
+                loop.cancel()
+                loop.submit(session.http.aclose()).result()
 
 
 async def in_order(work: Iterator[Coroutine[Any, Any, _T]], num_concurrent: int) -> AsyncGenerator[_T]:
@@ -103,6 +107,8 @@ class _EventLoop:
         asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
 
     def __exit__(self, *_: object) -> None:
+        if sys.is_finalizing():
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
