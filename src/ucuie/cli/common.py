@@ -61,10 +61,8 @@ class Commands(TyperGroup):
         """
         try:
             return super().invoke(ctx)
-        except (
-            KeyboardInterrupt,
-            Exception,
-        ) as error:  # of any class: libraries have their own for a full disk
+        # Of any class: libraries have their own for a full disk.
+        except (KeyboardInterrupt, Exception) as error:
             if is_interrupted(error):
                 _exit_early()
             said = error if isinstance(error, UcuieError) else storage_error(error)
