@@ -116,3 +116,25 @@ def test_other_work_on_the_same_file_starts_anew(tmp_path: Path) -> None:
 def test_no_lines_are_an_empty_file(tmp_path: Path) -> None:
     StagedLines(tmp_path / "sub" / "out", key="a").publish()
     assert (tmp_path / "sub" / "out").read_text() == ""
+
+
+def test_a_new_folder_of_staged_files_is_not_there_after_a_failure(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "model"
+    with (
+        files_of_at_most(10),
+        pytest.raises(OSError, match="File too large"),
+        staged_files(folder, last="info") as staging,
+    ):
+        write_text(staging / "info", "more than ten")
+    assert not folder.exists()
+
+
+def test_what_finds_no_room_is_named(tmp_path: Path) -> None:
+    lines = StagedLines(tmp_path / "lines.jsonl", key="k")
+    with files_of_at_most(10):
+        with pytest.raises(OSError, match="File too large") as caught:
+            write_text(tmp_path / "a.txt", "x" * 20)
+        assert caught.value.filename == str(tmp_path / "a.txt")
+        with pytest.raises(OSError, match="File too large") as caught:
+            lines.append("x" * 20)
+        assert caught.value.filename == str(tmp_path / "lines.jsonl")

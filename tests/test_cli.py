@@ -382,6 +382,14 @@ def gold_lines(count: int) -> list[str]:
     ]
 
 
+def test_a_plot_that_cannot_be_written_leaves_no_calibrated_copy(model: str) -> None:
+    write("gold.jsonl", *gold_lines(10))
+    arguments = ("calibrate", "--data", "gold.jsonl", "-m", model, "--output", "copy", "--plot")
+    assert "gold.jsonl" in refuse(*arguments, "gold.jsonl/plot.svg")
+    assert not Path("copy").exists()
+    assert ucuie(*arguments, "plot.svg").exit_code == 0
+
+
 def test_calibrate_writes_into_the_model_and_says_what_it_changed(model: str, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model, tmp_path / "mine"))
     write("gold.jsonl", *gold_lines(30))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from small_disk import files_of_at_most
 from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, tokenizer
 from ucuie import Extractor
 from ucuie.data import read_gold
@@ -214,3 +215,22 @@ def test_no_gold_is_refused(tmp_path: Path) -> None:
         read_gold(tmp_path / "test.jsonl")
     with pytest.raises(DataError, match="no such file or folder"):
         read_gold(tmp_path / "none")
+
+
+def test_a_disk_that_gets_full_leaves_the_files_of_the_last_evaluation(
+    extractor: Extractor, tmp_path: Path
+) -> None:
+    gold = read_gold(write(tmp_path / "test.jsonl", *(line(number) for number in range(3))))
+    out = tmp_path / "out"
+    evaluate(Perfect(gold), gold, out)  # type: ignore[arg-type]
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    evaluate(extractor, gold, tmp_path / "elsewhere")
+    num_bytes = (tmp_path / "elsewhere" / "predictions.jsonl").stat().st_size + 100
+    assert num_bytes < (tmp_path / "elsewhere" / "breakdown.html").stat().st_size
+    # The predictions have room, the page has not.
+    with files_of_at_most(num_bytes), pytest.raises(OSError, match="File too large"):
+        evaluate(extractor, gold, out)
+    assert {name: (out / name).read_bytes() for name in before} == before
+    evaluate(extractor, gold, out)
+    assert {path.name for path in out.iterdir()} == before.keys()
+    assert (out / "predictions.jsonl").read_bytes() != before["predictions.jsonl"]

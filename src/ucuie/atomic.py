@@ -17,7 +17,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.part")
     try:
-        with staged.open("wb") as file:
+        with _named(path), staged.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -31,16 +31,21 @@ def staged_files(folder: Path, *, last: str) -> Iterator[Path]:
     """A folder to write files into; on leaving without an error they move into `folder`.
 
     Other files there stay. `last` is the file that makes the others valid: it goes first and comes last, so
-    what is interrupted in between is recognised as incomplete.
+    what is interrupted in between is recognised as incomplete. After an error a new folder is not there.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".staged-", dir=folder) as staging:
-        yield Path(staging)
-        names = sorted(path.relative_to(staging) for path in Path(staging).rglob("*") if path.is_file())
-        (folder / last).unlink(missing_ok=True)
-        for name in [name for name in names if name != Path(last)] + [Path(last)]:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            Path(staging, name).replace(folder / name)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".staged-", dir=folder) as staging:
+            yield Path(staging)
+            names = sorted(path.relative_to(staging) for path in Path(staging).rglob("*") if path.is_file())
+            (folder / last).unlink(missing_ok=True)
+            for name in [name for name in names if name != Path(last)] + [Path(last)]:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                Path(staging, name).replace(folder / name)
+    finally:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @contextmanager
@@ -87,7 +92,7 @@ class StagedLines:
     def append(self, line: str) -> None:
         """Adds a line, safe from a kill of this process from then on."""
         self.staged.parent.mkdir(parents=True, exist_ok=True)
-        with self.staged.open("a", encoding="utf-8", newline="\n") as file:
+        with _named(self.path), self.staged.open("a", encoding="utf-8", newline="\n") as file:
             file.write(f"{line}\n")
 
     def publish(self) -> None:
@@ -99,3 +104,12 @@ class StagedLines:
     def discard(self) -> None:
         """Forgets all lines."""
         self.staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors while a file is written name what it is going to be; of a full disk they name nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -46,6 +46,10 @@ class StorageError(UserError):
     """A file or folder cannot be read or written: no room, no permission, another thing in its place."""
 
 
+class FullDiskError(StorageError):
+    """There is no room for what is to be written."""
+
+
 class MissingExtraError(UserError):
     """An optional dependency is not installed."""
 
@@ -108,13 +112,14 @@ def storage_error(error: BaseException) -> StorageError | None:
     elif found := _OS_ERROR.search(str(error)):
         number, place = int(found[1]), None
     elif _TORCH_WRITER.search(str(error)):
-        return StorageError(f"a file cannot be written to its end; {_NO_ROOM}")
+        return FullDiskError(f"a file cannot be written to its end; {_NO_ROOM}")
     else:
         return None
     if number not in _ADVICE:
         return None
     what = "a file" if place is None else show(os.fspath(place) if isinstance(place, os.PathLike) else place)
-    return StorageError(f"{what} cannot be read or written: {os.strerror(number)}; {_ADVICE[number]}")
+    kind = FullDiskError if _ADVICE[number] == _NO_ROOM else StorageError
+    return kind(f"{what} cannot be read or written: {os.strerror(number)}; {_ADVICE[number]}")
 
 
 def show(value: object) -> str:

@@ -1,8 +1,8 @@
 """Evaluation: a model on gold data, its predictions and their scores.
 
 In: an extractor and unified JSONL. Out: `predictions.jsonl`, one extraction a line, `report.json`, and the
-score taken apart in `breakdown.json`, `.txt` and `.html`; each file whole or not at all. An interrupted
-evaluation goes on where it was when it is started again.
+score taken apart in `breakdown.json`, `.txt` and `.html`; all of them or none. An interrupted evaluation goes
+on where it was when it is started again.
 """
 
 import json
@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ucuie.atomic import StagedLines, write_text
+from ucuie.atomic import StagedLines, staged_files, write_text
 from ucuie.bulk import Progress, answer_staged, resume_key
 from ucuie.extraction import Extraction
 from ucuie.extractor import Extractor, Query
@@ -121,11 +121,13 @@ def evaluate(
         seconds=sum(extraction.seconds for extraction in extractions),
         breakdown=break_down(examples, predictions, scorers=scorers),
     )
-    write_text(output / PREDICTIONS_FILE, "".join(f"{extraction.to_json()}\n" for extraction in by_example))
+    with staged_files(output, last=REPORT_FILE) as folder:
+        lines = (f"{extraction.to_json()}\n" for extraction in by_example)
+        write_text(folder / PREDICTIONS_FILE, "".join(lines))
+        write_breakdown(report.breakdown, folder, title=f"{report.model} on {_names_of(examples)}")
+        content = report.to_dict() | {"environment": _environment()}
+        write_text(folder / REPORT_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     staged.discard()
-    write_breakdown(report.breakdown, output, title=f"{report.model} on {_names_of(examples)}")
-    content = report.to_dict() | {"environment": _environment()}
-    write_text(output / REPORT_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return report
 
 

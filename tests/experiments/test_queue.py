@@ -1,11 +1,12 @@
 """The queue on hand-made results: what is run, what is kept, what a crash does."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from ucuie.errors import ConfigError, DataError
+from ucuie.errors import ConfigError, DataError, FullDiskError
 from ucuie.experiments.definitions import EXPERIMENTS, Plan, experiment_named
 from ucuie.experiments.queue import progress_of, run_queue
 from ucuie.experiments.samples import check_sources
@@ -99,6 +100,20 @@ def test_an_interrupted_job_is_missing_not_crashed(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(workspace, interrupted)
     assert workspace.state(Training("soft", 0.0005, 0)) == "missing"
+
+
+def test_a_full_disk_ends_the_queue_and_is_no_crash(tmp_path):
+    workspace = workspace_in(tmp_path)
+    calls = []
+
+    def without_room(job, workspace):
+        calls.append(job)
+        raise OSError(errno.ENOSPC, "No space left on device", "model.safetensors")
+
+    with pytest.raises(FullDiskError, match=r"'model.safetensors' .* make room.* the same command goes on"):
+        run(workspace, without_room)
+    assert [workspace.state(job) for job in calls] == ["missing"]
+    assert run(workspace, Fake()).crashed == ()
 
 
 def test_without_time_nothing_is_begun(tmp_path):

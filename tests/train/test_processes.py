@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from small_disk import files_of_at_most
 from tiny_model import make_backbone
 from ucuie.errors import ConfigError
 from ucuie.train import TrainConfig
@@ -315,6 +316,21 @@ def test_what_is_wrong_is_said_once(command):
     assert done.returncode == 2
     assert done.stderr.count("adapter.rr is unknown") == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_once_and_the_run_goes_on(command, tmp_path):
+    arguments = command("full", "--num-processes", "2")
+    with files_of_at_most(100_000):
+        done = subprocess.run(
+            arguments, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_SECONDS
+        )
+    assert done.returncode == 2, done.stderr
+    (said,) = done.stderr.splitlines()
+    assert "make room" in said
+    assert said.endswith("--num-processes=2 --resume goes on from the last checkpoint")
+    assert not (tmp_path / "full").exists()
+    run([*arguments, "--resume"])
 
 
 @pytest.mark.parametrize(

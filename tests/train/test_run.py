@@ -14,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from small_disk import files_of_at_most
 from ucuie.data import write_examples
 from ucuie.encode import PromptEncoder
-from ucuie.errors import ConfigError, DataError, MissingExtraError
+from ucuie.errors import ConfigError, DataError, FullDiskError, MissingExtraError, storage_error
 from ucuie.extractor import Extractor
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import load_model
@@ -184,13 +185,26 @@ def test_a_run_stopped_at_a_random_step_and_resumed_ends_with_the_same_weights(
 
 
 def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
-    for step, files in ((10, ["trainer_state.json"]), (20, ["optimizer.pt"])):
+    contents = {10: {"trainer_state.json": "{}"}, 20: {"optimizer.pt": ""}, 30: {"trainer_state.json": ""}}
+    contents[40] = {"trainer_state.json": '{"epoch": 1, "log_hist'}  # on a full disk
+    for step, files in contents.items():
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        for name in files:
-            (folder / name).touch()
+        for name, content in files.items():
+            (folder / name).write_text(content)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert last_checkpoint(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("num_bytes", [2_000, 10_000, 50_000])
+def test_a_disk_that_is_full_when_the_model_is_written_leaves_no_part_of_it(settings, num_bytes):
+    trainer = {"disable_tqdm": True, "report_to": [], "save_strategy": "no"}
+    config = settings(trainer=trainer, warming={"enabled": False})
+    with files_of_at_most(num_bytes), pytest.raises(Exception, match="File too large") as caught:
+        run_training(config)
+    assert isinstance(storage_error(caught.value), FullDiskError)
+    assert not config.output.exists()
+    load_model(run_training(config, resume=True))
 
 
 def test_an_existing_model_is_not_overwritten(settings, tmp_path):

@@ -61,9 +61,10 @@ def calibrate(
         report = calibration.calibrate(extractor, examples, progress=track)
     except KeyboardInterrupt:
         exit_interrupted(f"after {track.summary}; the model is as it was", None)
-    folder = record_calibration(source, report.calibration, output=output)
+    # The plot first: once there is a calibrated copy, the same command would refuse to make another.
     if plot is not None:
         write_text(plot, calibration.reliability_plot(report))
+    folder = record_calibration(source, report.calibration, output=output)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:

@@ -1,7 +1,12 @@
 """`ucuie train`."""
 
+import os
 import shlex
-from typing import TYPE_CHECKING, Annotated, Literal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.table import Table
@@ -15,10 +20,12 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
-from ucuie.errors import StorageError, storage_error
+from ucuie.errors import storage_error
 
 if TYPE_CHECKING:
     from ucuie.train.config import TrainConfig
+
+_OTHERS_SECONDS = 20
 
 
 def train(
@@ -65,16 +72,19 @@ def train(
             raise typer.Exit(launch([*again, *options], num_processes=num_processes))
         from ucuie.train.run import run_training
 
-        folder = run_training(run, resume=resume)
+        with _faults_of_disks_told_once():
+            folder = run_training(run, resume=resume)
     except KeyboardInterrupt:
         if is_one_of_several():
             raise typer.Exit(INTERRUPTED) from None
         exit_interrupted("", shlex.join(["ucuie", *again, *several, "--resume"]))
     except Exception as error:
+        if is_one_of_several() and _is_cut_off(error):
+            _leave_to_others()
         if (fault := storage_error(error)) is None:
             raise
-        command = shlex.join(["ucuie", *again, *several, "--resume"])
-        raise StorageError(f"{fault}; then {command} goes on from the last checkpoint") from error
+        command = shlex.join(["ucuie", *again, *_launched_with(), "--resume"])
+        raise type(fault)(f"{fault}; then {command} goes on from the last checkpoint") from error
     if is_first_process():
         talk_console(quiet=quiet).print(
             f"wrote {folder}\nnext: ucuie evaluate --model {folder} --data FILE --output DIR"
@@ -83,6 +93,50 @@ def train(
         from ucuie.train.run import leave_processes
 
         leave_processes()
+
+
+def _launched_with() -> list[str]:
+    """The option that made a launcher start this process."""
+    from ucuie.train.launch import NUM_PROCESSES_VARIABLE
+
+    number = os.environ.get(NUM_PROCESSES_VARIABLE) if is_one_of_several() else None
+    return [] if number is None else [f"--num-processes={number}"]
+
+
+def _is_cut_off(error: Exception) -> bool:
+    """Whether all that is wrong is that another process is no longer there."""
+    from torch.distributed import DistError
+
+    # Gloo, which processes without GPUs talk by, has no class of its own.
+    return isinstance(error, DistError) or "gloo/transport" in str(error)
+
+
+def _leave_to_others() -> NoReturn:
+    """End after the process whose fault it is, which has said it, and whose exit code counts."""
+    if is_first_process():
+        talk_console().print(
+            "another process of this run has ended; what it said stands above, and if nothing does, it was "
+            "killed: look at the memory"
+        )
+    # The launcher ends this one as soon as it sees the other's end.
+    time.sleep(_OTHERS_SECONDS)
+    raise typer.Exit(1) from None
+
+
+@contextmanager
+def _faults_of_disks_told_once() -> Iterator[None]:
+    """No traceback of a thread that writes logs and finds the disk full: the main thread has its error."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is None or storage_error(arguments.exc_value) is None:
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _print_estimate(run: "TrainConfig", *, row_tokens: int, num_processes: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ucuie.errors import FullDiskError, storage_error
 from ucuie.experiments.trials import Cost, Evaluation, Job, Routing, Training
 from ucuie.experiments.workspace import Workspace
 
@@ -60,6 +61,7 @@ def run_queue(
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the job at hand is missing, not crashed.
+        FullDiskError: there is no room for what a job writes; it is missing as well.
     """
     end = None if hours is None else time.monotonic() + 3600 * hours
     tried: set[Job] = set()
@@ -97,6 +99,9 @@ def _run(job: Job, workspace: Workspace, execute: Execute, say: Say) -> None:
         with _talk_into(workspace.folder / LOG_FILE):
             result = execute(job, workspace)
     except Exception as error:  # whatever a trial fails of, the others go on
+        if isinstance(fault := storage_error(error), FullDiskError):
+            # It is no trial's own, and would be that of all the others.
+            raise FullDiskError(f"{fault}; then the same command goes on from there") from error
         workspace.crash(job, error)
         say(f"crashed: {job.folder}: {workspace.error(job)}")
     else:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ucuie.atomic import write_text
+from ucuie.atomic import staged_files, write_text
 from ucuie.metrics.counts import Counts
 from ucuie.metrics.mistakes import KINDS, Mistake, Mistakes, find_mistakes
 from ucuie.metrics.report import Report, RowScore, placing_ceiling, score
@@ -112,11 +112,12 @@ def break_down(
 
 
 def write_breakdown(found: Breakdown, folder: Path, *, title: str) -> None:
-    """Writes `breakdown.json`, `breakdown.txt` and `breakdown.html` into a folder."""
+    """Writes `breakdown.json`, `breakdown.txt` and `breakdown.html` into a folder, all of them or none."""
     content = json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    write_text(folder / "breakdown.json", content)
-    write_text(folder / "breakdown.txt", render_text(found))
-    write_text(folder / "breakdown.html", render_page(found, title=title))
+    with staged_files(folder, last="breakdown.json") as staging:
+        write_text(staging / "breakdown.json", content)
+        write_text(staging / "breakdown.txt", render_text(found))
+        write_text(staging / "breakdown.html", render_page(found, title=title))
 
 
 def render_text(found: Breakdown) -> str:

@@ -19,6 +19,8 @@ from ucuie.errors import ConfigError
 
 SHUTDOWN_SECONDS = 300
 """For the step at hand and a checkpoint, before a process that was told to stop is killed."""
+NUM_PROCESSES_VARIABLE = "UCUIE_NUM_PROCESSES"
+"""Tells a process that `launch` started it, with how many in all."""
 
 
 def launch(arguments: Sequence[str], *, num_processes: int) -> int:
@@ -36,6 +38,7 @@ def launch(arguments: Sequence[str], *, num_processes: int) -> int:
             "config error: --num-processes inside of accelerate launch or torchrun; leave it out, or them"
         )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    os.environ[NUM_PROCESSES_VARIABLE] = str(num_processes)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

@@ -87,6 +87,8 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     training = _summary(config, data) | {"processes": processes.num_processes}
     trained = trained_tensors(stages.model) if is_sharded(stages.model) else None
     if processes.is_main_process:
+        # Before the model, which is the sign that all is done.
+        write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
         save_model(
             stages.model if trained is None else _whole_model(config, trained),
             backbone,
@@ -95,7 +97,6 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
             training=training,
             window_tokens=multitask.usual_text_length,
         )
-        write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
         for checkpoint in run_folder.glob("*/checkpoint-*"):
             shutil.rmtree(checkpoint)
         (run_folder / CONFIG_FILE).unlink(missing_ok=True)

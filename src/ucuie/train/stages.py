@@ -1,5 +1,6 @@
 """The stages of a run: each from its last checkpoint, or from the start, to its log."""
 
+import json
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -111,6 +112,14 @@ class Stages:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint of a stage; one that was being written when the run died is not whole."""
-    # The Trainer writes its state last.
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
+    # The Trainer writes its state last; on a full disk it may be there and be cut.
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}") if _is_json(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
