@@ -682,15 +682,24 @@ COMPILED = """
     ids=lambda arguments: arguments[0],
 )
 @pytest.mark.parametrize("module", ["typer", "ucuie.cli.serve", "ucuie.extractor"])
-@pytest.mark.parametrize("how", ["signal.raise_signal(signal.SIGINT)", COMPILED.strip()])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "signal.raise_signal(signal.SIGINT)",
+        "exec('signal.raise_signal(signal.SIGINT)')",
+        COMPILED.strip(),
+    ],
+    ids=["plain", "made of a string", "compiled"],
+)
 def test_ctrl_c_while_modules_are_imported_is_told(arguments: tuple[str, ...], module: str, how: str) -> None:
     where = {"train": "transformers", "serve": "uvicorn"}
     if module == "ucuie.extractor":
         module = where.get(arguments[0], module)
     write("run.yaml", json.dumps({"data": {"train": ["here"]}, "output": "model"}))
     program = INTERRUPTED_IMPORT.format(module=module, how=how)
+    write("program.py", program)
     process = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "program", *arguments], capture_output=True, text=True, check=False
     )
     assert process.returncode == 130, process.stderr
     assert process.stderr.startswith("interrupted")
