@@ -658,6 +658,9 @@ def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
 INTERRUPTED_IMPORT = """
 import signal, sys
 
+# Whatever started the tests may have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class Interrupter:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
@@ -699,7 +702,11 @@ def test_ctrl_c_while_modules_are_imported_is_told(arguments: tuple[str, ...], m
     program = INTERRUPTED_IMPORT.format(module=module, how=how)
     write("program.py", program)
     process = subprocess.run(
-        [sys.executable, "-m", "program", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "program", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert process.returncode == 130, process.stderr
     assert process.stderr.startswith("interrupted")
