@@ -37,9 +37,9 @@ def text_of(body: dict[str, Any]) -> str | None:
 
 
 class FakeServer:
-    """Keeps what it was asked; `answer` says what it answers, and may be replaced."""
+    """Keeps what it was asked; `answer` says what it answers, and may be replaced. Port 0 is any."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, port: int = 0) -> None:
         self.answer = answer
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -82,7 +82,7 @@ class FakeServer:
             def handle_error(self, *_: Any) -> None:
                 """A client that hangs up is part of the tests."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,22 +136,57 @@ def test_a_text_without_an_answer_costs_no_other_and_unreadable_rows_are_told(tm
     assert "".join(rejected).count("\n") == 4
 
 
-def test_a_server_that_fails_ends_the_run_and_the_same_command_goes_on(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_any_number_of_texts_in_a_row_without_an_answer_is_gone_past(tmp_path: Path) -> None:
+    texts = ["poison"] * 35 + ["Ada."] * 5
+    source, output = notes(tmp_path, texts), tmp_path / "out"
+
+    def answer(body: dict[str, Any]) -> Reply:
+        return refusal(400, "I cannot") if text_of(body) == "poison" else ADA(body)
+
+    with serving(plain(answer)) as fake:
+        assert run(*command(source, output, fake)) == 0
+    assert_whole(output, 40)
+    assert [bool(row["error"]) for row in rows(output)] == [True] * 35 + [False] * 5
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (refusal(401, "key expired"), "key expired"),
+        (refusal(402, "insufficient balance"), "insufficient balance"),
+        (refusal(404, "no such model"), "no such model"),
+        (refusal(429, "quota is used up", **{"retry-after": "30"}), "quota is used up"),
+        (refusal(503, "starting up"), "starting up"),
+        ((200, b"<html>log in</html>"), "log in"),
+        ((0, b""), "Server disconnected"),
+    ],
+)
+def test_a_server_that_fails_ends_the_run_with_no_error_in_a_row_and_the_same_command_goes_on(
+    failure: Reply,
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("ucuie.remote.client.MAX_WAIT_SECONDS", 0.001)
     source, output = notes(tmp_path, [f"Ada {number}." for number in range(40)]), tmp_path / "out"
+    has_failed = threading.Event()
 
-    def expires(body: dict[str, Any]) -> Reply:
-        return refusal(401, "key expired") if "Ada 25." in (text_of(body) or "") else ADA(body)
+    def fails(body: dict[str, Any]) -> Reply:
+        # The last texts of a shard: it must not be finished with errors.
+        if "Ada 28." in (text_of(body) or ""):
+            has_failed.set()
+        return failure if has_failed.is_set() else ADA(body)
 
-    with serving(plain(expires)) as fake:
+    with serving(plain(fails)) as fake:
         arguments = command(source, output, fake, "--concurrency", "1")
         assert run(*arguments) == 2
-        said = capfd.readouterr().err
-        assert "key expired" in said
-        assert "goes on from there" in said
+        told = capfd.readouterr().err
+        assert said in told
+        assert "goes on from there" in told
         before = {path.name: path.read_bytes() for path in output.glob("part-*")}
         assert sorted(before) == ["part-00000.jsonl", "part-00001.jsonl"]
+        assert not (output / "rejected").exists()
         fake.answer, num_asked = ADA, len(fake.bodies)
         assert run(*arguments) == 0
         asked = [text_of(body) for body in fake.bodies[num_asked:]]
@@ -187,9 +224,18 @@ def test_another_model_schema_or_endpoint_is_another_run(
         arguments = command(source, output, fake)
         assert run(*arguments) == 0
         before = {path: path.read_bytes() for path in output.rglob("*.jsonl")}
-        for change in (["--endpoint-model", "other"], ["--schema", '["city"]'], ["--constraint", "none"]):
+        for change, difference in (
+            (["--endpoint-model", "other"], "endpoint_model: was 'm', is 'other'"),
+            (["--schema", '["city"]'], "schema: was"),
+            (["--constraint", "none"], "constraint: was 'auto', is 'none'"),
+            (["--window-characters", "500"], "window_characters: was 2000, is 500"),
+            (["--max-new-tokens", "50"], "max_new_tokens: was 4096, is 50"),
+        ):
             assert run(*arguments, *change) == 2
-            assert "another" in capfd.readouterr().err
+            assert difference in capfd.readouterr().err
+        with serving(ADA) as other:
+            assert run(*command(source, output, other)) == 2
+        assert f"endpoint: was '{fake.url}', is '{other.url}'" in capfd.readouterr().err
         assert {path: path.read_bytes() for path in output.rglob("*.jsonl")} == before
 
 
@@ -200,6 +246,10 @@ def test_another_model_schema_or_endpoint_is_another_run(
         (["--workers", "2"], "--workers"),
         (["--model", "x"], "--model"),
         (["--int8"], "--int8"),
+        (["--batch-size", "4"], "--batch-size"),
+        (["--gpus-per-worker", "1"], "--gpus-per-worker"),
+        (["--cpus-per-worker", "2"], "--cpus-per-worker"),
+        (["--address", "auto"], "--address"),
         (["--task", "judging"], "judging"),
         (["--end-bias", "1"], "end_bias"),
     ],
@@ -216,8 +266,9 @@ def test_what_an_endpoint_cannot_do_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("kind", ["unreachable", "html", "refuses"])
 def test_an_endpoint_of_no_use_is_told_before_anything_is_written(
-    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ucuie.remote.client.MAX_WAIT_SECONDS", 0.001)
     output, source = tmp_path / "out", notes(tmp_path, ["Ada."])
     replies: dict[str, Reply] = {"html": (200, b"<html>welcome</html>"), "refuses": refusal(401, "no key")}
     with serving(lambda _: replies.get(kind, (0, b""))) as fake:
@@ -267,6 +318,81 @@ def test_the_engine_says_what_it_cannot_ask(tmp_path: Path) -> None:
             list(engine.answer(list(shard.slices(32))))
 
 
+SERVER = """
+import sys, time
+from fake_endpoint import FakeServer, completion, plain
+def answer(_):
+    time.sleep(0.02)
+    return completion('{"records": [{"frame": "person", "text": "Ada"}]}')
+print(FakeServer(plain(answer), port=int(sys.argv[1])).url, flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def server_process(port: int) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a server that can be killed."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip(), process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_shard(output: Path, process: "subprocess.Popen[Any]") -> None:
+    """Until another shard is there, or the process is gone."""
+    num_before, deadline = len(list(output.glob("part-*"))), time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list(output.glob("part-*"))) > num_before:
+            return
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_comes_back_costs_nothing(tmp_path: Path) -> None:
+    source, output = notes(tmp_path, [f"Ada {number} spoke." for number in range(200)]), tmp_path / "out"
+    with server_process(0) as (url, server):
+        arguments = [sys.executable, "-m", "ucuie", *command(source, output, url)]
+        stopped = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+        wait_for_shard(output, stopped)
+        server.kill()
+        _, said = stopped.communicate(timeout=60)
+    assert stopped.returncode == 2
+    assert "is a server running there" in said
+    assert 0 < len(list(output.glob("part-*"))) < 20
+    assert not (output / "rejected").exists()
+    with server_process(int(url.rpartition(":")[2].partition("/")[0])):
+        assert subprocess.run(arguments, timeout=60).returncode == 0
+    assert_whole(output, 200)
+    assert not any(row["error"] for row in rows(output))
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path) -> None:
+    source, output = notes(tmp_path, [f"Ada {number} spoke." for number in range(200)]), tmp_path / "out"
+    with server_process(0) as (url, _):
+        arguments = [sys.executable, "-m", "ucuie", *command(source, output, url)]
+        stopped = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+        wait_for_shard(output, stopped)
+        stopped.send_signal(signal.SIGINT)
+        _, said = stopped.communicate(timeout=20)
+        assert (stopped.returncode, said.splitlines()[-1]) == (
+            130,
+            "interrupted; the same command goes on from there",
+        )
+        assert 0 < len(list(output.glob("part-*"))) < 20
+        assert subprocess.run(arguments, timeout=60).returncode == 0
+    assert_whole(output, 200)
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_it_has_every_row_once(tmp_path: Path) -> None:
     num_rows, chance = 200, random.Random(3)
@@ -282,14 +408,9 @@ def test_killed_at_random_moments_it_has_every_row_once(tmp_path: Path) -> None:
         num_killed = 0
         for _ in range(8):
             process = subprocess.Popen(arguments)
-            deadline = time.monotonic() + 60
-            num_before = len(list(output.glob("part-*")))
-            while process.poll() is None and time.monotonic() < deadline:
-                if len(list(output.glob("part-*"))) > num_before:
-                    time.sleep(chance.random() / 10)
-                    os.kill(process.pid, signal.SIGKILL)
-                    break
-                time.sleep(0.005)
+            wait_for_shard(output, process)
+            time.sleep(chance.random() / 10)
+            process.kill()
             num_killed += process.wait(60) == -signal.SIGKILL
         assert num_killed >= 5
         assert subprocess.run(arguments, timeout=120).returncode == 0

@@ -333,12 +333,90 @@ def test_an_endpoint_that_is_not_there_is_named_with_what_to_do() -> None:
         extractor.extract(TEXT, SCHEMA)
 
 
-def test_many_failures_in_a_row_end_all() -> None:
-    with serving(plain(lambda _: refusal(500, "CUDA error"))) as fake:
-        extractor = extractor_of(fake, max_attempts=1, num_concurrent=1)
-        with pytest.raises(EndpointError, match=r"CUDA error.*5 times in a row"):
-            extractor.extract_batch([f"text {number}" for number in range(50)], SCHEMA)
+@pytest.mark.parametrize(
+    "failure", [refusal(400, "no credit"), refusal(500, "CUDA error"), (200, b"<html>"), (0, b"")]
+)
+def test_where_a_harmless_text_gets_no_answer_either_that_ends_all(failure: Reply) -> None:
+    num_good = 0
+
+    def answer(_: dict[str, Any]) -> Reply:
+        nonlocal num_good
+        num_good += 1
+        return completion(GOOD) if num_good <= 3 else failure
+
+    with serving(plain(answer)) as fake:
+        stream = extractor_of(fake, num_concurrent=1).extract_iter(["Obama spoke."] * 50, SCHEMA)
+        good = [next(stream) for _ in range(3)]
+        with pytest.raises(EndpointError, match=r"nor does it answer about a harmless text"):
+            next(stream)
         assert len(fake.questions) < 12
+    assert all(one.records and not one.dropped for one in good)
+
+
+def test_any_number_of_texts_without_an_answer_cost_no_other() -> None:
+    texts = ["Obama spoke.", *(["bad"] * 40), "Then Obama left."]
+
+    def answer(body: dict[str, Any]) -> Reply:
+        return refusal(400, "filtered") if text_of(body) == "bad" else completion(GOOD)
+
+    with serving(plain(answer)) as fake:
+        results = extractor_of(fake).extract_batch(texts, SCHEMA)
+    assert [len(result.records) for result in results] == [1, *([0] * 40), 1]
+    assert {one.reason for result in results for one in result.dropped} == {NOT_ANSWERED}
+
+
+def test_an_endpoint_that_comes_back_while_it_is_doubted_costs_nothing() -> None:
+    num_asked = 0
+
+    def answer(_: dict[str, Any]) -> Reply:
+        nonlocal num_asked
+        num_asked += 1
+        return refusal(503, "starting") if num_asked <= 2 else completion(GOOD)
+
+    with serving(plain(answer)) as fake:
+        result = extractor_of(fake, max_attempts=2).extract(TEXT, SCHEMA)
+    assert [text for _, text, _ in found(result)] == ["Obama"]
+    assert not result.dropped
+
+
+def test_what_is_asked_in_place_of_a_text_is_as_large() -> None:
+    texts = ["bad " * 400, "坏的" * 300, "bad"]
+
+    def answer(body: dict[str, Any]) -> Reply:
+        return refusal(400, "no") if text_of(body) in texts else completion("{}")
+
+    with serving(plain(answer)) as fake:
+        extractor_of(fake, num_concurrent=1).extract_batch(texts, SCHEMA)
+        sizes = [len(asked) for body in fake.questions if (asked := text_of(body) or "") not in texts]
+    assert [size - len(text.encode()) for size, text in zip(sizes[:2], texts[:2], strict=True)] == [0, 0]
+    assert 0 < sizes[2] < 100
+
+
+def test_a_server_that_is_busy_with_others_is_waited_for() -> None:
+    lock, refused = threading.Lock(), []
+
+    def answer(body: dict[str, Any]) -> Reply:
+        if not lock.acquire(blocking=False):
+            refused.append(text_of(body))
+            return refusal(429, "one at a time")
+        try:
+            time.sleep(0.01)
+            return completion(GOOD)
+        finally:
+            lock.release()
+
+    with serving(plain(answer)) as fake:
+        extractor = extractor_of(fake, num_concurrent=8, max_attempts=5, backoff_seconds=0.02)
+        results = extractor.extract_batch([f"Obama {number}." for number in range(120)], SCHEMA)
+    assert all(result.records for result in results)
+    assert len(refused) > 120
+
+
+def test_an_endpoint_that_says_nothing_is_told_without_trying_all_ways_to_ask() -> None:
+    with serving(slow) as fake:
+        with pytest.raises(EndpointError, match=r"no complete answer in 0.1 seconds.*at work"):
+            extractor_of(fake, timeout_seconds=0.1).extract(TEXT, SCHEMA)
+        assert len(fake.bodies) == 2
 
 
 def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,11 +431,13 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "sk-secret" not in extractor.identity + repr(vars(extractor))
 
 
-def test_a_password_in_the_url_is_not_shown() -> None:
-    extractor = RemoteExtractor("http://user:hunter2@127.0.0.1:9/v1", "m", max_attempts=1)
+@pytest.mark.parametrize("password", ["hunter2", "x@hunter2", "hunter2%40:@"])
+def test_a_password_in_the_url_is_not_shown(password: str) -> None:
+    extractor = RemoteExtractor(f"http://user:{password}@127.0.0.1:9/v1", "m", max_attempts=1)
     with pytest.raises(EndpointError) as error:
         extractor.extract(TEXT, SCHEMA)
     assert "hunter2" not in str(error.value) + extractor.identity
+    assert extractor.asked["endpoint"] == "http://127.0.0.1:9/v1"
 
 
 @pytest.mark.parametrize(
@@ -536,8 +616,8 @@ def test_a_grammar_that_is_too_much_for_the_server_is_left_out_where_that_may_be
 
     with serving(answer) as fake:
         assert found(extractor_of(fake).extract(TEXT, SCHEMA)) == [("person", "Obama", 7)]
-        held = extractor_of(fake, constraint="grammar").extract(TEXT, SCHEMA)
-    assert [one.reason for one in held.dropped] == [NOT_ANSWERED]
+        with pytest.raises(EndpointError, match="grammar too large"):
+            extractor_of(fake, constraint="grammar").extract(TEXT, SCHEMA)
 
 
 def with_logprobs(content: str, values: dict[str, float]) -> Reply:

@@ -1,6 +1,7 @@
 """`ucuie batch`."""
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from ucuie import __version__
 from ucuie.cli.common import (
+    BATCH_SIZE,
     BatchSize,
     Concurrency,
     Constrained,
@@ -80,8 +82,12 @@ def batch(
             help="Of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; left out, one is started here."
         ),
     ] = None,
-    cpus_per_worker: Annotated[float, typer.Option(min=0, help="Of an actor of Ray.")] = 1,
-    gpus_per_worker: Annotated[float, typer.Option(min=0, help="Of an actor of Ray; 0.5 shares one.")] = 0,
+    cpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="Of an actor of Ray; left out, 1.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="Of an actor of Ray; 0.5 shares one; left out, none.")
+    ] = None,
     output_format: Annotated[
         Literal["jsonl", "parquet"], typer.Option("--format", "-f", help="Of the shards.")
     ] = "jsonl",
@@ -107,7 +113,7 @@ def batch(
     ] = None,
     model: Model = None,
     device: Device = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = BATCH_SIZE,
     int8: Int8 = False,
     endpoint: ServedAt = None,
     endpoint_model: ServedModel = None,
@@ -127,8 +133,13 @@ def batch(
     from ucuie.batch.run import Batch, run_batch
     from ucuie.batch.sources import Source
 
-    if engine == "local" and address is not None:
-        raise typer.BadParameter("is for --engine ray", param_hint="'--address'")
+    on_cluster = {
+        "address": address,
+        "cpus_per_worker": cpus_per_worker,
+        "gpus_per_worker": gpus_per_worker,
+    }
+    if engine == "local":
+        refuse(on_cluster, "is for --engine ray")
     parsed = Schema.of(schema)
     options = answer_options(threshold=threshold, end_bias=end_bias, raw_scores=raw_scores)
     options.threshold.check(parsed)
@@ -149,6 +160,7 @@ def batch(
         "device": device,
         "int8": int8 or None,
         "window_tokens": window_tokens,
+        "batch_size": None if batch_size == BATCH_SIZE else batch_size,
     }
     answering: _Answering
     if endpoint is not None:
@@ -165,7 +177,6 @@ def batch(
             int8=int8,
             device=device,
         )
-        on_cluster = {"address": address, "cpus": cpus_per_worker, "gpus": gpus_per_worker}
         answering = _loaded(job, workers, None if engine == "local" else on_cluster)
     manifest = Manifest(
         ucuie=__version__,
@@ -207,7 +218,7 @@ def _served(question: "Question", endpoint: str, talk: Console, **options: Any) 
     from ucuie.batch.endpoint import SLICE_ROWS, EndpointEngine
 
     extractor = connected(endpoint, talk, **options)
-    asked = {**question.asked, "endpoint": extractor.identity}
+    asked = {**question.asked, **extractor.asked}
     engine = EndpointEngine(extractor, question)
     return _Answering(nullcontext(engine), SLICE_ROWS, extractor.model_name, asked)
 
@@ -221,7 +232,7 @@ def _job(question: "Question", model: str | None, **options: Any) -> "Job":
     return Job(question, named, model_sha256(named), **options)
 
 
-def _loaded(job: "Job", num_workers: int, on_cluster: dict[str, Any] | None) -> _Answering:
+def _loaded(job: "Job", num_workers: int, on_cluster: Mapping[str, Any] | None) -> _Answering:
     """A model in processes of this machine, or in actors of a cluster."""
     from ucuie.batch.cluster import RayEngine
     from ucuie.batch.local import LocalEngine
@@ -229,7 +240,10 @@ def _loaded(job: "Job", num_workers: int, on_cluster: dict[str, Any] | None) -> 
     if on_cluster is None:
         engine: LocalEngine | RayEngine = LocalEngine(job, num_workers=num_workers)
     else:
-        engine = RayEngine(job, num_workers=num_workers, **on_cluster)
+        given = {
+            name.removesuffix("_per_worker"): value for name, value in on_cluster.items() if value is not None
+        }
+        engine = RayEngine(job, num_workers=num_workers, **given)
     return _Answering(engine, job.slice_rows, job.model, job.asked)
 
 

@@ -116,6 +116,7 @@ AnnotatedFor = Annotated[
     Task,
     typer.Option(parser=one_of(TASKS), metavar="NAME", help="What the files of a format are annotated for."),
 ]
+BATCH_SIZE = 32
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Round large products to 8 bits: faster on a CPU.")]
 ServedAt = Annotated[
@@ -279,5 +280,7 @@ def connected(
     names = {"concurrency": "num_concurrent"}
     given = {names.get(name, name): value for name, value in options.items() if value is not None}
     extractor = RemoteExtractor(endpoint, endpoint_model, **given)
-    talk.print(f"answers of {endpoint_model} are held to: {extractor.connect()}")
+    with talk.status(Text(f"asking {endpoint_model} what its answers can be held to")):
+        found = extractor.connect()
+    talk.print(f"answers of {endpoint_model} are held to: {found}")
     return extractor

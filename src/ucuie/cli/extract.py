@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ucuie.cli.common import (
+    BATCH_SIZE,
     BatchSize,
     Concurrency,
     Constrained,
@@ -128,7 +129,7 @@ def extract(
     ] = False,
     model: Model = None,
     device: Device = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = BATCH_SIZE,
     int8: Int8 = False,
     endpoint: ServedAt = None,
     endpoint_model: ServedModel = None,
@@ -160,6 +161,7 @@ def extract(
         "device": device,
         "int8": int8 or None,
         "window_tokens": window_tokens,
+        "batch_size": None if batch_size == BATCH_SIZE else batch_size,
         "capabilities": _names(capabilities),
     }
     elsewhere: dict[str, Any] = {
@@ -174,7 +176,7 @@ def extract(
 
         extractor: AnswersQueries
         if endpoint is None:
-            extractor = _loaded(here, elsewhere, batch_size=batch_size)
+            extractor = _loaded(here, elsewhere)
         else:
             refuse(here, "is for a model here, not for one behind --endpoint")
             extractor = connected(endpoint, talk, **elsewhere)
@@ -212,13 +214,13 @@ def _texts(source: Path, columns: Mapping[str, str], *, is_document: bool) -> "T
     return read_texts(source, **columns)
 
 
-def _loaded(options: Mapping[str, Any], foreign: Mapping[str, Any], *, batch_size: int) -> "Extractor":
+def _loaded(options: Mapping[str, Any], foreign: Mapping[str, Any]) -> "Extractor":
     """What asks a model here; options that are foreign to one must not be given."""
     from ucuie.extractor import Extractor
 
     refuse(foreign, "is for a model behind --endpoint, so give that too")
     given = {name: value for name, value in options.items() if value is not None}
-    return Extractor.from_pretrained(batch_size=batch_size, **given)
+    return Extractor.from_pretrained(**given)
 
 
 def _names(listed: str | None) -> list[str] | None:

@@ -72,6 +72,10 @@ class RefusedError(Exception):
     """The endpoint works, but does not answer this question: the reason says why."""
 
 
+class SilentError(RefusedError):
+    """It did not answer this question in time, however often it was asked."""
+
+
 class ChatClient:
     """One endpoint; use it within the event loop that `http` belongs to.
 
@@ -82,8 +86,8 @@ class ChatClient:
 
     def __init__(self, endpoint: Endpoint, num_concurrent: int) -> None:
         self.endpoint = endpoint
-        self.address = re.sub(r"//[^/@]*@", "//", endpoint.base_url.rstrip("/"))
-        """Of the endpoint, for messages: without a password."""
+        self.address = re.sub(r"//[^/]*@", "//", endpoint.base_url.rstrip("/"))
+        """Of the endpoint, for messages and files: without a password."""
         self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
         self._headers = authorization(endpoint)
         self._num_concurrent = num_concurrent
@@ -91,6 +95,8 @@ class ChatClient:
         self._tls = httpx.create_ssl_context()
         self._substitutes: dict[str, str | None] = {}
         """Those that this endpoint needs."""
+        self._num_answered = 0
+        """Questions of all askers."""
 
     def open(self) -> httpx.AsyncClient:
         """The connections, to be closed by the caller."""
@@ -109,7 +115,8 @@ class ChatClient:
     ) -> Reply:
         """The answer to some messages.
 
-        Timeouts, lost connections, busy or failing servers and unreadable answers are tried again.
+        Timeouts, lost connections, busy or failing servers and unreadable answers are tried again; a server
+        that is busy (429) with answering others for as long as it does that.
 
         Args:
             http: the connections.
@@ -119,6 +126,7 @@ class ChatClient:
 
         Raises:
             RefusedError: the endpoint refuses this question, or fails at it again and again.
+            SilentError: likewise, where no answer came in time.
             EndpointError: it will answer no question: not reached, no such model, the key is not good.
             ConfigError: the URL is none.
         """
@@ -126,15 +134,23 @@ class ChatClient:
         payload = {"model": self.endpoint.model, "messages": list(messages), **fields}
         if self.endpoint.temperature is not None:
             payload["temperature"] = self.endpoint.temperature
-        for attempt in range(max_attempts):
+        num_failures, num_answered = 0, self._num_answered
+        while True:
             try:
-                return await self._adapted(http, payload)
+                reply = await self._adapted(http, payload)
             except TransientError as error:
                 fault = error
-            if attempt + 1 < max_attempts:
-                backoff = self.endpoint.backoff_seconds * 2**attempt
-                await asyncio.sleep(min(max(backoff, fault.wait_seconds), MAX_WAIT_SECONDS))
-        raise self._lasting(fault, max_attempts)
+            else:
+                self._num_answered += 1
+                return reply
+            # Many askers at the limit of an account: each gets its turn, as long as any does.
+            is_with_others = isinstance(fault, _BusyError) and self._num_answered > num_answered
+            num_failures = 0 if is_with_others else num_failures + 1
+            num_answered = self._num_answered
+            if num_failures == max_attempts:
+                raise self._lasting(fault, max_attempts)
+            backoff = self.endpoint.backoff_seconds * 2 ** max(num_failures - 1, 0)
+            await asyncio.sleep(min(max(backoff, fault.wait_seconds), MAX_WAIT_SECONDS))
 
     def _lasting(self, fault: TransientError, num_attempts: int) -> Exception:
         times = "once" if num_attempts == 1 else f"{num_attempts} times, at last"
@@ -143,6 +159,8 @@ class ChatClient:
             return EndpointError(f"{message}; is a server running there, and is this its base URL?")
         if isinstance(fault, _BusyError):
             return EndpointError(f"{message}; {_HINTS[429]}")
+        if isinstance(fault, _LateError):
+            return SilentError(message)
         return RefusedError(message)
 
     async def _adapted(self, http: httpx.AsyncClient, payload: Mapping[str, Any]) -> Reply:
@@ -180,7 +198,7 @@ class ChatClient:
                             f"{show(self.address)} answers with more than {MAX_REPLY_BYTES:,} bytes"
                         )
         except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
-            raise TransientError(
+            raise _LateError(
                 f"no complete answer in {seconds:g} seconds; a larger timeout_seconds waits longer"
             ) from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
@@ -236,6 +254,10 @@ class _UnreachableError(TransientError):
 
 class _BusyError(TransientError):
     """Status 429."""
+
+
+class _LateError(TransientError):
+    """No answer in time."""
 
 
 def _tokens(logprobs: Any) -> tuple[Token, ...]:

@@ -8,6 +8,7 @@ endpoint is to bear. A model that was not trained for it answers in a form that 
 can do that; whatever it says is read, aligned with the text, and dropped where it does not stand there.
 """
 
+import json
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ from ucuie.remote.constraints import CONSTRAINTS, Constraint
 from ucuie.remote.documents import read_text
 from ucuie.remote.probe import Probe
 from ucuie.remote.session import Session, requests
-from ucuie.remote.windows import Failures, WindowReader
+from ucuie.remote.windows import WindowReader
 from ucuie.schema import TASKS, Task
 
 WINDOW_CHARACTERS = 2_000
@@ -91,7 +92,6 @@ class RemoteExtractor:
             Endpoint.of(base_url=base_url, model=model, **options), self._num_concurrent
         )
         self._probe = Probe(self._client, constraint)
-        self._failures = Failures()
 
     @property
     def model_name(self) -> str:
@@ -105,11 +105,22 @@ class RemoteExtractor:
         return None if self._probe.dialect is None else str(self._probe.dialect)
 
     @property
+    def asked(self) -> dict[str, Any]:
+        """The model and all options that change what it answers, as plain types; without the API key."""
+        return {
+            "endpoint": self._client.address,
+            "endpoint_model": self._client.endpoint.model,
+            "temperature": self._client.endpoint.temperature,
+            "constraint": self._constraint,
+            "window_characters": self._window_characters,
+            "max_new_tokens": self._fields.get("max_tokens"),
+            "scores": "logprobs" in self._fields,
+        }
+
+    @property
     def identity(self) -> str:
-        """The model and all options that change what it answers, as one string; without the API key."""
-        endpoint = self._client.endpoint
-        limits = (self._constraint, self._window_characters, self._fields)
-        return repr((self._client.address, endpoint.model, endpoint.temperature, limits))
+        """The same as one string."""
+        return json.dumps(self.asked)
 
     def connect(self) -> str:
         """Finds out what the endpoint obeys, unless that is known, and says it as `constraint` does.
@@ -161,7 +172,8 @@ class RemoteExtractor:
         """The extraction of each query, in their order, many of them under way at a time.
 
         A window that gets no answer, however often it is asked for, is dropped with the reason NOT_ANSWERED
-        and its text marked as truncated; the others go on. Only several in a row end all.
+        and its text marked as truncated; the others go on. Only if a harmless text in its place gets none
+        either, that ends all.
 
         Raises:
             TextError: a text is unusable; raised where it stands, after the extractions before it.
@@ -198,9 +210,7 @@ class RemoteExtractor:
     async def _answer_query(self, session: Session, query: Query) -> Extraction:
         start = time.perf_counter()
         dialect = await self._probe.find(session)
-        reader = WindowReader(
-            session, dialect, self._fields, self._failures, may_ask_freely=self._constraint == "auto"
-        )
+        reader = WindowReader(session, dialect, self._fields, may_ask_freely=self._constraint == "auto")
         found = await read_text(
             query, reader, window_characters=self._window_characters, num_concurrent=self._num_concurrent
         )

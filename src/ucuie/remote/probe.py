@@ -9,7 +9,7 @@ import re
 
 from ucuie.errors import show
 from ucuie.instructions.chat import EndpointError
-from ucuie.remote.client import ChatClient, RefusedError
+from ucuie.remote.client import ChatClient, RefusedError, SilentError
 from ucuie.remote.constraints import Constraint, Dialect, dialects_for
 from ucuie.remote.session import Session
 from ucuie.schema import Schema
@@ -70,6 +70,9 @@ class Probe:
             fields = dialect.fields(_SCHEMA, _TEXT, "NER") | {"max_tokens": _MAX_TOKENS}
             try:
                 reply = await session.ask(_QUESTION, fields, max_attempts=_MAX_ATTEMPTS)
+            except SilentError as error:
+                # Each of the other ways to ask would take as long.
+                raise EndpointError(f"{error}; look whether the server is at work") from None
             except RefusedError as error:
                 refusals.append(str(error))
                 continue

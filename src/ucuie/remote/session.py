@@ -28,7 +28,7 @@ class Session:
     Args:
         client: of the endpoint.
         http: the connections.
-        turns: one for each request that may be under way.
+        turns: one for each request about a text that may be under way; whoever asks has one.
         probing: held by whoever finds out about the endpoint what the others wait for.
     """
 
@@ -49,9 +49,8 @@ class Session:
         *,
         max_attempts: int | None = None,
     ) -> Reply:
-        """The answer to some messages, once it is their turn; raises as `ChatClient.ask`."""
-        async with self.turns:
-            return await self.client.ask(self.http, question, fields, max_attempts=max_attempts)
+        """The answer to some messages; raises as `ChatClient.ask`."""
+        return await self.client.ask(self.http, question, fields, max_attempts=max_attempts)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Asks for the records of a window of a text, which is divided where its answer is cut.
 
+Where a window gets no answer, a harmless text in its place tells whether that is the window or the endpoint.
+
 In: a window. Out: what was found in it, with offsets that count from its start. Which windows a text has is
 `documents`.
 """
@@ -16,7 +18,7 @@ from ucuie.linearize import order_records
 from ucuie.outputs import LONGEST_QUOTE, is_in_circles, ran_on
 from ucuie.queries import Query
 from ucuie.remote.answers import read_answer, scored
-from ucuie.remote.client import RefusedError, Reply
+from ucuie.remote.client import RefusedError, Reply, SilentError
 from ucuie.remote.constraints import Dialect
 from ucuie.remote.messages import messages
 from ucuie.remote.session import Session
@@ -29,8 +31,9 @@ NOT_ANSWERED = "the endpoint gave no answer"
 REFUSED = "the model refuses"
 _SMALLEST_DIVIDED = 200
 """Characters of a window that is still divided where its answer is cut."""
-_MOST_FAILURES = 5
-"""So many windows that get no answer, with none between them that does: it is not the windows."""
+_HARMLESS = "It was a quiet day, and nothing happened that anybody would tell of. "
+_FEW_ATTEMPTS = 2
+"""Where many have failed before."""
 
 
 @dataclass(frozen=True)
@@ -61,30 +64,6 @@ class Answer:
         )
 
 
-class Failures:
-    """Counts the windows in a row that get no answer, and gives up where it is not the windows."""
-
-    def __init__(self) -> None:
-        self._num_in_row = 0
-
-    def end(self) -> None:
-        """A window has got its answer."""
-        self._num_in_row = 0
-
-    def add(self, error: RefusedError) -> None:
-        """A window has got none.
-
-        Raises:
-            EndpointError: nor have those before it.
-        """
-        self._num_in_row += 1
-        if self._num_in_row >= _MOST_FAILURES:
-            raise EndpointError(
-                f"{error}; so it went {self._num_in_row} times in a row. Look at the server; if it "
-                "speaks of its context or of tokens, lower window_characters or max_new_tokens"
-            )
-
-
 @dataclass(frozen=True)
 class WindowReader:
     """Asks one endpoint for the records of windows.
@@ -93,48 +72,62 @@ class WindowReader:
         session: with the endpoint.
         dialect: what answers are held to.
         fields: of every request, beside those of the dialect.
-        failures: of all that was asked so far.
         may_ask_freely: where the endpoint refuses a window, it is asked for again without the dialect.
     """
 
     session: Session
     dialect: Dialect
     fields: Mapping[str, Any]
-    failures: Failures
     may_ask_freely: bool
 
     async def read(self, query: Query, text: str) -> Answer:
         """What the model finds in a window of the query's text.
 
-        A window that gets no answer is dropped, with the reason NOT_ANSWERED.
+        A window that gets no answer, though another text in its place does, is dropped, with the reason
+        NOT_ANSWERED.
 
         Raises:
-            EndpointError: the endpoint will answer no question, or has answered none of the last ones.
+            EndpointError: the endpoint will answer no question.
         """
         try:
-            reply = await self._ask(query, text)
+            # One turn for all it takes: those who wait need not find out for themselves.
+            async with self.session.turns:
+                reply = await self._ask_with_care(query, text)
         except RefusedError as error:
-            self.failures.add(error)
             logger.warning("no answer for the text %s: %s", show(query.id), error)
             return Answer(dropped=(Dropped(reason=NOT_ANSWERED, value=str(error)),), truncated=True)
-        self.failures.end()
         if reply.is_cut and _is_worth_dividing(reply, text):
             spans = list(split_windows(text, range_of_characters, len(text) * 2 // 3))
             return Answer.of_pieces(spans, [await self.read(query, text[start:end]) for start, end in spans])
         return self._answer(reply, query, text)
 
-    async def _ask(self, query: Query, text: str) -> Reply:
+    async def _ask_with_care(self, query: Query, text: str) -> Reply:
+        """As `_ask`; what is refused is refused because of this text."""
+        try:
+            return await self._ask(query, text)
+        except RefusedError as error:
+            try:
+                await self._ask(query, _harmless(text), max_attempts=_FEW_ATTEMPTS)
+            except RefusedError:
+                raise EndpointError(
+                    f"{error}; nor does it answer about a harmless text of that size. Look at the server; if "
+                    "it speaks of its context or of tokens, lower window_characters or max_new_tokens"
+                ) from None
+        # The endpoint may have come back just now.
+        return await self._ask(query, text, max_attempts=_FEW_ATTEMPTS)
+
+    async def _ask(self, query: Query, text: str, *, max_attempts: int | None = None) -> Reply:
         assert query.task in TASKS
         question = messages(query.schema, text, query.task, form=self.dialect.form)
         held = self.dialect.fields(query.schema, text, query.task)
         try:
-            return await self.session.ask(question, {**self.fields, **held})
+            return await self.session.ask(question, {**self.fields, **held}, max_attempts=max_attempts)
         except RefusedError as error:
-            if not held or not self.may_ask_freely:
+            if not held or not self.may_ask_freely or isinstance(error, SilentError):
                 raise
             # Perhaps it is this one's grammar that is too much for it; the answer is read with the same care.
             logger.info("without its constraint, the text %s is asked for again: %s", show(query.id), error)
-            return await self.session.ask(question, self.fields)
+            return await self.session.ask(question, self.fields, max_attempts=max_attempts)
 
     def _answer(self, reply: Reply, query: Query, text: str) -> Answer:
         if reply.refusal:
@@ -146,6 +139,12 @@ class WindowReader:
         if reply.is_cut:
             dropped = (*dropped, ran_on(reply.content))
         return Answer((((0, len(text)), records),), dropped, truncated=reply.is_cut)
+
+
+def _harmless(text: str) -> str:
+    """With as many bytes as a text, whose number of tokens follows its bytes better than its characters."""
+    size = max(len(text.encode()), len(_HARMLESS))
+    return (_HARMLESS * (size // len(_HARMLESS) + 1))[:size].rstrip()
 
 
 def range_of_characters(text: str) -> range:
