@@ -3,13 +3,13 @@
 import json
 
 import pytest
+import torch
 from transformers import LlamaConfig, Qwen3Config
 from typer.testing import CliRunner
 
-from ucuie.bench import decode_shape
 from ucuie.bench.decode import LedGenerator
 from ucuie.bench.decode_shape import bench_decode_shape
-from ucuie.bench.variants import make_variants
+from ucuie.bench.variants import made_up_backbone, make_variants, own_bytes
 from ucuie.cli import app
 from ucuie.errors import ConfigError
 
@@ -55,15 +55,13 @@ def test_every_variant_writes_the_given_outputs_on_one_backbone(kind, cuda_graph
 
 
 def test_variants_have_their_weights_in_one_place_and_modules_of_their_own():
-    backbone = decode_shape.made_up_backbone(
-        LlamaConfig(vocab_size=64, **SIZES), num_layers=1, device=decode_shape.torch.device("cpu")
-    )
+    backbone = made_up_backbone(LlamaConfig(vocab_size=64, **SIZES), num_layers=1, device=torch.device("cpu"))
     variants = make_variants(backbone)
     frozen = {parameter.data_ptr() for parameter in backbone.parameters()}
     for name, model in variants.items():
         places = {parameter.data_ptr() for parameter in model.parameters()}
         assert frozen < places or (name == "backbone" and places == frozen)
-        assert sum(one.nbytes for one in model.parameters()) == decode_shape.own_bytes(model) + sum(
+        assert sum(one.nbytes for one in model.parameters()) == own_bytes(model) + sum(
             one.nbytes for one in backbone.parameters()
         )
     assert not any("lora" in name for name, _ in variants["adapter"].named_parameters())

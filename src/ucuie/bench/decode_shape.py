@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 
 from ucuie.bench.decode import Job, LedGenerator, make_jobs
 from ucuie.bench.timing import Step, device_name, interleaved, threads, timed
-from ucuie.bench.variants import bench_device, made_up_backbone, make_variants, own_bytes
+from ucuie.bench.variants import bench_device, made_up_backbone, make_variants, peak_bytes
 from ucuie.decode.generate import Work
 from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
@@ -94,7 +94,7 @@ def bench_decode_shape(
         # Of engines that know the instruction already, which is what is timed.
         many, one = (_work(engines["backbone"], some) for some in (jobs, jobs[:1]))
         seconds = interleaved(steps, repeats=repeats)
-        memory = _memory(variants, steps) if where.type == "cuda" else {}
+        memory = peak_bytes(variants, steps) if where.type == "cuda" else {}
     weights = _weights(backbone)
     report: dict[str, Any] = {}
     for name in variants:
@@ -135,17 +135,6 @@ def _work(engine: LedGenerator, jobs: Sequence[Job]) -> Work:
     engine.work = Work()
     engine.write(jobs)
     return replace(engine.work)
-
-
-def _memory(variants: dict[str, Any], steps: dict[str, Step]) -> dict[str, int]:
-    """The most bytes on the GPU while each variant writes, the caches of all, without the others' weights."""
-    most = {}
-    for name in variants:
-        torch.cuda.reset_peak_memory_stats()
-        steps[name]()
-        others = sum(own_bytes(model) for other, model in variants.items() if other != name)
-        most[name] = torch.cuda.max_memory_allocated() - others
-    return most
 
 
 def _weights(backbone: Any) -> int:

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from ucuie.backbone import without_adapter
-from ucuie.bench.timing import Step, device_name, interleaved, threads, timed
-from ucuie.bench.variants import bench_device, made_up_backbone, make_variants, own_bytes
+from ucuie.bench.timing import device_name, interleaved, threads, timed
+from ucuie.bench.variants import bench_device, made_up_backbone, make_variants, peak_bytes
 from ucuie.train.estimate import LABELLED_SHARE, packed_inputs, step_loss
 from ucuie.train.packing import packed_attention
 
@@ -70,7 +70,7 @@ def bench_train(
             model.train()
             stack.enter_context(packed_attention(without_adapter(model)))
         seconds = interleaved(steps, repeats=repeats)
-        memory = _memory(variants, steps) if where.type == "cuda" else {}
+        memory = peak_bytes(variants, steps) if where.type == "cuda" else {}
     operations = _operations(backbone, rows=rows, row_tokens=row_tokens)
     report: dict[str, Any] = {}
     for name in variants:
@@ -110,17 +110,6 @@ class _Work:
         torch.autograd.backward(step_loss(self._model, self._inputs, self._lengths))
         # Afterwards, so that no gradient is there while another variant has its turn.
         self._model.zero_grad(set_to_none=True)
-
-
-def _memory(variants: dict[str, Any], steps: dict[str, Step]) -> dict[str, int]:
-    """The most bytes on the GPU in each variant's step, without the weights that are the others' alone."""
-    most = {}
-    for name, step in steps.items():
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        others = sum(own_bytes(model) for other, model in variants.items() if other != name)
-        most[name] = torch.cuda.max_memory_allocated() - others
-    return most
 
 
 def _operations(backbone: Any, *, rows: int, row_tokens: int) -> float:

@@ -4,7 +4,7 @@ All of them lie on one copy of the weights, so that seven billion parameters fit
 take turns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from ucuie.backbone import with_same_weights
+from ucuie.bench.timing import Step
 from ucuie.train.run import adapted
 
 TARGET_MODULES = ["gate_proj", "up_proj", "down_proj"]
@@ -59,6 +60,17 @@ def make_variants(backbone: Any, prepare: Callable[[Any], None] = lambda backbon
 def own_bytes(model: Any) -> int:
     """Of the weights that are a variant's alone."""
     return sum(parameter.nbytes for name, parameter in model.named_parameters() if _is_added(name))
+
+
+def peak_bytes(variants: Mapping[str, Any], steps: Mapping[str, Step]) -> dict[str, int]:
+    """The most bytes on the GPU in each variant's step, without the weights that are the others' alone."""
+    most = {}
+    for name in variants:
+        torch.cuda.reset_peak_memory_stats()
+        steps[name]()
+        others = sum(own_bytes(model) for other, model in variants.items() if other != name)
+        most[name] = torch.cuda.max_memory_allocated() - others
+    return most
 
 
 def _is_added(name: str) -> bool:
