@@ -1,0 +1,1 @@
+"""How the released model's data and weights are made; not part of the package."""
