@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 from transformers import TrainingArguments
 
 from page_cases import ROOT, blocks
@@ -42,11 +41,10 @@ def test_training_configurations_for_gpus_are_valid(tmp_path: Path) -> None:
         assert set(config.trainer) <= set(TrainingArguments.__dataclass_fields__)
 
 
-def test_settings_of_the_pretraining_for_gpus_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "pretraining")
-    from pretrain import PretrainingConfig
+def test_settings_of_the_pretraining_for_gpus_are_valid() -> None:
+    from making.mini.pretrain import PretrainingConfig
 
     settings = re.findall(r"--set (\S+)", "".join(contents("bash", "docs/gpu.md")[:1]))
     assert settings
-    config = PretrainingConfig.load(ROOT / "pretraining" / "mini.yaml", overrides=settings)
+    config = PretrainingConfig.load(ROOT / "making" / "mini" / "mini.yaml", overrides=settings)
     assert config.model.hidden % config.model.heads == 0

@@ -23,7 +23,7 @@ MODEL = "src/ucuie/models/ucuie-mini"
 COPIED = {
     "log.md": "experiments/LOG.md",
     "model-card.md": f"{MODEL}/README.md",
-    "pretraining.md": "pretraining/README.md",
+    "pretraining.md": "making/mini/README.md",
 }
 """Pages of the site, and the files of the repository that they are."""
 

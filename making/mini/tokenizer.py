@@ -1,6 +1,6 @@
 """Trains the byte-level BPE tokenizer of `ucuie-mini`.
 
-    python pretraining/tokenizer.py --text DIR --output DIR [--vocabulary 16384] [--megabytes 80]
+    python -m making.mini.tokenizer --text DIR --output DIR [--vocabulary 16384] [--megabytes 80]
 
 Every punctuation mark is a token of its own (with its blank), so that the borders of a filler are
 always borders of tokens; digits stand in groups of up to three.
@@ -10,9 +10,10 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from corpus import DOMAIN_WEIGHTS, read_documents
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from making.mini.corpus import DOMAIN_WEIGHTS, read_documents
 
 SPECIAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 PIECES = Regex(r" ?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]|\s+(?!\S)|\s+")

@@ -1,9 +1,10 @@
-"""Puts a trained model into the package, as the one that `ucuie` uses when none is named.
+r"""Puts a trained model into the package, as the one that `ucuie` uses when none is named.
 
-    python pretraining/release.py --model runs/ucuie-mini --backbone runs/lm --report runs/report
+    python -m making.release --model runs/ucuie-mini --backbone runs/lm --card making/mini/card.yaml \
+        --report runs/report
 
-The backbone's matrices are stored in fp16. The model card gets what `card.yaml` says about data, licences
-and limits, what the logs say about the training, and the scores of a report that `ucuie evaluate` made on
+The backbone's matrices are stored in fp16. The model card gets what `--card` says about data, licences and
+limits, what the logs say about the training, and the scores of a report that `ucuie evaluate` made on
 the test splits; evaluate the released folder again to see that rounding changed nothing.
 """
 
@@ -21,8 +22,6 @@ from ucuie.model_saving import record_scores, save_model
 
 PACKAGED = Path(__file__).parents[1] / "src" / "ucuie" / "models" / EMBEDDED_NAME
 
-
-CARD = Path(__file__).with_name("card.yaml")
 MAIN_ROWS = ("NER", "RE boundary", "ED", "EAE linked", "ABSA")
 
 
@@ -55,12 +54,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="a folder made by `ucuie train`")
     parser.add_argument("--backbone", type=Path, required=True, help="a folder made by pretrain.py")
+    parser.add_argument("--card", type=Path, required=True, help="what the card says beside numbers, YAML")
     parser.add_argument("--report", type=Path, help="a folder made by `ucuie evaluate`")
     parser.add_argument("--output", type=Path, default=PACKAGED)
     options = parser.parse_args()
     loaded = load_model(options.model, device="cpu")
     backbone = Backbone(loaded.model.get_base_model(), loaded.tokenizer, source=str(options.model))
-    training = yaml.safe_load(CARD.read_text("utf-8"))
+    training = yaml.safe_load(options.card.read_text("utf-8"))
     training |= {"pretraining": pretraining_budget(options.backbone)}
     training |= {"adapter": loaded.info.training if loaded.info else {}}
     save_model(

@@ -1,6 +1,6 @@
 r"""The peer of docs/model.md: spaCy's entity recogniser, trained from nothing on the same splits.
 
-    python pretraining/spacy_baseline.py --data runs/data --output runs/spacy \
+    python -m making.spacy_baseline --data runs/data --output runs/spacy \
         --sets bc2gm bc5cdr broad_twitter_corpus genia_ner ncbi-disease
 
 The configuration is spaCy's own for efficiency on a CPU, without pretrained vectors; the best weights on the

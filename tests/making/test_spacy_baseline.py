@@ -8,7 +8,6 @@ import pytest
 from ucuie.data import read_gold
 
 spacy = pytest.importorskip("spacy", reason="spaCy is an extra")
-ROOT = Path(__file__).parents[2]
 
 
 def _gold(folder: Path, text: str, *mentions: str) -> Path:
@@ -29,11 +28,8 @@ def _gold(folder: Path, text: str, *mentions: str) -> Path:
     return folder
 
 
-def test_mentions_are_widened_to_tokens_and_the_outermost_is_taught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(ROOT / "pretraining")
-    import spacy_baseline
+def test_mentions_are_widened_to_tokens_and_the_outermost_is_taught(tmp_path: Path) -> None:
+    from making import spacy_baseline
 
     data = _gold(
         tmp_path / "a", "The lung cancer grew into leukaemias.", "cancer", "lung cancer", "leukaemia"
@@ -42,9 +38,8 @@ def test_mentions_are_widened_to_tokens_and_the_outermost_is_taught(
     assert [entity.text for entity in doc.ents] == ["lung cancer", "leukaemias"]
 
 
-def test_scores_count_all_of_gold_by_its_own_offsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "pretraining")
-    import spacy_baseline
+def test_scores_count_all_of_gold_by_its_own_offsets(tmp_path: Path) -> None:
+    from making import spacy_baseline
 
     language = spacy.blank("en")
     ruler = language.add_pipe("entity_ruler")

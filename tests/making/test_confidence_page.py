@@ -15,8 +15,7 @@ TEXT = "Ada Lovelace lived in London."
 
 
 def test_every_place_of_the_page_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "pretraining")
-    import confidence
+    from making import confidence
 
     data = tmp_path / "data" / "set"
     data.mkdir(parents=True)

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-PROGRAMS = Path(__file__).parents[2] / "pretraining"
-sys.path.insert(0, str(PROGRAMS))
+from making.mini import corpus as corpus_module
+from making.mini import pretrain
+from making.mini import tokenizer as tokenizer_module
 
-import corpus as corpus_module  # noqa: E402
-import pretrain  # noqa: E402
-import tokenizer as tokenizer_module  # noqa: E402
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ROOT / "making" / "mini"
 
 WORDS = ["Ada", "Paris", "aspirin", "the", "went", "to", "and", "(see", "3.5", "mg)", "naïve", "東京", "🙂"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_COMPILE_DISABLE": "1"}
@@ -108,7 +108,7 @@ def _command(text_folder, tokenizer_folder, packed, output, *options):
     settings = ["model.hidden=32", "model.layers=2", "model.heads=2", "model.intermediate=48"]
     settings += ["model.context=768", "rows=2", "length=64", "example_rows=2", "example_share=0.5"]
     return [
-        *(sys.executable, str(PROGRAMS / "pretrain.py"), str(PROGRAMS / "mini.yaml")),
+        *(sys.executable, "-m", "making.mini.pretrain", str(PROGRAMS / "mini.yaml")),
         *(part for setting in settings for part in ("--set", setting)),
         *("--text", str(text_folder), "--tokenizer", str(tokenizer_folder), "--corpus", str(packed)),
         *("--output", str(output), "--no-decay", *options),
@@ -145,13 +145,12 @@ def test_a_model_does_not_grow_into_a_shallower_one(tokenizer, tmp_path):
 def test_a_run_in_two_parts_ends_with_the_weights_of_a_run_in_one(
     text_folder, tokenizer_folder, packed, tmp_path
 ):
-    examples = ["--examples", str(Path(__file__).parents[2] / "examples" / "sample")]
+    examples = ["--examples", str(ROOT / "examples" / "sample")]
     for name, budgets in (("whole", [6000]), ("parts", [2500, 6000])):
         for tokens in budgets:
             command = _command(text_folder, tokenizer_folder, packed, tmp_path / name, *examples)
-            subprocess.run(
-                [*command, "--tokens", str(tokens)], check=True, env=ENVIRONMENT, capture_output=True
-            )
+            command += ["--tokens", str(tokens)]
+            subprocess.run(command, check=True, cwd=ROOT, env=ENVIRONMENT, capture_output=True)
     states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "parts")]
     assert states[0]["progress"]["step"] == states[1]["progress"]["step"]
     assert 0 < states[0]["progress"]["example_steps"] < states[0]["progress"]["step"]
@@ -181,6 +180,6 @@ def test_without_room_for_a_checkpoint_the_one_before_stays(tokenizer, tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("script", sorted(path.stem for path in PROGRAMS.glob("*.py")))
-def test_what_a_script_imports_is_there(script):
-    assert importlib.import_module(script).__doc__
+@pytest.mark.parametrize("program", sorted(path.stem for path in PROGRAMS.glob("[!_]*.py")))
+def test_what_a_program_imports_is_there(program):
+    assert importlib.import_module(f"making.mini.{program}").__doc__

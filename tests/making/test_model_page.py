@@ -26,8 +26,7 @@ def _example(name: str, number: int, *, has_record: bool) -> dict[str, object]:
 
 
 def test_every_place_of_the_page_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "pretraining")
-    import model_page
+    from making import model_page
 
     extractor = Extractor.from_pretrained(save_adapted(tmp_path / "tiny"), device="cpu", max_new_tokens=20)
     arguments: list[str | Path] = []

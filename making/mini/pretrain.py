@@ -1,6 +1,6 @@
 """Pretrains `ucuie-mini`: a Llama-architecture language model on openly licensed text.
 
-    python pretraining/pretrain.py mini.yaml --text DIR --tokenizer DIR --output DIR --minutes 60
+    python -m making.mini.pretrain mini.yaml --text DIR --tokenizer DIR --output DIR --minutes 60
 
 The same program makes the small model of a CPU and the large one of a GPU: size, token budget and
 wall-clock budget are arguments. It stops at whichever budget ends first, writes a checkpoint every few
@@ -30,15 +30,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from corpus import DOMAIN_WEIGHTS, Corpus, pack_corpus
 from pydantic import Field
-from shared_rows import PADDING, Layout, SharedRows, collate, use_shared_attention
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from making.mini.corpus import DOMAIN_WEIGHTS, Corpus, pack_corpus
+from making.mini.shared_rows import PADDING, Layout, SharedRows, collate, use_shared_attention
 from ucuie.atomic import write_bytes
 from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation, build_mixture

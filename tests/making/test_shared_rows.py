@@ -1,6 +1,5 @@
 """Rows that share an instruction: the same losses as every text in a row of its own."""
 
-import sys
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -9,18 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from making.mini.shared_rows import PADDING, SHARED, Layout, SharedRows, collate, use_shared_attention
+from tiny_model import make_backbone, tokenizer
+from ucuie.data import SchemaAugmentation, read_examples
+from ucuie.decode.state import GrammarFactory
+from ucuie.encode import PromptEncoder
+from ucuie.instructions import InstructionPool
+from ucuie.train.objective import IGNORED, task_loss
+
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "pretraining"))
-
-from shared_rows import PADDING, SHARED, Layout, SharedRows, collate, use_shared_attention  # noqa: E402
-
-from tiny_model import make_backbone, tokenizer  # noqa: E402
-from ucuie.data import SchemaAugmentation, read_examples  # noqa: E402
-from ucuie.decode.state import GrammarFactory  # noqa: E402
-from ucuie.encode import PromptEncoder  # noqa: E402
-from ucuie.instructions import InstructionPool  # noqa: E402
-from ucuie.train.objective import IGNORED, task_loss  # noqa: E402
-
 LENGTH = 1200
 
 

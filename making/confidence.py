@@ -1,6 +1,6 @@
 """Makes the figures of docs/confidence.md anew: calibration errors, reliability, the bias on ending.
 
-    python pretraining/confidence.py --model runs/ucuie-mini --data runs/data --knob runs/data/bc5cdr
+    python -m making.confidence --model runs/ucuie-mini --data runs/data --knob runs/data/bc5cdr
 
 The model stays as it is; `ucuie calibrate` is what changes one.
 """

@@ -1,6 +1,6 @@
 r"""Writes docs/model.md, docs/model.json and docs/model.svg: what the packaged model scores on test texts.
 
-    python pretraining/model_page.py --report runs/report --data runs/data \
+    python -m making.model_page --report runs/report --data runs/data \
         --zero-shot-report runs/report-zero-shot --zero-shot-data runs/data-zero-shot --limit 500
 
 The reports come from `ucuie evaluate` on the test splits, with the limit given here if any. `--bench` takes
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confidence import filled
-
+from making.confidence import filled
 from ucuie import svg
 from ucuie.atomic import write_text
 from ucuie.data import read_gold, read_predictions

@@ -1,0 +1,1 @@
+"""How the embedded model `ucuie-mini` is made, its backbone included."""
