@@ -32,17 +32,17 @@ Examples = Generator[Example, None, Counter[str]]
 """The examples of a source; what was left out is counted by reason and returned at the end."""
 
 
-def numbered(source: str, readings: Iterable[Found | Left]) -> Examples:
-    """The examples of what was found, each text once for a task; ids count what is yielded."""
+def numbered(source: str, readings: Iterable[Found | Left], *, num_repeats: int = 1) -> Examples:
+    """The examples of what was found, each text `num_repeats` times for a task; ids count what is yielded."""
     left: Counter[str] = Counter()
-    seen = set()
+    seen: Counter[tuple[str, str]] = Counter()
     number = 0
     for reading in readings:
         if isinstance(reading, Left):
             left[reading.reason] += 1
             continue
         key = reading.task, " ".join(reading.text.casefold().split())
-        if key in seen:
+        if seen[key] == num_repeats:
             left["repeated text"] += 1
             continue
         try:
@@ -58,7 +58,7 @@ def numbered(source: str, readings: Iterable[Found | Left]) -> Examples:
         except (ValidationError, KeyError) as error:
             left[f"contradicts itself: {type(error).__name__}"] += 1
             continue
-        seen.add(key)
+        seen[key] += 1
         number += 1
         yield example
     return left
