@@ -67,8 +67,6 @@ def _drafts(folder: Path, corpus: str) -> Iterator[Draft | Fault]:
     for reading in read_columns(paths, _OPTIONS):
         if isinstance(reading, Fault):
             yield reading
-        elif not any(map(str.isalpha, reading.text)):
-            yield Fault(reading.place, "text without a letter")
         else:
             # CRAFT tags each "+" of a genotype such as +/- as a kind of sequence.
             words = tuple(one for one in reading.records if any(map(str.isalnum, next(one.fillers()).text)))

@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from making.sources.mending import tagged, without
 from making.sources.numbering import Examples
 from making.sources.source import Source
-from making.sources.unify import tagged, types_of, unified, without
-from ucuie.data import Fault
+from making.sources.unify import types_of, unified
 from ucuie.data.draft import Draft
 
 TYPES = types_of("""
@@ -30,7 +30,6 @@ TYPES = types_of("""
 
 _CUT_POINT = re.compile(r"(?m)^(\[\s\S+\n\.\s\S+)\n\n(?=\]\s)")
 _BLANKS_IN_ADDRESSES = re.compile(r" (?=\[\.\])|(?<=\[\.\]) |(?<=http:) (?=//)|(?<=https:) (?=//)|(?<=://) ")
-_MAX_CHARACTERS = 700
 
 
 def read(folder: Path) -> Examples:
@@ -38,7 +37,7 @@ def read(folder: Path) -> Examples:
     return unified("cyner", _drafts(folder), TYPES)
 
 
-def _drafts(folder: Path) -> Iterator[Draft | Fault]:
+def _drafts(folder: Path) -> Iterator[Draft]:
     for split in ("train", "valid"):
         path = next(folder.rglob(f"mitre/{split}.txt"))
         whole = _CUT_POINT.sub(r"\1\n", path.read_text(encoding="utf-8"))
@@ -46,13 +45,7 @@ def _drafts(folder: Path) -> Iterator[Draft | Fault]:
             lines = [line.split() for line in block.splitlines() if line.strip()]
             place = f"{split} {number}"
             tokens, tags = [line[0] for line in lines], [line[-1] for line in lines]
-            draft = without(tagged(place, tokens, tags), _BLANKS_IN_ADDRESSES)
-            if len(draft.text) > _MAX_CHARACTERS:
-                yield Fault(place, f"sentence of more than {_MAX_CHARACTERS} characters, mostly a table")
-            elif not any(map(str.isalpha, draft.text)):
-                yield Fault(place, "text without a letter")
-            else:
-                yield draft
+            yield without(tagged(place, tokens, tags), _BLANKS_IN_ADDRESSES)
 
 
 SOURCES = (

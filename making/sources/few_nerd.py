@@ -16,9 +16,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from making.sources.mending import natural
 from making.sources.numbering import Examples, share
 from making.sources.source import Source
-from making.sources.unify import natural, trimmed, types_of, unified
+from making.sources.unify import types_of, unified
 from ucuie.data import Fault
 from ucuie.data.draft import Draft, entity
 
@@ -143,7 +144,7 @@ def _draft(place: str, question: str, answer: str) -> Draft | Fault:
     named = Counter(string for string, _ in entities)
     if any(len(re.findall(rf"(?<!\S){re.escape(one)}(?!\S)", text)) > count for one, count in named.items()):
         return Fault(place, "entity stands more often in the text than in the answer")
-    return _coarse(trimmed(natural(Draft(place, text, tuple(records))), " `'\""))
+    return _coarse(natural(Draft(place, text, tuple(records))))
 
 
 def _coarse(draft: Draft) -> Draft:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
+from making.sources.mending import natural, stretches
 from making.sources.numbering import Examples
 from making.sources.source import Source
-from making.sources.unify import natural, stretches, types_of, unified
+from making.sources.unify import types_of, unified
 from ucuie.data import Fault
 from ucuie.data.draft import Draft, checked_span, entity
 from ucuie.schema import Record

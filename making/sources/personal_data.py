@@ -15,9 +15,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from making.sources.mending import natural, stretches
 from making.sources.numbering import Examples
 from making.sources.source import Source
-from making.sources.unify import natural, stretches, trimmed, types_of, unified
+from making.sources.unify import types_of, unified
 from ucuie.data import Fault
 from ucuie.data.draft import Draft, checked_span, entity
 from ucuie.schema import Span
@@ -61,8 +62,7 @@ def _drafts(folder: Path) -> Iterator[Draft | Fault]:
         if any(garbled in item["full_text"] for garbled in _GARBLED):
             yield Fault(f"item {number}", "text of a wrong encoding")
             continue
-        whole = trimmed(_draft(f"item {number}", item), " \t\n,")
-        for piece in stretches(whole, max_sentences=3, max_characters=400):
+        for piece in stretches(_draft(f"item {number}", item), max_sentences=3, max_characters=400):
             own = {record.frame for record in piece.records}
             offered = tuple(label for label in TYPES if label in own or label in NEVER_IN_TEMPLATES)
             piece = natural(piece)

@@ -1,6 +1,6 @@
 """Snips: what people say to a voice assistant, seven intents.
 
-JSON files, one for each intent, with the utterance in pieces; some files are Latin-1:
+JSON files, one for each intent, with the utterances in pieces; some of them are Latin-1, some UTF-8:
 
     {"GetWeather": [{"data": [{"text": "Is it "}, {"text": "sunny", "entity": "condition_description"}]}]}
 
@@ -99,20 +99,23 @@ def read(folder: Path) -> Examples:
 
 
 def _utterances(path: Path, intent: str) -> Iterator[Draft]:
-    content = path.read_bytes()
-    try:
-        decoded = content.decode("utf-8")
-    except UnicodeDecodeError:
-        decoded = content.decode("latin-1")
-    for number, item in enumerate(json.loads(decoded)[intent], start=1):
+    for number, item in enumerate(json.loads(path.read_text(encoding="latin-1"))[intent], start=1):
         text, spans = "", []
         for piece in item["data"]:
             start = len(text)
-            text += piece["text"]
+            text += _repaired(piece["text"])
             if "entity" in piece:
                 spans.append((_part(piece["entity"], intent), (start, len(text))))
         records = tuple(entity(label, text, span) for label, span in spans if span[0] < span[1])
         yield Draft(f"{path.name} {number}", text, records)
+
+
+def _repaired(text: str) -> str:
+    """The text, but for UTF-8 that somebody has read as Latin-1 ("MÃºsica")."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return text
 
 
 def _part(label: str, intent: str) -> str:

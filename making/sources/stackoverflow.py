@@ -18,7 +18,7 @@ from pathlib import Path
 
 from making.sources.numbering import Examples
 from making.sources.source import Source
-from making.sources.unify import trimmed, types_of, unified
+from making.sources.unify import types_of, unified
 from ucuie.data import Fault
 from ucuie.data.draft import Draft
 from ucuie.data.readers.columns import ColumnOptions, read_columns
@@ -68,8 +68,6 @@ def _drafts(folder: Path) -> Iterator[Draft | Fault]:
     for reading in read_columns(paths, _OPTIONS):
         if isinstance(reading, Draft) and _BOOKKEEPING.match(reading.text):
             yield Fault(reading.place, "bookkeeping or a placeholder for code")
-        elif isinstance(reading, Draft):
-            yield trimmed(reading, " ,;:")
         else:
             yield reading
 

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
+from making.sources.mending import stretches
 from making.sources.numbering import Examples, share
 from making.sources.source import Source
-from making.sources.unify import stretches, trimmed, types_of, unified
+from making.sources.unify import types_of, unified
 from ucuie.data import Fault
 from ucuie.data.draft import Draft, checked_span, entity
 
@@ -51,8 +52,7 @@ def _drafts(folder: Path) -> Iterator[Draft | Fault]:
         line_ends = accumulate(len(line) for line in recipe.text.splitlines(keepends=True))
         # Of one line to all that fit, so that a model sees single ingredients as well.
         most = 1 + int(12 * share(recipe.text))
-        pieces = stretches(recipe, max_sentences=most, max_characters=_MAX_CHARACTERS, ends=line_ends)
-        yield from map(trimmed, pieces)
+        yield from stretches(recipe, max_sentences=most, max_characters=_MAX_CHARACTERS, ends=line_ends)
 
 
 def _recipe(place: str, text: str, entities: list[dict[str, str | int]]) -> Draft | Fault:

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from making.sources.mending import mended, natural
 from making.sources.numbering import share
-from making.sources.unify import natural, trimmed
 from ucuie.data.draft import Draft
 from ucuie.schema import FilledSlot, Record
 
@@ -20,7 +20,7 @@ def utterance(
         intents: the labels of all intents that it is certain to have or not to have.
         share_of_intents: of all utterances.
     """
-    draft = natural(trimmed(draft, " \t\n,.?!"))
+    draft = natural(mended(draft, " \t\n,.?!"))
     if share(draft.text) >= share_of_intents:
         return replace(draft, offered=offered)
     slots = tuple(FilledSlot(slot=one.frame, filler=one.filler) for one in draft.records)

@@ -9,13 +9,13 @@ Columns of token and tag, of WNUT with a tab between them, of WikiGold with a bl
 WNUT's test split stays unread, for whoever wants to measure with it.
 """
 
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
+from making.sources.mending import without
 from making.sources.numbering import Examples
 from making.sources.source import Source
 from making.sources.unify import types_of, unified
-from ucuie.data import Fault
 from ucuie.data.draft import Draft
 from ucuie.data.readers.columns import ColumnOptions, read_columns
 
@@ -34,25 +34,23 @@ ENCYCLOPEDIA = types_of("""
     MISC | miscellaneous | Another name, such as a work, event, product, language or nationality.
 """)
 
+_LEFT_BY_TOKENIZER = re.compile(r" (?=n['’]t\b)|(?<=<) (?=3+\b)|(?<=&)amp;")
+
 
 def read_wnut(folder: Path) -> Examples:
     """The texts of the splits for training and development."""
     paths = [next(folder.rglob(name)) for name in ("train/wnut17train.conll", "dev/emerging.dev.conll")]
-    return unified("wnut17", _with_letters(read_columns(paths, ColumnOptions())), COMMENTS)
+    drafts = (
+        without(one, _LEFT_BY_TOKENIZER) if isinstance(one, Draft) else one
+        for one in read_columns(paths, ColumnOptions())
+    )
+    return unified("wnut17", drafts, COMMENTS)
 
 
 def read_wikigold(folder: Path) -> Examples:
     """All sentences of the corpus, which has no splits."""
     paths = [next(folder.rglob("wikigold.conll.txt"))]
-    return unified("wikigold", _with_letters(read_columns(paths, ColumnOptions(separator=" "))), ENCYCLOPEDIA)
-
-
-def _with_letters(readings: Iterator[Draft | Fault]) -> Iterator[Draft | Fault]:
-    for reading in readings:
-        if isinstance(reading, Draft) and not any(map(str.isalpha, reading.text)):
-            yield Fault(reading.place, "text without a letter")
-        else:
-            yield reading
+    return unified("wikigold", read_columns(paths, ColumnOptions(separator=" ")), ENCYCLOPEDIA)
 
 
 SOURCES = (
