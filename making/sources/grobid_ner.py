@@ -44,7 +44,7 @@ TYPES = types_of("""
     AWARD | award | A prize or an order.
 """)
 
-_BADLY_SPACED = re.compile(r"\d\. \d|\w,\" \w|\w\[\d")
+_BADLY_SPACED = re.compile(r"\d\. \d|\w,?\" \w+\"|\w,\" \w|\w\[\d")
 """Numbers with a blank inside, quotes at the wrong word: some articles have come through a tokenizer."""
 
 

@@ -20,7 +20,7 @@ def utterance(
         intents: the labels of all intents that it is certain to have or not to have.
         share_of_intents: of all utterances.
     """
-    draft = natural(mended(draft, " \t\n,.?!"))
+    draft = natural(mended(draft, " \t\n,?!"))
     if share(draft.text) >= share_of_intents:
         return replace(draft, offered=offered)
     slots = tuple(FilledSlot(slot=one.frame, filler=one.filler) for one in draft.records)

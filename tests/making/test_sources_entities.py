@@ -254,8 +254,8 @@ def test_restaurant8k_reads_a_start_that_is_left_out(written: Written) -> None:
     ]  # fmt: skip
     (example,) = written("restaurant8k", **{"restaurant8k/train_0.json": json.dumps(items)})
     assert shown(example) in (
-        "(time: 6 a.m): [], (party size: 2): []",
-        "(table booking: Null): [(party size: 2), (time: 6 a.m)]",
+        "(time: 6 a.m.): [], (party size: 2): []",
+        "(table booking: Null): [(party size: 2), (time: 6 a.m.)]",
     )
 
 
