@@ -10,7 +10,7 @@ text was completely annotated for may always be asked for. Any other may only if
 3. No word of one and no word of the other stand in one family of `families.yaml`: "film" is never the
    negative of "movie", nor "company" of "organization", nor "place" of "river".
 4. The two names are not spelled alike ("organisation", "organization").
-5. No word of its name stands in the text, whatever its ending: "tell" is not asked for where somebody "tells".
+5. No word of its name stands in the text, whatever its ending: "tell" is not asked for where one "tells".
 """
 
 import re

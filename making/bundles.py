@@ -170,6 +170,8 @@ def _asked_the_same(
     frames = [_with_some_slots(frame, records, options, generator) for frame in frames]
     generator.shuffle(frames)
     schema = Schema(frames=tuple(frames))
+    # Who only has a schema is asked by its shape: events of two roles as a relation.
+    task = generator.choice((task, schema.task))
     new, renaming = reworded(schema, options.wording, generator)
     asked_for = {frame.name: set(frame.slot_names) for frame in frames}
     return [
@@ -247,19 +249,17 @@ def _absent_names(
 
 
 def _is_absent(name: str, texts: Sequence[Example]) -> bool:
-    return all(
-        name in text.schema.frame_names or may_be_asked(name, text.schema.frame_names, text.text)
-        for text in texts
-    )
+    own = [(text.schema.frame_names, text.text) for text in texts]
+    return all(name in names or may_be_asked(name, names, text) for names, text in own)
 
 
 def _foreign_frames(pool: Pool, task: Task, texts: Sequence[Example]) -> list[Frame]:
     """Types of other fields that surely none of the texts has."""
+    own = [(text.schema.frame_names, text.text) for text in texts]
     return [
         frame
         for frame in pool.foreign.get(task, ())
-        if frame.name not in pool.frames
-        and all(may_be_asked(frame.name, text.schema.frame_names, text.text) for text in texts)
+        if frame.name not in pool.frames and all(may_be_asked(frame.name, *one) for one in own)
     ]
 
 

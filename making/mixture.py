@@ -5,14 +5,17 @@ r"""Makes the training file of the released model: bundles of texts that are ask
 
 Sets are folders that `ucuie convert` made, sources what `making.sources` made. No text stands in the file
 that a validation or test split of any of the folders has, nor any text of the sets called unseen, as a whole
-or as one of its sentences. Beside `train.jsonl`, `table.md` and `table.json` say what went in.
+or as one of its sentences. Beside `train.jsonl`, `table.md` and `table.json` say what went in,
+and `types.json` has the names of all types that are asked for.
 """
 
 import argparse
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +32,15 @@ from ucuie.data.leaks import fingerprint, fingerprint_normalised
 from ucuie.data.mixture import held_out_texts
 from ucuie.data.sampling import shares_of
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.schema import Example, Frame, Split, Task
+from ucuie.linearize import order_records
+from ucuie.schema import Example, Frame, Schema, Split, Task
 from ucuie.sentences import sentence_ends
 
 SHORTEST_LEAK = 40
 """Letters and digits of a sentence that may tell a leak; shorter ones stand in many texts by chance."""
+SHARE_OF_JOINED = 0.4
 _DECODER = json.JSONDecoder()
+_NO_RECORDS = b'"records":[]}'
 
 
 class SetOptions(BaseModel):
@@ -48,6 +54,8 @@ class SetOptions(BaseModel):
         absent: of a catalogue set; that of a source stands with the source.
         max_words: of a text; longer ones are cut to their first sentences.
         empty: the largest share of texts without a record; more rows are empty, since schemas are narrower.
+        row: of the catalogue, where that has another name.
+        joined: another set of the same texts, with records of another kind.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +66,9 @@ class SetOptions(BaseModel):
     split: Split = "train"
     absent: Absent = "schema"
     max_words: int | None = None
-    empty: float = Field(default=0.2, ge=0, le=1)
+    empty: float = Field(default=0.2, ge=0, lt=1)
+    row: str | None = None
+    joined: str | None = None
 
 
 class Foreign(BaseModel):
@@ -131,7 +141,7 @@ def collections(config: MixtureConfig, sets: Sequence[Path], sources: Path | Non
         if name not in folders:
             hint = did_you_mean(name, list(folders))
             raise ConfigError(f"the configuration asks for {show(name)}, no folder has that name{hint}")
-        dataset = dataset_named(name)
+        dataset = dataset_named(options.row or name)
         path = folders[name] / f"{options.split}.jsonl"
         found.append(Collection(name, path, options, dataset.title, dataset.licence, options.absent))
     for name, source in SOURCES.items():
@@ -171,8 +181,8 @@ def is_held_out(text: str, fingerprints: set[int]) -> bool:
     return False
 
 
-def read(collection: Collection, fingerprints: set[int], row: Row, seed: int) -> list[Example]:
-    """The texts of a set that may be learned from, at most its cap."""
+def allowed_lines(collection: Collection, fingerprints: set[int], row: Row, seed: int) -> list[bytes]:
+    """The lines of a set that may be learned from, at most its cap, not too many of them without a record."""
 
     def allowed() -> Iterator[bytes]:
         with collection.path.open("rb") as lines:
@@ -183,21 +193,41 @@ def read(collection: Collection, fingerprints: set[int], row: Row, seed: int) ->
                 else:
                     yield line.rstrip(b"\r\n")
 
+    options = collection.options
     generator = generator_for(seed, f"{collection.name}/cap")
-    lines = sample_examples(allowed(), collection.options.cap, generator)
-    examples = thinned([parse_again(line) for line in lines], collection.options.empty, generator)
+    lines = sample_examples(allowed(), options.cap, generator)
+    empty = [index for index, line in enumerate(lines) if line.endswith(_NO_RECORDS)]
+    most = round((len(lines) - len(empty)) * options.empty / (1 - options.empty))
+    left_out = set(generator.sample(empty, max(len(empty) - most, 0)))
+    return [line for index, line in enumerate(lines) if index not in left_out]
+
+
+def parsed(collection: Collection, lines: Sequence[bytes], fingerprints: set[int]) -> list[Example]:
+    """The examples of some lines, long texts cut."""
+    examples = [parse_again(line) for line in lines]
     if collection.options.max_words is None:
         return examples
     stretches = [first_stretch(example, collection.options.max_words) for example in examples]
     return [one for one in stretches if not is_held_out(one.text, fingerprints)]
 
 
-def thinned(examples: Sequence[Example], share: float, generator: random.Random) -> list[Example]:
-    """The examples, of those without a record only so many that they are at most that share."""
-    empty = [index for index, example in enumerate(examples) if not example.records]
-    most = round((len(examples) - len(empty)) * share / (1 - share)) if share < 1 else len(empty)
-    left_out = set(generator.sample(empty, max(len(empty) - most, 0)))
-    return [example for index, example in enumerate(examples) if index not in left_out]
+def joined(examples: Sequence[Example], others: Sequence[Example], generator: random.Random) -> list[Example]:
+    """The examples; of those whose text another set has too, a share is asked for what both annotate."""
+    by_text = {other.text: other for other in others}
+    result = []
+    for example in examples:
+        other = by_text.get(example.text)
+        if other is not None and generator.random() < SHARE_OF_JOINED:
+            schema = _schema_of_both(example.schema, other.schema)
+            records = order_records((*example.records, *other.records), schema)
+            example = replace(example, task=schema.task, schema=schema, records=records)
+        result.append(example)
+    return result
+
+
+@cache
+def _schema_of_both(first: Schema, second: Schema) -> Schema:
+    return Schema(frames=(*first.frames, *second.frames))
 
 
 def _text_of(line: bytes) -> str:
@@ -243,16 +273,21 @@ def mixed(
     """The bundles as lines, in random order, and what each set gave."""
     foreign = foreign_frames(config, found)
     rows = {collection.name: Row() for collection in found}
-    examples = {one.name: read(one, fingerprints, rows[one.name], seed) for one in found}
-    sizes = [len(examples[one.name]) * one.options.repeat for one in found]
+    sources = {one.name: allowed_lines(one, fingerprints, rows[one.name], seed) for one in found}
+    sizes = [len(sources[one.name]) * one.options.repeat for one in found]
     shares = shares_of(sizes, min(num_rows, sum(sizes)), temperature=1)
     lines: list[list[str]] = []
     for collection, share in zip(found, shares, strict=True):
         row = rows[collection.name]
-        texts = examples.pop(collection.name)
+        generator = generator_for(seed, f"{collection.name}/texts")
+        chosen = sample_examples(sources[collection.name], share, generator)
+        texts = parsed(collection, chosen, fingerprints)
+        if collection.options.joined is not None:
+            others = [parse_again(line) for line in sources[collection.options.joined]]
+            texts = joined(texts, others, generator)
         groups = pools(texts, collection.absent, foreign.get(collection.options.field or "", {}))
         used: set[str] = set()
-        for bundle in drawn(groups, config.bundles, seed, collection.name) if share else ():
+        for bundle in drawn(groups, config.bundles, seed, collection.name) if texts else ():
             lines.append([example.to_json() for example in bundle])
             used.update(example.id.partition("#")[0] for example in bundle)
             row.rows += len(bundle)
@@ -291,6 +326,12 @@ def plain_table(found: Sequence[Collection], rows: dict[str, Row]) -> list[dict[
     ]
 
 
+def types_in(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Every name that a type has in the file."""
+    schemas = (json.loads(bundle[0])["schema"] for bundle in lines)
+    return sorted({frame["name"] for schema in schemas for frame in schema["frames"]})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
@@ -306,8 +347,9 @@ def main() -> None:
     lines, rows = mixed(config, found, held_out(config, sets), options.rows, options.seed)
     write_text(options.output / "train.jsonl", "".join(f"{line}\n" for bundle in lines for line in bundle))
     write_text(options.output / "table.md", "\n".join(table(found, rows)) + "\n")
-    content = json.dumps(plain_table(found, rows), indent=1, ensure_ascii=False)
-    write_text(options.output / "table.json", content + "\n")
+    for name, content in (("table", plain_table(found, rows)), ("types", types_in(lines))):
+        written = json.dumps(content, indent=1, ensure_ascii=False)
+        write_text(options.output / f"{name}.json", written + "\n")
     print((options.output / "table.md").read_text("utf-8"))
     print(f"{len(lines):,} bundles")
 
