@@ -426,7 +426,7 @@ def test_calibrate_writes_into_the_model_and_says_what_it_changed(model: str, tm
 
 
 def test_the_embedded_model_is_calibrated_as_a_copy(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_source, "embedded_model", lambda: Path(model))
+    monkeypatch.setattr(model_source, "packaged_model", lambda _: Path(model))
     write("gold.jsonl", *gold_lines(2))
     assert "--output" in refuse("calibrate", "--data", "gold.jsonl")
     assert ucuie("calibrate", "--data", "gold.jsonl", "--output", "copy").exit_code == 0
@@ -558,7 +558,7 @@ def test_bench_measures_and_prints_json() -> None:
 def test_the_demo_shows_four_texts_and_writes_a_page(
     model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(model_source, "embedded_model", lambda: Path(model))
+    monkeypatch.setattr(model_source, "packaged_model", lambda _: Path(model))
     assert demo.main() == 0
     shown = capsys.readouterr().out
     words = " ".join(shown.split())

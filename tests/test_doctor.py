@@ -46,7 +46,7 @@ def findings(model: Path | None = None) -> dict[str, Finding]:
 
 
 def test_every_check_runs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_source, "embedded_model", lambda: model)
+    monkeypatch.setattr(model_source, "packaged_model", lambda _: model)
     found = findings()
     assert {one.state for one in found.values()} <= {"ok", "note"}, found
     assert all(one.advice for one in found.values() if one.state != "ok")

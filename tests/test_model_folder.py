@@ -28,7 +28,7 @@ from ucuie.instructions import InstructionPool, Wording
 from ucuie.model_folder import embedded_model, load_backbone, load_model, load_models
 from ucuie.model_info import file_sha256, read_info
 from ucuie.model_saving import calibration_target, record_calibration, record_scores, save_model
-from ucuie.model_source import local_folder
+from ucuie.model_source import local_model
 
 
 @pytest.fixture(scope="module")
@@ -285,9 +285,9 @@ def test_the_name_of_the_embedded_model_stands_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert local_folder("ucuie-mini") == embedded_model()
+    assert local_model("ucuie-mini") == embedded_model()
     (tmp_path / "ucuie-mini").mkdir()
-    assert local_folder("ucuie-mini") == Path("ucuie-mini")
+    assert local_model("ucuie-mini") == Path("ucuie-mini")
 
 
 def test_the_embedded_model_is_found_or_its_absence_told(
@@ -386,7 +386,7 @@ def test_a_calibration_of_another_format_is_refused_with_what_to_do(folder: Path
 def test_models_of_others_are_not_changed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_source, "embedded_model", lambda: folder)
+    monkeypatch.setattr(model_source, "packaged_model", lambda _: folder)
     with pytest.raises(ModelError, match="--output"):
         calibration_target("embedded")
     assert calibration_target("embedded", tmp_path / "copy") == tmp_path / "copy"

@@ -7,15 +7,19 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from ucuie.atomic import write_text
-from ucuie.errors import UserError
+from ucuie.errors import ModelError, StorageError, UserError
+from ucuie.fetch_bar import fetch_bar
 from ucuie.html import render_report
 from ucuie.schema import Schema
 from ucuie.tables import extraction_table
+
+if TYPE_CHECKING:
+    from ucuie.model_folder import LoadedModel
 
 OUTPUT = Path("demo.html")
 
@@ -59,16 +63,32 @@ TEXTS = (
 )
 
 
+def _load(console: Console) -> "LoadedModel":
+    """The default model; where its backbone cannot be fetched the embedded one, which is then said."""
+    from ucuie.model_folder import DEFAULT_NAME, EMBEDDED, EMBEDDED_NAME, load_model
+
+    try:
+        with fetch_bar(Console(stderr=True)):
+            return load_model()
+    except (ModelError, StorageError) as fault:
+        if DEFAULT_NAME == EMBEDDED_NAME:
+            raise
+        console.print(
+            f"the default model cannot be fetched ({fault}); showing the embedded {EMBEDDED_NAME} instead\n",
+            markup=False,
+        )
+    return load_model(EMBEDDED)
+
+
 def main() -> int:
     """Runs the demo and returns the exit code of the process."""
     from ucuie.extractor import Extractor
-    from ucuie.model_folder import load_model
 
     # A file gets the same layout as a terminal, however narrow that is.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     start = time.perf_counter()
     try:
-        loaded = load_model()
+        loaded = _load(console)
         extractor = Extractor(loaded)
         millions = loaded.model.num_parameters() / 1e6
         seconds = time.perf_counter() - start

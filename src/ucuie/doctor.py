@@ -89,9 +89,9 @@ class Patient:
     @cached_property
     def loaded(self) -> "LoadedModel":
         """The model, on the device that extraction would use."""
-        from ucuie.model_folder import EMBEDDED, load_model
+        from ucuie.model_folder import DEFAULT, load_model
 
-        return load_model(self.model or EMBEDDED)
+        return load_model(self.model or DEFAULT)
 
     @cached_property
     def extractor(self) -> "Extractor":

@@ -39,7 +39,7 @@ from ucuie.errors import (
 from ucuie.extraction import Extraction
 from ucuie.groups import merge_groups
 from ucuie.linearize import order_records, parse
-from ucuie.model_folder import EMBEDDED, LoadedModel, load_model
+from ucuie.model_folder import DEFAULT, LoadedModel, load_model
 from ucuie.options import OptionArguments, positive
 from ucuie.outputs import is_in_circles, ran_on
 from ucuie.prompts import Prompts
@@ -123,7 +123,8 @@ class Extractor:
         """An extractor with a model from disk or from a hub.
 
         Args:
-            model: a model folder or a hub id; None takes the model that comes with the package.
+            model: a model folder, a GGUF file, a hub id or the name of a model of the package; None takes the
+                package's default.
             device: such as "cpu" or "cuda:1"; None takes a GPU if there is one.
             **options: of the class.
 
@@ -131,7 +132,7 @@ class Extractor:
             ModelError: there is no such model, or it is damaged; says what to do.
             ConfigError: an option is impossible.
         """
-        return cls(load_model(EMBEDDED if model is None else model, device=device), **options)
+        return cls(load_model(DEFAULT if model is None else model, device=device), **options)
 
     @property
     def identity(self) -> str:

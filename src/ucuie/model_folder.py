@@ -20,10 +20,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from peft import PeftModel
+from peft import (
+    PeftConfig,
+    PeftModel,
+    PeftModelForCausalLM,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 import ucuie.adapter  # noqa: F401  makes PEFT know our adapter
+from ucuie.adapter_storage import read_tensors
 from ucuie.backbone import Backbone as Backbone
 from ucuie.backbone import Weights as Weights
 from ucuie.backbone import (
@@ -35,9 +42,12 @@ from ucuie.backbone import (
 )
 from ucuie.calibration import Calibration
 from ucuie.errors import ConfigError, DataError, ModelError, show
+from ucuie.gguf_files import converted, read_gguf_shape
 from ucuie.instructions import InstructionPool
+from ucuie.known_backbones import backbone_file, known_backbones
 from ucuie.model_info import (
     ADAPTER_FILE,
+    ADAPTER_WEIGHTS_FILE,
     BACKBONE_FOLDER,
     INFO_FILE,
     POOL_FILE,
@@ -47,9 +57,18 @@ from ucuie.model_info import (
     read_calibration,
     read_info,
 )
+from ucuie.model_source import DEFAULT as DEFAULT
+from ucuie.model_source import DEFAULT_NAME as DEFAULT_NAME
 from ucuie.model_source import EMBEDDED as EMBEDDED
 from ucuie.model_source import EMBEDDED_NAME as EMBEDDED_NAME
-from ucuie.model_source import backbone_reference, first_line, is_hub_id, local_folder
+from ucuie.model_source import (
+    backbone_reference,
+    first_line,
+    is_gguf,
+    is_hub_id,
+    local_model,
+    model_name,
+)
 from ucuie.model_source import embedded_model as embedded_model
 
 
@@ -77,7 +96,7 @@ def load_backbone(
     """A backbone to train an adapter on.
 
     Args:
-        source: "embedded", a folder, or a hub id; of a model folder it is the backbone without the adapter.
+        source: as of `local_model`; of a model folder it is the backbone without the adapter.
         device: of the weights.
         weights: how they are kept; see `read_backbone`.
 
@@ -92,9 +111,7 @@ def load_backbone(
             f"config error: backbone_weights: {weights} is for backbones that stay where they are; the model "
             f"would get a copy of {show(str(source))}, so keep it in float32"
         )
-    folder = local_folder(source)
-    if (folder / INFO_FILE).is_file():
-        folder = _backbone_of(folder, read_info(folder))
+    folder = _readable(_bare(local_model(source)))
     model, tokenizer = read_backbone(folder, device=device, weights=weights)
     fingerprint = stored_fingerprint(folder, model) if is_rounded else None
     return Backbone(model, tokenizer, source=str(source), fingerprint=fingerprint)
@@ -106,22 +123,22 @@ def read_shape(source: str | Path) -> PreTrainedConfig:
     Raises:
         ModelError: there is no such model, or its configuration cannot be read.
     """
-    folder = local_folder(source)
-    if (folder / INFO_FILE).is_file():
-        folder = _backbone_of(folder, read_info(folder))
+    folder = _bare(local_model(source))
+    if is_gguf(folder):
+        return read_gguf_shape(folder)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ModelError(f"{show(str(folder))} holds no model: {first_line(error)}") from error
 
 
-def load_model(source: str | Path = EMBEDDED, *, device: str | torch.device | None = None) -> LoadedModel:
+def load_model(source: str | Path = DEFAULT, *, device: str | torch.device | None = None) -> LoadedModel:
     """The model of a folder or hub id, checked and in evaluation mode.
 
-    A folder that holds a plain Hugging Face model loads too, for use without any training.
+    A plain model loads too, from a folder of Hugging Face's or a GGUF file, for use without any training.
 
     Args:
-        source: "embedded", a folder, or a hub id ("owner/name"); the hub is asked for nothing else.
+        source: as of `local_model`; a hub is asked for nothing but an id of it.
         device: of the weights; None takes a GPU if there is one, else the CPU.
 
     Raises:
@@ -159,14 +176,14 @@ _BackboneKey = tuple[str, ...]
 def _load(
     source: str | Path, device: str | torch.device | None, backbones: dict[_BackboneKey, Backbone]
 ) -> LoadedModel:
-    folder = local_folder(source)
-    name = EMBEDDED_NAME if source == EMBEDDED else str(source)
+    folder = local_model(source)
+    name = model_name(source)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if not (folder / INFO_FILE).is_file():
         if (folder / ADAPTER_FILE).is_file():
             raise ModelError(f"{INFO_FILE} is missing in the model folder {show(str(folder))}; {REPAIR}")
-        backbone, tokenizer = read_backbone(folder, device=device)
+        backbone, tokenizer = read_backbone(_readable(folder), device=device)
         return LoadedModel(backbone.requires_grad_(False), tokenizer, InstructionPool.load(), None, name)
     info = read_info(folder)
     check_files(folder, info)
@@ -175,7 +192,7 @@ def _load(
     inside = sorted(sha256 for name, sha256 in info.files.items() if name.startswith(f"{BACKBONE_FOLDER}/"))
     key = tuple(inside) or (str(place.resolve()),)
     if key not in backbones:
-        backbones[key] = Backbone(*read_backbone(place, device=device), source=str(place))
+        backbones[key] = Backbone(*read_backbone(_readable(place), device=device), source=str(place))
     backbone, tokenizer = with_same_weights(backbones[key].model), backbones[key].tokenizer
     _check_belongs(backbone, tokenizer, folder, info)
     model = _load_adapter(backbone, folder) if ADAPTER_FILE in info.files else backbone
@@ -189,17 +206,24 @@ def _place_of_weights(loaded: LoadedModel) -> int:
 
 
 def _load_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
+    """The backbone with the adapter of a model folder; PEFT itself reads no tensors in int8."""
     try:
+        tensors = read_tensors(folder / ADAPTER_WEIGHTS_FILE)
         with warnings.catch_warnings():
             # PEFT asks transformers for an attribute that the next version drops.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-            # It goes on with random weights where some are missing.
-            warnings.filterwarnings("error", message=".*missing adapter keys")
-            return PeftModel.from_pretrained(backbone, str(folder))
+            model = PeftModelForCausalLM(backbone, PeftConfig.from_pretrained(str(folder)))
+        # "auto" would ask the hub whether the vocabulary has grown.
+        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+        # It would go on with random weights.
+        if missing := sorted(wanted.keys() - tensors.keys()):
+            raise KeyError(f"found missing adapter keys: {missing}")
+        set_peft_model_state_dict(model, tensors)
     except Exception as error:  # of any class: PEFT, safetensors and torch each raise their own
         raise ModelError(
             f"the adapter in {show(str(folder))} does not load: {first_line(error)}; {REPAIR}"
         ) from error
+    return model
 
 
 def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
@@ -212,18 +236,30 @@ def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
     return pool
 
 
+def _bare(place: Path) -> Path:
+    """Where the backbone of a model is: of a model folder what that names, else the place itself."""
+    return _backbone_of(place, read_info(place)) if (place / INFO_FILE).is_file() else place
+
+
+def _readable(place: Path) -> Path:
+    """The folder to read a plain model from."""
+    return converted(place) if is_gguf(place) else place
+
+
 def _backbone_of(folder: Path, info: ModelInfo) -> Path:
-    """The folder of the backbone that a model names.
+    """The folder or GGUF file of the backbone that a model names.
 
     Raises:
         ModelError: it is not there.
     """
     # An absolute path stays what it is when joined.
     backbone = folder / info.backbone
-    if backbone.is_dir():
+    if backbone.is_dir() or is_gguf(backbone):
         return backbone
+    if info.backbone in known_backbones():
+        return backbone_file(known_backbones()[info.backbone])
     if is_hub_id(info.backbone):
-        return local_folder(info.backbone)
+        return local_model(info.backbone)
     raise ModelError(
         f"the backbone {show(info.backbone)} of the model {show(str(folder))} is not there; "
         f'put it there, or change "backbone" in {folder / INFO_FILE} to where it is'

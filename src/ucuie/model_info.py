@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 INFO_FILE = "ucuie.json"
 CARD_FILE = "README.md"
 ADAPTER_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 POOL_FILE = "instructions.yaml"
 CALIBRATION_FILE = "calibration.json"
 BACKBONE_FOLDER = "backbone"

@@ -12,6 +12,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from ucuie.adapter_storage import Form, read_tensors, write_tensors
 from ucuie.atomic import staged_files
 from ucuie.backbone import Backbone, backbone_fingerprint, save_backbone, tokenizer_sha256
 from ucuie.calibration import Calibration
@@ -20,6 +21,7 @@ from ucuie.instructions import InstructionPool
 from ucuie.model_card import own_card, write_info
 from ucuie.model_info import (
     ADAPTER_FILE,
+    ADAPTER_WEIGHTS_FILE,
     BACKBONE_FOLDER,
     CALIBRATION_FILE,
     CARD_FILE,
@@ -32,7 +34,7 @@ from ucuie.model_info import (
     read_info,
     with_backbone,
 )
-from ucuie.model_source import EMBEDDED, backbone_reference, local_folder
+from ucuie.model_source import DEFAULT, EMBEDDED, backbone_reference, local_model
 
 
 def save_model(
@@ -98,11 +100,37 @@ def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
     return info
 
 
+def store_adapter(folder: Path, form: Form) -> ModelInfo:
+    """Writes the adapter of a model folder anew, in fewer bits or as it is read from such a form.
+
+    Args:
+        folder: of the model.
+        form: "float32", "float16" or "int8", see `adapter_storage`; what was rounded away does not come back.
+
+    Raises:
+        ModelError: the folder holds no model, has no adapter, or is not whole.
+        ConfigError: there is no such form.
+    """
+    earlier = read_info(folder)
+    check_files(folder, earlier)
+    if ADAPTER_WEIGHTS_FILE not in earlier.files:
+        raise ModelError(f"the model {show(str(folder))} has no adapter: its whole backbone was trained")
+    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
+    with staged_files(folder, last=INFO_FILE) as staging:
+        staged = staging / ADAPTER_WEIGHTS_FILE
+        write_tensors(read_tensors(folder / ADAPTER_WEIGHTS_FILE), staged, form=form)
+        info = earlier.model_copy(
+            update={"files": earlier.files | {ADAPTER_WEIGHTS_FILE: file_sha256(staged)}}
+        )
+        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
+    return info
+
+
 def record_calibration(source: str | Path, calibration: Calibration, *, output: Path | None = None) -> Path:
     """Writes into a model folder how the model's scores are to be read, in the place of what was there.
 
     Args:
-        source: "embedded", a folder or a hub id.
+        source: as of `local_model`.
         calibration: fitted to the raw scores of just this model.
         output: leave the source alone and make a copy of the model here, with the calibration.
 
@@ -113,7 +141,7 @@ def record_calibration(source: str | Path, calibration: Calibration, *, output: 
         ModelError: there is no model, or `calibration_target` refuses it.
     """
     target = calibration_target(source, output)
-    folder = local_folder(source)
+    folder = local_model(source)
     info = read_info(folder)
     card = own_card(folder, info)
     with staged_files(target, last=INFO_FILE) as staging:
@@ -136,7 +164,7 @@ def calibration_target(source: str | Path, output: Path | None = None) -> Path:
         ModelError: the source is a plain Hugging Face model; or it belongs to the package or a hub's cache
             and `output` names no folder for a copy; or that folder holds a model already.
     """
-    folder = local_folder(source)
+    folder = local_model(source)
     if not (folder / INFO_FILE).is_file():
         raise ModelError(
             f"{show(str(source))} is not a model folder of ucuie ({INFO_FILE} is missing), so a calibration "
@@ -146,7 +174,7 @@ def calibration_target(source: str | Path, output: Path | None = None) -> Path:
         if (output / INFO_FILE).exists():
             raise ModelError(f"{output} holds a model already; name a new folder for the calibrated copy")
         return output
-    if source == EMBEDDED or not Path(source).expanduser().is_dir():
+    if source in (DEFAULT, EMBEDDED) or not Path(source).expanduser().is_dir():
         raise ModelError(
             f"the model {show(str(source))} is not yours to change; name a folder for a calibrated copy with "
             "--output"

@@ -1,4 +1,4 @@
-"""Where models are: the one in the package, folders, and ids of a hub; and what tells one from another.
+"""Where models are: in the package, folders, files, the cache, a hub; and what tells one from another.
 
 Needs no torch. What is in the files is not known here.
 """
@@ -10,30 +10,55 @@ from pathlib import Path
 from traceback import walk_tb
 
 from ucuie.errors import ModelError, did_you_mean, show
-from ucuie.model_info import BACKBONE_FOLDER, INFO_FILE, file_sha256
+from ucuie.known_backbones import backbone_file, known_backbones
+from ucuie.model_info import BACKBONE_FOLDER, INFO_FILE, file_sha256, read_info
 
 EMBEDDED = "embedded"
+"""The model that is whole in the package and needs nothing from anywhere."""
 EMBEDDED_NAME = "ucuie-mini"
+DEFAULT = "default"
+"""The model that is taken where none is named."""
+DEFAULT_NAME = EMBEDDED_NAME
+PACKAGED_NAMES = (EMBEDDED_NAME, "ucuie-small")
+"""What may be in the package, in `models/`; the backbone of `ucuie-small` is one of `known_backbones`."""
+
 CONFIG_FILE = "config.json"
 
+_NAMES: dict[str | Path, str] = {DEFAULT: DEFAULT_NAME, EMBEDDED: EMBEDDED_NAME}
 _MARKS = (CONFIG_FILE, INFO_FILE)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_GGUF_SUFFIX = ".gguf"
 _HUB_FILES = ("*.json", "*.safetensors", "*.yaml", "*.md", "*.model", "*.txt", "*.jinja")  # in any folder
 
 
 def embedded_model() -> Path:
-    """The folder of the model that comes with the package.
+    """The folder of the model that is whole in the package.
 
     Raises:
         ModelError: this copy of the package has none.
     """
-    folder = Path(__file__).with_name("models") / EMBEDDED_NAME
+    return packaged_model(EMBEDDED_NAME)
+
+
+def packaged_model(name: str) -> Path:
+    """The folder of a model that comes with the package.
+
+    Raises:
+        ModelError: this copy of the package has none of that name.
+    """
+    folder = Path(__file__).with_name("models") / name
     if not (folder / INFO_FILE).is_file():
+        what = "embedded model" if name == EMBEDDED_NAME else f"model {name}"
         raise ModelError(
-            f"this copy of ucuie has no embedded model ({folder} is missing); "
+            f"this copy of ucuie has no {what} ({folder} is missing); "
             "reinstall ucuie, or name a model folder or hub id"
         )
     return folder
+
+
+def model_name(source: str | Path) -> str:
+    """What extractions and cards call a model."""
+    return _NAMES.get(source, str(source))
 
 
 def is_hub_id(name: str) -> bool:
@@ -41,42 +66,54 @@ def is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None
 
 
-def local_folder(source: str | Path) -> Path:
-    """The folder of a model; a hub is asked only for an "owner/name" that is no path.
+def is_gguf(path: Path) -> bool:
+    """Whether a path is that of a GGUF file."""
+    return path.suffix.lower() == _GGUF_SUFFIX and path.is_file()
+
+
+def local_model(source: str | Path) -> Path:
+    """The folder or GGUF file of a model; a hub is asked only for an "owner/name" that is no path.
 
     Args:
-        source: "embedded", a folder, or a hub id. The name of the embedded model, which extractions and its
-            card give it, stands for it where there is no such folder.
+        source: "default", "embedded", a folder, a GGUF file, or a hub id. The names of the package's models
+            and of known backbones stand for them where there is no such folder.
 
     Raises:
-        ModelError: there is no such folder, here or there.
+        ModelError: there is no such model, here or there.
+        StorageError: the cache, which would get the backbone of that name, cannot be written.
     """
-    if source == EMBEDDED:
-        return embedded_model()
+    if source in _NAMES:
+        return packaged_model(_NAMES[source])
     path = Path(source).expanduser()
-    if path.is_dir():
+    if path.is_dir() or is_gguf(path):
         return path
-    if source == EMBEDDED_NAME:
-        return embedded_model()
+    if source in PACKAGED_NAMES:
+        return packaged_model(str(source))
+    if source in known_backbones():
+        return backbone_file(known_backbones()[str(source)])
     if isinstance(source, str) and is_hub_id(source) and not path.parent.exists():
         return _download(source)
-    fault = "is a file, not a model folder" if path.exists() else "is not there"
+    fault = "is a file, and no GGUF file" if path.exists() else "is not there"
     neighbours = sorted(
         config.parent.name for config in path.parent.glob("*/*.json") if config.name in _MARKS
     )
+    choices = dict.fromkeys([*neighbours, *PACKAGED_NAMES, *known_backbones()])
     raise ModelError(
-        f"the model {show(str(source))} {fault}{did_you_mean(path.name, dict.fromkeys(neighbours))}; "
-        "name a model folder, or a hub id such as owner/name"
+        f"the model {show(str(source))} {fault}{did_you_mean(path.name, choices)}; "
+        "name a model folder, a GGUF file, or a hub id such as owner/name"
     )
 
 
 def backbone_reference(source: str) -> str:
     """What `ucuie.json` calls a backbone: a path has to be found again from any working directory."""
     path = Path(source).expanduser()
-    # The package and other models may change or go, and their backbones with them.
-    if source == EMBEDDED or (path / INFO_FILE).is_file():
-        return BACKBONE_FOLDER
-    return str(path.resolve()) if path.is_dir() else source
+    if source in _NAMES or (source in PACKAGED_NAMES and not path.is_dir()):
+        path = local_model(source)
+    if (path / INFO_FILE).is_file():
+        backbone = read_info(path).backbone
+        # The package and other models may change or go, and the backbones in them with them.
+        return backbone if backbone in known_backbones() else BACKBONE_FOLDER
+    return str(path.resolve()) if path.is_dir() or is_gguf(path) else source
 
 
 def model_sha256(source: str | Path) -> str:
@@ -85,14 +122,15 @@ def model_sha256(source: str | Path) -> str:
     Of a model folder it is that of `ucuie.json`, which has the SHA-256 of every other file.
 
     Args:
-        source: "embedded", a folder, or a hub id.
+        source: as of `local_model`.
 
     Raises:
         ModelError: there is no such model.
     """
-    folder = local_folder(source)
-    if (folder / INFO_FILE).is_file():
-        return file_sha256(folder / INFO_FILE)
+    folder = local_model(source)
+    for file in (folder, folder / INFO_FILE):
+        if file.is_file():
+            return file_sha256(file)
     digest = hashlib.sha256()
     for path in sorted(
         path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".model")

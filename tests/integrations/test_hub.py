@@ -19,7 +19,7 @@ from ucuie.integrations.hub import Push, plan_push, pull_model, push_model
 from ucuie.model_folder import load_model
 from ucuie.model_info import read_info
 from ucuie.model_saving import record_calibration, save_model
-from ucuie.model_source import local_folder
+from ucuie.model_source import local_model
 
 # The hub's client sends large files so that its own client of HTTP warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -401,7 +401,7 @@ def test_a_hub_without_xet_is_told_with_what_to_do(
     hub.is_mirror = True
     pull_model("me/tiny", tmp_path / "plain")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
-    for fetch in (lambda: pull_model("me/tiny", tmp_path / "xet"), lambda: local_folder("me/tiny")):
+    for fetch in (lambda: pull_model("me/tiny", tmp_path / "xet"), lambda: local_model("me/tiny")):
         with pytest.raises(ModelError, match=r"set HF_HUB_DISABLE_XET=1 .*404"):
             fetch()
     assert not (tmp_path / "xet").exists()

@@ -7,7 +7,7 @@ from typing import Any
 from ucuie.batch.question import Question
 from ucuie.batch.rows import Row
 from ucuie.errors import ModelError, show
-from ucuie.model_source import EMBEDDED, model_sha256
+from ucuie.model_source import DEFAULT, model_sha256
 from ucuie.queries import answer_each
 
 BATCHES_PER_SLICE = 4
@@ -20,7 +20,7 @@ class Job:
 
     Args:
         question: what is asked.
-        model: "embedded", a folder, or a hub id, for every worker to load.
+        model: a source of `local_model`, for every worker to load.
         model_sha256: of that model; a worker that finds another refuses.
         capabilities: which of the adapter's experts take part; None means all.
         window_tokens: longer texts are read in windows; None as many as in training.
@@ -31,7 +31,7 @@ class Job:
     """
 
     question: Question
-    model: str = EMBEDDED
+    model: str = DEFAULT
     model_sha256: str = ""
     capabilities: tuple[str, ...] | None = None
     window_tokens: int | None = None

@@ -12,7 +12,7 @@ from ucuie import __version__
 from ucuie.cli.batch import batch
 from ucuie.cli.bench import bench_app
 from ucuie.cli.calibrate import calibrate
-from ucuie.cli.common import Commands
+from ucuie.cli.common import Commands, is_quiet, talk_console
 from ucuie.cli.data import convert, data_app
 from ucuie.cli.doctor import doctor
 from ucuie.cli.evaluate import evaluate, score, trials
@@ -22,6 +22,7 @@ from ucuie.cli.model import model_app
 from ucuie.cli.schema import schema_app
 from ucuie.cli.serve import serve
 from ucuie.cli.train import train
+from ucuie.fetch_bar import fetch_bar
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (
@@ -57,8 +58,10 @@ def _print_version(is_wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Typed, source-grounded information extraction with one model and one schema language."""
+    context.with_resource(fetch_bar(talk_console(), is_wanted=lambda: not is_quiet()))

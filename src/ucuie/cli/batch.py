@@ -226,9 +226,9 @@ def _served(question: "Question", endpoint: str, talk: Console, **options: Any) 
 def _job(question: "Question", model: str | None, **options: Any) -> "Job":
     """What workers are told, who may have another working directory."""
     from ucuie.batch.job import Job
-    from ucuie.model_source import EMBEDDED, model_sha256
+    from ucuie.model_source import DEFAULT, model_sha256
 
-    named = EMBEDDED if model is None else str(Path(model).resolve()) if Path(model).is_dir() else model
+    named = DEFAULT if model is None else str(Path(model).resolve()) if Path(model).exists() else model
     return Job(question, named, model_sha256(named), **options)
 
 

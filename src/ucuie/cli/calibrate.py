@@ -50,9 +50,9 @@ def calibrate(
     from ucuie.atomic import write_text
     from ucuie.extractor import Extractor
     from ucuie.model_saving import calibration_target, record_calibration
-    from ucuie.model_source import EMBEDDED
+    from ucuie.model_source import DEFAULT
 
-    source = EMBEDDED if model is None else model
+    source = DEFAULT if model is None else model
     calibration_target(source, output)
     talk = talk_console(quiet=quiet)
     extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size)

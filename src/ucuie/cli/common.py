@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -88,7 +89,8 @@ def one_of(choices: Sequence[str]) -> Any:
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[
-    str | None, typer.Option("--model", "-m", help="Model folder or hub id; left out, the embedded model.")
+    str | None,
+    typer.Option("--model", "-m", help="Model folder, GGUF file or hub id; left out, the default."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; left out, a GPU if there is one.")]
 Threshold = Annotated[
@@ -253,6 +255,12 @@ def exit_interrupted(progress: str, command: str | None) -> NoReturn:
     advice = "" if command is None else f"; {command} goes on from there"
     talk_console().print(f"interrupted {progress}".rstrip() + advice)
     raise typer.Exit(INTERRUPTED) from None
+
+
+def is_quiet() -> bool:
+    """Whether the command that runs is to say nothing."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.params.get("quiet"))
 
 
 def _exit_early() -> NoReturn:

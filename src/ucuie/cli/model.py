@@ -10,7 +10,9 @@ from ucuie.cli.common import Json, Quiet, results, talk_console
 from ucuie.errors import ConfigError, ModelError, show
 from ucuie.templates import counted
 
-model_app = typer.Typer(no_args_is_help=True, help="Look at model folders, send them to a hub, fetch them.")
+model_app = typer.Typer(
+    no_args_is_help=True, help="Look at model folders, send them to a hub, fetch models and backbones."
+)
 
 Folder = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, or the embedded model's name.")]
 RepoId = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of a hub.")]
@@ -89,6 +91,26 @@ def pull(
         talk.print(f"note: its backbone, {info.backbone}, is fetched when it is first used")
     talk.print(f"{counted(len(info.files), 'file')}, all as they were sent")
     typer.echo(str(target))
+
+
+@model_app.command()
+def get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of the package, or a known backbone.")],
+    quiet: Quiet = False,
+) -> None:
+    """Fetch what a model needs into the cache, where it is not asked for again, and print where that is.
+
+    A model that needs a backbone from elsewhere fetches it by itself when it is first used; this does so now.
+    """
+    from ucuie.known_backbones import backbone_file, known_backbones
+    from ucuie.model_info import INFO_FILE, read_info
+    from ucuie.model_source import local_model
+
+    place = local_model(name)
+    if (place / INFO_FILE).is_file():
+        backbone = read_info(place).backbone
+        place = backbone_file(known_backbones()[backbone]) if backbone in known_backbones() else place
+    typer.echo(str(place))
 
 
 @model_app.command()
@@ -177,9 +199,9 @@ def _folder(model: str) -> Path:
         ModelError: there is none of that name, or it is another kind of model.
     """
     from ucuie.model_info import INFO_FILE
-    from ucuie.model_source import local_folder
+    from ucuie.model_source import local_model
 
-    folder = local_folder(model)
+    folder = local_model(model)
     if not (folder / INFO_FILE).is_file():
         raise ModelError(f"{show(model)} is not a model folder of ucuie: {INFO_FILE} is missing in it")
     return folder

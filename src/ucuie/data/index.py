@@ -2,7 +2,6 @@
 
 The first pass over a file validates every line and keeps 25 bytes of each. The index is cached under the
 hash of the file's content, so a file that did not change, or only moved, is not read line by line again.
-The cache is the folder `ucuie` in $UCUIE_CACHE, else $XDG_CACHE_HOME, else ~/.cache; it may be deleted.
 """
 
 import json
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ucuie.cache import cache_folder
 from ucuie.data.examples import HINT
 from ucuie.data.leaks import Fingerprints, fingerprint
 from ucuie.data.sources import COMPRESSION
@@ -85,7 +85,7 @@ def index_file(path: Path) -> IndexedFile:
         raise DataError(str(path), ["it is compressed"], "unpack it: training reads lines in any order")
     with path.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
-    cached = _cache_folder() / f"{digest}.{_FORMAT}.npz"
+    cached = cache_folder() / f"{digest}.{_FORMAT}.npz"
     try:
         # Opened here: of a damaged file numpy leaves the handle open.
         with cached.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -159,11 +159,6 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-def _cache_folder() -> Path:
-    default = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("UCUIE_CACHE") or default) / "ucuie"
 
 
 def _save(index: IndexedFile, cached: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ucuie.atomic import new_folder
 from ucuie.errors import ModelError, show
+from ucuie.known_backbones import known_backbones
 from ucuie.model_card import model_card, own_card
 from ucuie.model_info import (
     ADAPTER_FILE,
@@ -30,7 +31,7 @@ from ucuie.model_info import (
     read_info,
     with_backbone,
 )
-from ucuie.model_source import CONFIG_FILE, hub_error, is_hub_id, local_folder
+from ucuie.model_source import CONFIG_FILE, hub_error, is_gguf, is_hub_id, local_model
 
 _BACKBONE_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
 _OF_A_RUN = ("trainer_state.json",)
@@ -83,7 +84,7 @@ def plan_push(source: str | Path, repo_id: str, *, backbone: str | None = None) 
         ModelError: there is no such model, it is not whole, or others could not find its backbone.
     """
     _check_id(repo_id)
-    folder = local_folder(source)
+    folder = local_model(source)
     if not (folder / INFO_FILE).is_file():
         raise ModelError(
             f"{show(str(source))} is not a model folder of ucuie ({INFO_FILE} is missing); a plain model is "
@@ -245,7 +246,8 @@ def _with_backbone(
     """
     is_inside = any(name.startswith(f"{info.backbone}/") for name in info.files)
     if backbone is None:
-        if is_inside or (is_hub_id(info.backbone) and not (folder / info.backbone).is_dir()):
+        is_on_hub = is_hub_id(info.backbone) and not (folder / info.backbone).exists()
+        if is_inside or is_on_hub or info.backbone in known_backbones():
             return info
         raise ModelError(
             f"the model {show(str(folder))} has its backbone at {show(info.backbone)}, where only this "
@@ -272,8 +274,12 @@ def _with_backbone(
 
 def _backbone_files(folder: Path, info: ModelInfo) -> dict[str, Path]:
     place = folder / info.backbone
-    if not place.is_dir() and is_hub_id(info.backbone):
-        place = local_folder(info.backbone)
+    if not place.exists() and (is_hub_id(info.backbone) or info.backbone in known_backbones()):
+        place = local_model(info.backbone)
+    if is_gguf(place):
+        from ucuie.gguf_files import converted
+
+        place = converted(place)
     if not (place / CONFIG_FILE).is_file():
         raise ModelError(f"the backbone {show(info.backbone)} of the model {show(str(folder))} is not there")
     return {
