@@ -106,6 +106,7 @@ def _sentence(
     if any(_UGLY.search(word) and word not in ("-LRB-", "-RRB-", "/") for word in words):
         return Left("sentence with marks of its annotation")
     joined = join_tokens(words, "tight")
+    plain = set(_MODIFIERS.values())
     frames: dict[str, Frame] = {}
     records = []
     for roleset, example in examples:
@@ -120,12 +121,7 @@ def _sentence(
         unasked = {slot for slot, tokens_ in slots.items() if _is_unwieldy(words, tokens_)}
         offered = [name for name in dict.fromkeys((*roleset.roles.values(), *slots)) if name not in unasked]
         filled = [
-            (
-                slot,
-                joined.span(
-                    *_without_function_words(words, tokens_, is_modifier=slot in _MODIFIERS.values())
-                ),
-            )
+            (slot, joined.span(*_without_function_words(words, tokens_, is_modifier=slot in plain)))
             for slot, tokens_ in slots.items()
             if slot not in unasked
         ]
@@ -192,13 +188,13 @@ def _is_unwieldy(words: Sequence[str], span: Span) -> bool:
     return end - start > _MAX_ARGUMENT_TOKENS or " ".join(words[start:end]).lower() in _RELATIVE
 
 
-def _without_function_words(words: Sequence[str], span: Span, prepositions: frozenset[str]) -> Span:
+def _without_function_words(words: Sequence[str], span: Span, *, is_modifier: bool) -> Span:
     """The argument without its preposition ("from Nashville") or the clitic behind it ("Ravi 's")."""
     start, end = span
     if end - start > 1 and words[end - 1] in ("'s", "’s", ",", "."):
         end -= 1
     first = words[start].lower()
-    if end - start > 1 and first in prepositions:
+    if end - start > 1 and first in (_PLAIN_PREPOSITIONS if is_modifier else _PREPOSITIONS):
         second = words[start + 1]
         if (
             first not in _DOUBTFUL
