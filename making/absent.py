@@ -23,7 +23,7 @@ import yaml
 
 FAMILIES = Path(__file__).with_name("families.yaml")
 SPELLED_ALIKE = 0.8
-STEM_LENGTH = 5
+STEM_LENGTH = 8
 _WORD = re.compile(r"[^\W\d_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ENDING = re.compile(r"(?:ations?|ions?|ments?|ings?|ers?|ors?|ies|es|ed|s|e|y)$")
@@ -84,9 +84,11 @@ def stems(name: str) -> frozenset[str]:
 
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
-    """A word without its ending, at most `STEM_LENGTH` letters; short words keep theirs."""
-    short = _ENDING.sub("", word)
-    return (short if len(short) >= 3 else word)[:STEM_LENGTH]
+    """A word without its endings, of which it may have two, cut short; short words keep theirs."""
+    for _ in range(2):
+        short = _ENDING.sub("", word)
+        word = short if len(short) >= 3 else word
+    return word[:STEM_LENGTH]
 
 
 @cache

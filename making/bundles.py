@@ -29,6 +29,8 @@ ALWAYS_SLOTS = 2
 KEEP_ALL_SLOTS = 0.3
 ARE_THERE = 0.85
 """The share of bundles with one or two types that ask for some that stand in their texts."""
+ALL_PRESENT = 0.85
+"""The share of other bundles that ask for all types that stand in their texts, as far as there is room."""
 _LEFTOVER = re.compile(r"(?:other|miscellaneous)\b")
 """What is left of a set's types; it means nothing without the others, so nobody is asked for it."""
 
@@ -202,7 +204,7 @@ def _drawn_frames(
     else:
         total = generator.randint(3, options.max_frames)
         most = min(total, options.max_present, len(present))
-        number = most if generator.random() < 0.75 else generator.randint(min(1, most), most)
+        number = most if generator.random() < ALL_PRESENT else generator.randint(min(1, most), most)
         names = generator.sample(present, number)
         names += _absent_names(pool, texts, present, total - number, generator)
     frames = [pool.frames[name] for name in names]
@@ -271,7 +273,9 @@ def _with_some_slots(
         return frame
     of_frame = [record for record in records if record.frame == frame.name]
     filled = {slot.slot for record in of_frame for slot in record.slots}
-    if len(filled) > 1 and generator.random() < options.fewer_slots:
+    # Without a trigger, what is left of two records might be the same.
+    is_triggered = all(record.filler is not None for record in of_frame)
+    if is_triggered and len(filled) > 1 and generator.random() < options.fewer_slots:
         filled.discard(generator.choice(sorted(filled)))
         left_out = {slot.slot for record in of_frame for slot in record.slots} - filled
     else:

@@ -66,7 +66,7 @@ class SetOptions(BaseModel):
     split: Split = "train"
     absent: Absent = "schema"
     max_words: int | None = None
-    empty: float = Field(default=0.2, ge=0, lt=1)
+    empty: float = Field(default=0.1, ge=0, lt=1)
     row: str | None = None
     joined: str | None = None
 
