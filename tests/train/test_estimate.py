@@ -38,7 +38,7 @@ def step(shape, rows, row_tokens):
     model = adapted(AutoModelForCausalLM.from_config(shape), {}).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
     with packed_attention(model.get_base_model()):
-        step_loss(model, packed_inputs(rows, row_tokens), [row_tokens] * rows).backward()
+        step_loss(model, packed_inputs(rows, row_tokens)).backward()
     optimizer.step()
 
 sizes = dict(vocab_size=2048, num_attention_heads=8, num_key_value_heads=8)

@@ -41,37 +41,41 @@ def test_masks_unpack_to_the_tokens_packed_into_them():
 
 
 def test_full_objective_is_the_cross_entropy_of_the_target(examples, tokenizer, model):
-    rows = [training_set(examples, tokenizer, uses_grammar=False)[index] for index in (0, 1, 2)]
+    rows = [training_set(examples, tokenizer, uses_grammar=False)[0, (index,)] for index in (0, 1, 2)]
     batch = collate(rows, pad_id=tokenizer.pad_token_id)
     inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
     expected = 0.0
     for row in rows:
-        log_probabilities = model(input_ids=torch.tensor([row.ids])).logits[0].log_softmax(-1)
-        target = range(len(row.ids) - len(row.positions), len(row.ids))
-        expected -= sum(log_probabilities[place - 1, row.ids[place]].item() for place in target)
+        (text,) = row.texts
+        ids = [*row.instruction_ids, *text.ids]
+        log_probabilities = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        target = range(len(ids) - len(text.positions), len(ids))
+        expected -= sum(log_probabilities[place - 1, ids[place]].item() for place in target)
     assert task_loss(model, inputs).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_grammar_objective_is_the_probability_of_the_choices_among_the_allowed(examples, tokenizer, model):
-    rows = [training_set(examples, tokenizer, uses_grammar=True)[index] for index in range(6)]
+    rows = [training_set(examples, tokenizer, uses_grammar=True)[0, (index,)] for index in range(6)]
     batch = collate(rows, pad_id=tokenizer.pad_token_id)
     inputs = {name: batch[name] for name in MODEL_INPUTS}
     expected = 0.0
     for row in rows:
-        logits = model(input_ids=torch.tensor([row.ids])).logits[0]
-        allowed = unpack_masks(torch.from_numpy(row.allowed), len(tokenizer))
-        for place, mask in zip(row.positions, allowed, strict=True):
+        (text,) = row.texts
+        ids = [*row.instruction_ids, *text.ids]
+        logits = model(input_ids=torch.tensor([ids])).logits[0]
+        allowed = unpack_masks(torch.from_numpy(text.allowed), len(tokenizer))
+        for place, mask in zip(text.positions + len(row.instruction_ids), allowed, strict=True):
             choices = logits[place - 1][mask]
-            expected += (choices.logsumexp(0) - logits[place - 1, row.ids[place]]).item()
+            expected += (choices.logsumexp(0) - logits[place - 1, ids[place]]).item()
     assert task_loss(model, inputs).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_grammar_objective_leaves_forced_tokens_out(examples, tokenizer):
-    row = training_set(examples, tokenizer, uses_grammar=True)[1]
-    chosen = tokenizer.convert_ids_to_tokens([row.ids[place] for place in row.positions])
+    (text,) = training_set(examples, tokenizer, uses_grammar=True)[0, (1,)].texts
+    chosen = tokenizer.convert_ids_to_tokens([text.ids[place] for place in text.positions])
     # {(live in: Null): [(subject: Ada Lovelace), (object: London)]}: no bracket or name is a choice but
     # those after which something else could have come.
-    assert len(row.positions) < len(row.ids) / 3
+    assert len(text.positions) < len(text.ids) / 3
     assert chosen[0].startswith("(")
     assert "[" not in "".join(chosen)
 
@@ -79,7 +83,7 @@ def test_grammar_objective_leaves_forced_tokens_out(examples, tokenizer):
 def test_uniform_model_has_the_loss_of_the_number_of_allowed_tokens(examples, tokenizer, model):
     uniform = AutoModelForCausalLM.from_config(model.config)
     torch.nn.init.zeros_(uniform.get_output_embeddings().weight)
-    row = training_set(examples, tokenizer, uses_grammar=True)[0]
+    row = training_set(examples, tokenizer, uses_grammar=True)[0, (0,)]
     batch = collate([row], pad_id=tokenizer.pad_token_id)
     num_allowed = unpack_masks(batch["allowed"], len(tokenizer)).sum(dim=1)
     loss = task_loss(uniform, {name: batch[name] for name in MODEL_INPUTS})

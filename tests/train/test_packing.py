@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.adapter.reference import loop_over_experts
 from ucuie.errors import ConfigError
 from ucuie.train.objective import task_loss
+from ucuie.train.packed_attention import PackedLayout, attend_packed
 from ucuie.train.packing import pack, packed_attention
-from ucuie.train.training_set import TrainingRow, collate
+from ucuie.train.training_set import AskedText, TrainingRow, collate
 
 VOCABULARY = 50
 SIZES = {
@@ -54,29 +56,36 @@ def make_model(backbone="llama", **adapter):
     return model
 
 
-def make_rows(seed, count, *, has_masks=False):
+def make_text(generator, *, seed, has_masks):
+    length = generator.randint(2, 20)
+    positions = np.array(sorted(generator.sample(range(1, length), generator.randint(1, length - 1))))
+    ids = np.arange(length) if has_masks else np.array(generator.choices(range(VOCABULARY), k=length))
+    masks = None
+    if has_masks:
+        allowed = np.random.default_rng(seed).random((len(positions), 64)) < 0.5
+        allowed[np.arange(len(positions)), ids[positions]] = True
+        masks = np.packbits(allowed, axis=1, bitorder="little").view(np.int32)
+    return AskedText(ids.tolist(), positions, masks)
+
+
+def make_rows(seed, count, *, has_masks=False, max_texts=1):
     generator = random.Random(seed)
-    rows = []
-    for index in range(count):
-        length = generator.randint(3, 30)
-        positions = np.array(sorted(generator.sample(range(1, length), generator.randint(1, length - 1))))
-        masks = None
-        if has_masks:
-            allowed = np.random.default_rng(seed + index).random((len(positions), 64)) < 0.5
-            ids = np.arange(length)
-            allowed[np.arange(len(positions)), ids[positions]] = True
-            masks = np.packbits(allowed, axis=1, bitorder="little").view(np.int32)
-        rows.append(
-            TrainingRow(
-                ids=list(range(length)) if has_masks else generator.choices(range(VOCABULARY), k=length),
-                instruction_length=generator.randint(1, length - 1),
-                positions=positions,
-                allowed=masks,
-                capability_labels=tuple(float(generator.random() < 0.5) for _ in range(3)),
-                task=generator.choice(["NER", "RE"]),
-            )
+    return [
+        TrainingRow(
+            instruction_ids=generator.choices(range(VOCABULARY), k=generator.randint(1, 12)),
+            texts=tuple(
+                make_text(generator, seed=seed + index, has_masks=has_masks)
+                for _ in range(generator.randint(1, max_texts))
+            ),
+            capability_labels=tuple(float(generator.random() < 0.5) for _ in range(3)),
+            task=generator.choice(["NER", "RE"]),
         )
-    return rows
+        for index in range(count)
+    ]
+
+
+def apart(rows):
+    return [replace(row, texts=(text,)) for row in rows for text in row.texts]
 
 
 def losses_and_gradients(model, batch, *, has_gates=False):
@@ -118,6 +127,76 @@ def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(data):
         )
 
 
+@settings(max_examples=40)
+@given(data=st.data())
+def test_texts_that_share_an_instruction_have_the_task_loss_and_gradients_of_rows_apart(data):
+    model = make_model(
+        data.draw(st.sampled_from(list(BACKBONES)), "backbone"),
+        **ADAPTERS[data.draw(st.sampled_from(list(ADAPTERS)), "adapter")],
+    )
+    rows = make_rows(
+        data.draw(st.integers(0, 99), "seed"),
+        data.draw(st.integers(1, 4), "rows"),
+        has_masks=data.draw(st.booleans(), "grammar objective"),
+        max_texts=5,
+    )
+
+    def task_loss_and_gradients(batch):
+        model.zero_grad()
+        loss = task_loss(model, {name: value for name, value in batch.items() if name != "tasks"})
+        loss.backward()
+        return [loss, *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+
+    padded = task_loss_and_gradients(collate(apart(rows), pad_id=0))
+    with packed_attention(model.get_base_model(), shares_instructions=True):
+        shared = task_loss_and_gradients(pack(rows))
+    torch.testing.assert_close(shared, padded, rtol=1e-4, atol=1e-5)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(1, 6), st.lists(st.integers(1, 6), min_size=1, max_size=4)),
+        min_size=1,
+        max_size=4,
+    ),
+    window=st.sampled_from([None, 1, 3]),
+)
+def test_packed_attention_is_masked_attention_over_all_tokens(rows, window):
+    torch.manual_seed(0)
+    is_visible = []
+    num_tokens = sum(instruction + sum(texts) for instruction, texts in rows)
+    start = 0
+    for instruction, texts in rows:
+        shared = list(range(start, start + instruction))
+        start += instruction
+        sequences = [shared]
+        for length in texts:
+            sequences.append([*shared, *range(start, start + length)])
+            start += length
+        is_visible += [
+            (seen, token)
+            for sequence in sequences
+            for later, token in enumerate(sequence)
+            for earlier, seen in enumerate(sequence[: later + 1])
+            if window is None or later - earlier < window
+        ]
+    mask = torch.zeros(num_tokens, num_tokens, dtype=torch.bool)
+    seen, tokens = torch.tensor(is_visible).T
+    mask[tokens, seen] = True
+    query, key, value, weights = (
+        torch.randn(num_tokens, heads, 4, dtype=torch.double, requires_grad=True) for heads in (6, 2, 2, 6)
+    )
+    mixed = attend_packed(query, key, value, PackedLayout.of(rows), scaling=0.5, window=window)
+    keys, values = (states.repeat_interleave(3, dim=1) for states in (key, value))
+    scores = torch.einsum("thd,shd->hts", query, keys) * 0.5
+    expected = torch.einsum("hts,shd->thd", scores.masked_fill(~mask, -torch.inf).softmax(-1), values)
+    torch.testing.assert_close(mixed, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((mixed * weights).sum(), (query, key, value)),
+        torch.autograd.grad((expected * weights).sum(), (query, key, value)),
+    )
+
+
 def test_packed_rows_go_through_the_loop_over_experts_too():
     model = make_model()
     batch = pack(make_rows(3, 4))
@@ -137,7 +216,7 @@ def test_a_row_does_not_see_its_neighbours():
         def gates_and_loss(rows):
             batch = pack(rows)
             # Only the first row counts.
-            batch["labels"][:, len(rows[0].ids) :] = -100
+            batch["labels"][:, len(rows[0].instruction_ids) + len(rows[0].texts[0].ids) :] = -100
             loss = task_loss(model, {name: value for name, value in batch.items() if name != "tasks"})
             statistics = model.base_model.routing_statistics().values()
             return [loss, *(entry.capability_gates[0] for entry in statistics)]
@@ -146,19 +225,47 @@ def test_a_row_does_not_see_its_neighbours():
 
 
 def test_a_packed_batch_holds_every_row_in_turn():
-    rows = make_rows(1, 3)
+    rows = make_rows(1, 3, max_texts=3)
     batch = pack(rows)
     start = 0
     for index, row in enumerate(rows):
-        place = slice(start, start + len(row.ids))
-        assert batch["input_ids"][0, place].tolist() == row.ids
-        assert batch["position_ids"][0, place].tolist() == list(range(len(row.ids)))
+        num_shared = len(row.instruction_ids)
+        length = num_shared + sum(len(text.ids) for text in row.texts)
+        place = slice(start, start + length)
         assert set(batch["segment_ids"][0, place].tolist()) == {index}
-        assert batch["instruction_mask"][0, place].sum() == row.instruction_length
-        labelled = torch.nonzero(batch["labels"][0, place] != -100).flatten().tolist()
-        assert labelled == row.positions.tolist()
-        start += len(row.ids)
+        assert batch["instruction_mask"][0, place].tolist() == [True] * num_shared + [False] * (
+            length - num_shared
+        )
+        assert batch["input_ids"][0, start : start + num_shared].tolist() == row.instruction_ids
+        assert batch["position_ids"][0, start : start + num_shared].tolist() == list(range(num_shared))
+        start += num_shared
+        for text in row.texts:
+            place = slice(start, start + len(text.ids))
+            assert batch["input_ids"][0, place].tolist() == text.ids
+            assert batch["position_ids"][0, place].tolist() == [
+                num_shared + index for index in range(len(text.ids))
+            ]
+            labelled = torch.nonzero(batch["labels"][0, place] != -100).flatten().tolist()
+            assert labelled == text.positions.tolist()
+            start += len(text.ids)
     assert batch["input_ids"].shape == (1, start)
+
+
+def test_shared_instructions_have_to_be_packed():
+    with pytest.raises(ValueError, match="have to be packed"):
+        collate(make_rows(4, 3, max_texts=4), pad_id=0)
+
+
+def test_attention_that_cannot_share_an_instruction_is_refused(monkeypatch):
+    model = make_model().get_base_model()
+    monkeypatch.setattr(model.config, "_attn_implementation_internal", "flex_attention")
+    with packed_attention(model):
+        assert model.config._attn_implementation == "flex_attention"
+    with (
+        pytest.raises(ConfigError, match="set texts_per_row: 1"),
+        packed_attention(model, shares_instructions=True),
+    ):
+        pass
 
 
 def test_the_attention_is_put_back():

@@ -14,11 +14,12 @@ from ucuie.decode.state import GrammarFactory
 from ucuie.encode import PromptEncoder
 from ucuie.instructions import InstructionPool
 from ucuie.schema import Example, Filler, Record, Schema
+from ucuie.train.order import FILLER, EpochSampler, EvaluationSampler, Questions
 from ucuie.train.packing import pack
-from ucuie.train.training_set import FILLER, EpochSampler, EvaluationSampler, TrainingSet, collate
+from ucuie.train.training_set import TrainingSet, collate
 
 
-def varied_set(examples, tokenizer, *, seed=0, max_length=512):
+def varied_set(examples, tokenizer, *, seed=0, max_length=512, texts_per_row=1):
     pool = InstructionPool.load()
     return TrainingSet(
         examples,
@@ -27,35 +28,42 @@ def varied_set(examples, tokenizer, *, seed=0, max_length=512):
         grammars=GrammarFactory(tokenizer),
         augmentation=SchemaAugmentation(max_negatives=2),
         max_length=max_length,
+        texts_per_row=texts_per_row,
         seed=seed,
     )
 
 
+def ids_of(row):
+    """The tokens of a row of one text."""
+    (text,) = row.texts
+    return [*row.instruction_ids, *text.ids]
+
+
 def test_rows_depend_on_seed_and_epoch_and_nothing_else(examples, tokenizer):
     rows, again = varied_set(examples, tokenizer), varied_set(examples, tokenizer)
-    keys = [(epoch, index) for epoch in range(3) for index in range(len(rows))]
-    expected = [rows[key].ids for key in keys]
+    keys = [(epoch, (index,)) for epoch in range(3) for index in range(len(rows))]
+    expected = {key: ids_of(rows[key]) for key in keys}
     random.Random(1).shuffle(keys)
     for key in keys:
-        epoch, index = key
-        assert again[key].ids == expected[epoch * len(rows) + index]
+        assert ids_of(again[key]) == expected[key]
     other_seed = varied_set(examples, tokenizer, seed=1)
-    assert [other_seed[0, index].ids for index in range(len(rows))] != expected[: len(rows)]
+    assert any(ids_of(other_seed[key]) != expected[key] for key in keys)
 
 
 def test_epochs_word_and_order_the_same_example_differently(examples, tokenizer):
     rows = varied_set(examples, tokenizer)
-    instructions = {tuple(rows[epoch, 0].ids[: rows[epoch, 0].instruction_length]) for epoch in range(8)}
+    instructions = {tuple(rows[epoch, (0,)].instruction_ids) for epoch in range(8)}
     assert len(instructions) > 4
 
 
 def test_examples_longer_than_the_context_are_counted_not_cut(examples, tokenizer):
     whole = varied_set(examples, tokenizer)
-    limit = sorted(whole.lengths)[5]
+    limit = sorted(whole.questions.lengths.values())[5]
     limited = varied_set(examples, tokenizer, max_length=limit)
     assert len(limited) + limited.num_too_long == len(examples)
     assert limited.num_too_long > 0
-    assert all(len(limited[epoch, index].ids) <= limit for epoch in range(4) for index in range(len(limited)))
+    rows = limited.questions.rows()
+    assert all(len(ids_of(limited[epoch, row])) <= limit for epoch in range(4) for row in rows)
 
 
 def test_schemas_too_long_for_the_context_are_narrowed_where_the_augmentation_may(examples, tokenizer):
@@ -78,7 +86,7 @@ def test_schemas_too_long_for_the_context_are_narrowed_where_the_augmentation_ma
     assert not len(TrainingSet(wide, encoder, augmentation=SchemaAugmentation(), **options))
     rows = TrainingSet(wide, encoder, augmentation=SchemaAugmentation(max_frames=6), **options)
     assert len(rows) == len(wide)
-    assert all(len(rows[epoch, index].ids) <= 400 for epoch in range(3) for index in range(len(rows)))
+    assert all(len(ids_of(rows[epoch, (index,)])) <= 400 for epoch in range(3) for index in range(len(rows)))
 
 
 def test_the_usual_length_of_a_text_is_that_of_nearly_all(tokenizer):
@@ -100,38 +108,42 @@ def test_span_that_ends_inside_a_word_is_learned_too(tokenizer):
         schema=Schema.of(["system"]),
         records=(Record(frame="system", filler=Filler(text="neuro", start=2, end=7)),),
     )
-    row = varied_set([example], tokenizer)[0, 0]
-    assert len(row.positions) == len(row.allowed) > 0
+    (text,) = varied_set([example], tokenizer)[0, (0,)].texts
+    assert len(text.positions) == len(text.allowed) > 0
 
 
 def test_collate_pads_right_and_marks_instruction_and_choices(examples, tokenizer):
-    rows = [varied_set(examples, tokenizer)[0, index] for index in (0, 1, 2)]
+    rows = [varied_set(examples, tokenizer)[0, (index,)] for index in (0, 1, 2)]
     batch = collate(rows, pad_id=tokenizer.pad_token_id)
-    assert len(batch["allowed"]) == sum(len(row.positions) for row in rows)
+    assert len(batch["allowed"]) == sum(len(row.texts[0].positions) for row in rows)
     assert batch["tasks"] == ["NER", "RE", "EE"]
     assert batch["capability_labels"].tolist() == [[1, 1, 0], [1, 1, 1], [1, 1, 1]]
     for index, row in enumerate(rows):
-        length = len(row.ids)
-        assert batch["input_ids"][index, :length].tolist() == row.ids
+        length = len(ids_of(row))
+        assert batch["input_ids"][index, :length].tolist() == ids_of(row)
         assert batch["attention_mask"][index].sum() == length
-        assert batch["instruction_mask"][index].sum() == row.instruction_length
-        labelled = torch.nonzero(batch["labels"][index] != -100).flatten().tolist()
-        assert labelled == row.positions.tolist()
+        assert batch["instruction_mask"][index].sum() == len(row.instruction_ids)
+        labelled = torch.nonzero(batch["labels"][index] != -100).flatten()
+        assert (labelled - len(row.instruction_ids)).tolist() == row.texts[0].positions.tolist()
+
+
+def single_texts(lengths):
+    return Questions(((*range(len(lengths)),),), lengths=dict(enumerate(lengths)))
 
 
 @pytest.mark.parametrize("count", [7, 64, 1000])
 def test_an_epoch_has_every_row_once_in_batches_of_similar_length(count):
     lengths = [random.Random(index).randint(10, 500) for index in range(count)]
-    sampler = EpochSampler(lengths, batch_size=8, seed=3)
+    sampler = EpochSampler(single_texts(lengths), batch_size=8, seed=3)
     keys = list(sampler)
-    assert sorted(index for _, index in keys[:count]) == list(range(count))
+    assert sorted(row for _, row in keys[:count]) == [(index,) for index in range(count)]
     sampler.set_epoch(1)
     assert {epoch for epoch, _ in sampler} == {1}
-    assert [index for _, index in sampler] != [index for _, index in keys] or count < 8
+    assert [row for _, row in sampler] != [row for _, row in keys] or count < 8
     sampler.set_epoch(0)
     assert list(sampler) == keys
     if count == 1000:
-        ordered = [lengths[index] for _, index in keys[:count]]
+        ordered = [lengths[index] for _, (index,) in keys[:count]]
         batches = [ordered[first:last] for first, last in pairwise([*range(0, count, 8), count])]
         spreads = [max(batch) - min(batch) for batch in batches]
         assert sorted(spreads)[len(spreads) // 2] < 20
@@ -139,22 +151,51 @@ def test_an_epoch_has_every_row_once_in_batches_of_similar_length(count):
 
 @given(st.integers(1, 40), st.integers(1, 7))
 def test_epochs_are_of_whole_steps_with_every_row_once(num_rows, batch_size):
+    questions = single_texts([1] * num_rows)
     samplers = (
-        EpochSampler([1] * num_rows, batch_size=batch_size, seed=0),
-        EvaluationSampler(num_rows, batch_size=batch_size),
+        EpochSampler(questions, batch_size=batch_size, seed=0),
+        EvaluationSampler(questions, batch_size=batch_size),
     )
     for sampler in samplers:
-        indices = [index for _, index in sampler]
-        assert len(indices) == len(sampler)
-        assert len(indices) % batch_size == 0
-        assert sorted(indices[:num_rows]) == list(range(num_rows))
-        assert set(indices[num_rows:]) <= {FILLER}
-        assert len(indices) - num_rows < batch_size
+        rows = [row for _, row in sampler]
+        assert len(rows) == len(sampler)
+        assert len(rows) % batch_size == 0
+        assert sorted(rows[:num_rows]) == [(index,) for index in range(num_rows)]
+        assert set(rows[num_rows:]) <= {FILLER}
+        assert len(rows) - num_rows < batch_size
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 4), st.integers(0, 9))
+def test_rows_have_every_example_once_beside_others_of_its_group(sizes, texts_per_row, seed):
+    groups, start = [], 0
+    for size in sizes:
+        groups.append(tuple(range(start, start + size)))
+        start += size
+    lengths = {index: 1 + index % 5 for index in range(start)}
+    questions = Questions(tuple(groups), lengths=lengths, texts_per_row=texts_per_row)
+    for rows in (questions.rows(), questions.rows(random.Random(seed))):
+        assert len(rows) == len(questions)
+        assert sorted(index for row in rows for index in row) == list(range(start))
+        assert all(any(set(row) <= set(group) for group in groups) for row in rows)
+        assert all(1 <= len(row) <= texts_per_row for row in rows)
+
+
+def test_texts_of_a_row_are_asked_with_one_schema_that_is_right_for_each(examples, tokenizer):
+    rows = varied_set(examples, tokenizer, texts_per_row=3)
+    assert len(rows) == 6  # 4 of NER, RE and EE each
+    for epoch in range(5):
+        for key in rows.questions.rows(random.Random(epoch)):
+            row = rows[epoch, key]
+            assert len(row.texts) == len(key)
+            instruction = tokenizer.decode(row.instruction_ids)
+            for index, text in zip(key, row.texts, strict=True):
+                assert examples[index].text in tokenizer.decode(text.ids)
+                assert all(f"{record.frame}" in instruction for record in examples[index].records)
 
 
 def test_rows_that_do_not_count_are_left_out_unless_a_batch_has_no_other(examples, tokenizer):
     rows = varied_set(examples, tokenizer)
-    row, filler = rows[2, 3], rows[2, FILLER]
+    row, filler = rows[2, (3,)], rows[2, FILLER]
     for batch_of in (pack, partial(collate, pad_id=0)):
         mixed, plain, empty = batch_of([row, filler]), batch_of([row]), batch_of([filler, filler])
         assert torch.equal(mixed["input_ids"], plain["input_ids"])

@@ -62,9 +62,7 @@ def bench_train(
 
     variants = make_variants(backbone, prepare)
     inputs = {name: value.to(where) for name, value in packed_inputs(rows, row_tokens).items()}
-    steps = {
-        name: timed(_Work(model, inputs, [row_tokens] * rows), where) for name, model in variants.items()
-    }
+    steps = {name: timed(_Work(model, inputs), where) for name, model in variants.items()}
     with threads(num_threads), ExitStack() as stack:
         for model in variants.values():
             model.train()
@@ -103,11 +101,11 @@ def bench_train(
 class _Work:
     """Forward and backward of one batch."""
 
-    def __init__(self, model: Any, inputs: dict[str, torch.Tensor], lengths: list[int]) -> None:
-        self._model, self._inputs, self._lengths = model, inputs, lengths
+    def __init__(self, model: Any, inputs: dict[str, Any]) -> None:
+        self._model, self._inputs = model, inputs
 
     def __call__(self) -> None:
-        torch.autograd.backward(step_loss(self._model, self._inputs, self._lengths))
+        torch.autograd.backward(step_loss(self._model, self._inputs))
         # Afterwards, so that no gradient is there while another variant has its turn.
         self._model.zero_grad(set_to_none=True)
 

@@ -81,7 +81,7 @@ def _batch(
         augmentation=None,
         max_length=backbone.model.config.max_position_embeddings,
     )
-    chosen = [rows[index] for index in range(min(max_rows, len(rows)))]
+    chosen = [rows[0, row] for row in rows.questions.rows()[:max_rows]]
     batch = collate(chosen, pad_id=backbone.tokenizer.pad_token_id or 0)
     return {name: value.to(device) for name, value in batch.items() if isinstance(value, Tensor)}
 

@@ -82,6 +82,11 @@ class TrainConfig(Config):
     adapter: dict[str, Any] = Field(
         default={}, description="settings of HierarchicalMoeConfig, such as {router: hard, r: 8}"
     )
+    initial_adapter: Path | None = Field(
+        default=None,
+        description="folder of a model or checkpoint with the same backbone and adapter settings, whose "
+        "adapter is trained on; null starts afresh",
+    )
     loss: LossConfig = LossConfig()
     warming: WarmingConfig = WarmingConfig()
     multitask: MultitaskConfig = MultitaskConfig()
@@ -94,6 +99,12 @@ class TrainConfig(Config):
         default=None, description="a pool file; null takes the packaged one"
     )
     batch_size: int = Field(default=16, ge=1, description="rows in a step, on all processes together")
+    texts_per_row: int = Field(
+        default=1,
+        ge=1,
+        description="at most so many texts that are asked the same share a row and its instruction; the "
+        "loss is that of rows apart",
+    )
     micro_batch_size: int | None = Field(
         default=None,
         ge=1,
@@ -121,6 +132,20 @@ class TrainConfig(Config):
     def _check_weights(self) -> Self:
         if self.method == "full" and self.backbone_weights != "float32":
             raise ValueError("method: full trains the backbone, so its backbone_weights are float32")
+        return self
+
+    @model_validator(mode="after")
+    def _check_initial_adapter(self) -> Self:
+        if self.initial_adapter is not None and self.method != "adapter":
+            raise ValueError("initial_adapter is for method: adapter; leave it out to train all weights")
+        return self
+
+    @model_validator(mode="after")
+    def _check_texts_per_row(self) -> Self:
+        if self.texts_per_row > 1 and not self.packing:
+            raise ValueError(
+                "texts_per_row: texts share the instruction of a packed row only; set packing: true"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ leave out is what a device's libraries and allocator keep for themselves.
 """
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from ucuie.adapter import HierarchicalMoeModel
 from ucuie.backbone import without_adapter
 from ucuie.train.arguments import divide_step
 from ucuie.train.config import TrainConfig
+from ucuie.train.packed_attention import PackedLayout
 from ucuie.train.packing import PACKED_ATTENTION
 from ucuie.train.run import adapted
 from ucuie.train.sharding import layers_of
@@ -90,10 +91,11 @@ def estimate_memory(
     with FakeTensorMode():
         _make_fake(model, dtype=gathered_as)
         inputs = packed_inputs(rows, row_tokens)
-        with _LiveBytes(known=[*model.state_dict().values(), *model.buffers(), *inputs.values()]) as live:
+        known = [*model.state_dict().values(), *model.buffers(), *_tensors(inputs)]
+        with _LiveBytes(known=known) as live:
             autocast = torch.autocast("cpu", torch.bfloat16) if is_half else nullcontext()
             with autocast:
-                loss = step_loss(model, inputs, [row_tokens] * rows)
+                loss = step_loss(model, inputs)
             torch.autograd.backward(loss)
     return MemoryEstimate(
         num_parameters=sum(parameter.numel() for parameter in parameters),
@@ -139,26 +141,33 @@ def _make_fake(model: nn.Module, *, dtype: torch.dtype | None) -> None:
                 module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
 
 
-def packed_inputs(rows: int, row_tokens: int) -> dict[str, Tensor]:
+def packed_inputs(rows: int, row_tokens: int) -> dict[str, Any]:
     """A packed batch whose first half of every row is instruction."""
+    num_shared = row_tokens // 2
     places = torch.arange(row_tokens).repeat(rows)
     return {
         "input_ids": places.unsqueeze(0),
         "position_ids": places.unsqueeze(0),
         "segment_ids": torch.arange(rows).repeat_interleave(row_tokens, output_size=rows * row_tokens)[None],
-        "instruction_mask": (places < row_tokens // 2).unsqueeze(0),
+        "instruction_mask": (places < num_shared).unsqueeze(0),
+        "layout": PackedLayout.of([(num_shared, [row_tokens - num_shared])] * rows),
         "capability_labels": torch.ones(rows, 3),
     }
 
 
-def step_loss(model: Any, inputs: dict[str, Tensor], lengths: list[int]) -> Tensor:
+def _tensors(inputs: dict[str, Any]) -> Iterator[Tensor]:
+    layout = inputs["layout"]
+    yield from (value for value in (*inputs.values(), *vars(layout).values()) if isinstance(value, Tensor))
+
+
+def step_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
     """All terms; the labelled positions are given, since fake tensors cannot say where something is."""
     is_adapted = isinstance(model, PeftModel) and isinstance(model.base_model, HierarchicalMoeModel)
     if not is_adapted:
-        inputs = {name: inputs[name] for name in ("input_ids", "position_ids")}
+        inputs = {name: inputs[name] for name in ("input_ids", "position_ids", "layout")}
     num_tokens = inputs["input_ids"].shape[1]
     positions = torch.arange(max(1, round(num_tokens * LABELLED_SHARE)))
-    outputs = model(**inputs, segment_lengths=tuple(lengths), use_cache=False, logits_to_keep=positions)
+    outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
     loss = F.cross_entropy(outputs.logits[0].float(), inputs["input_ids"][0, : len(positions)])
     if not is_adapted:
         return loss

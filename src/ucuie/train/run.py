@@ -17,7 +17,10 @@ from typing import Any, NoReturn
 
 import torch
 from accelerate import PartialState
-from peft import PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel, set_seed
 
@@ -27,6 +30,7 @@ from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import load_backbone
 from ucuie.model_saving import save_model
+from ucuie.model_source import first_line
 from ucuie.train.arguments import check_optimizer, divide_step
 from ucuie.train.config import TrainConfig
 from ucuie.train.data import TrainingData, read_training_data, warming_examples
@@ -34,7 +38,7 @@ from ucuie.train.sharding import is_sharded, trained_tensors
 from ucuie.train.stages import CONFIG_FILE, Stages
 
 RUN_FILE = "run.json"
-LASTING_KEYS = ("batch_size", "data", "seed")
+LASTING_KEYS = ("batch_size", "data", "seed", "texts_per_row")
 """They decide which rows make up which step, so an interrupted run goes on with them."""
 
 
@@ -79,6 +83,8 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     losses = {}
     if config.method == "adapter":
         stages.model = adapted(backbone.model, config.adapter)
+        if config.initial_adapter is not None:
+            load_adapter_weights(stages.model, config.initial_adapter)
         if config.warming.enabled:
             warming = stages.training_set(warming_examples(data.train, config))
             losses["warming"] = stages.train(config.warming, warming, name="warming")
@@ -143,7 +149,7 @@ def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> Non
         return
     earlier = json.loads((run_folder / CONFIG_FILE).read_text("utf-8"))
     for key, value in json.loads(config.model_dump_json(include=set(LASTING_KEYS))).items():
-        if earlier[key] != value:
+        if key in earlier and earlier[key] != value:
             raise ConfigError(
                 f"config error: the interrupted run in {run_folder} has {key}: {show(earlier[key])}, now "
                 f"{show(value)}, so its steps would be others; go on with the former, or remove the folder "
@@ -175,6 +181,30 @@ def adapted(backbone: PreTrainedModel, settings: dict[str, Any]) -> PeftModel:
         # PEFT asks for an attribute that transformers has renamed; users can do nothing about it.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
         return get_peft_model(backbone, adapter)
+
+
+def load_adapter_weights(model: PeftModel, folder: Path) -> None:
+    """Gives the adapter of a model the weights of another one of the same settings.
+
+    Raises:
+        ConfigError: the folder has no adapter, or one of other settings or for another backbone.
+    """
+    path = folder / SAFETENSORS_WEIGHTS_NAME
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"config error: initial_adapter: {show(str(path))} cannot be read: {first_line(error)}"
+        ) from None
+    own = get_peft_model_state_dict(model)
+    if {name: tensor.shape for name, tensor in own.items()} != {
+        name: tensor.shape for name, tensor in weights.items()
+    }:
+        raise ConfigError(
+            f"config error: initial_adapter: the adapter in {show(str(folder))} has other settings or is for "
+            "another backbone; set `adapter` and `backbone` to what it was trained with"
+        )
+    set_peft_model_state_dict(model, weights)
 
 
 def _summary(config: TrainConfig, data: TrainingData) -> dict[str, Any]:

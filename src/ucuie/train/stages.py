@@ -67,6 +67,7 @@ class Stages:
             grammars=self._grammars,
             augmentation=self.config.augmentation if is_varied else None,
             max_length=self._max_length,
+            texts_per_row=self.config.texts_per_row,
             seed=self.config.seed,
         )
         if built.num_too_long:
@@ -104,7 +105,12 @@ class Stages:
         if PartialState().is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / CONFIG_FILE, self.config.model_dump_json(indent=1) + "\n")
-        attention = packed_attention(without_adapter(self.model)) if packing else nullcontext()
+        shares = self.config.texts_per_row > 1
+        attention = (
+            packed_attention(without_adapter(self.model), shares_instructions=shares)
+            if packing
+            else nullcontext()
+        )
         with attention, interruption.listening():
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         return [dict(entry) for entry in trainer.state.log_history]

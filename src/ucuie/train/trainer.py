@@ -22,9 +22,10 @@ from transformers.trainer_utils import EvalLoopOutput
 from ucuie.schema import CAPABILITIES
 from ucuie.train.config import LossConfig
 from ucuie.train.objective import IGNORED, task_loss
+from ucuie.train.order import EpochSampler, EvaluationSampler
 from ucuie.train.packing import PACKED_ATTENTION
 from ucuie.train.sharding import is_sharded, shard, shared_state, trained_tensors, whole_state
-from ucuie.train.training_set import EpochSampler, EvaluationSampler, TrainingSet
+from ucuie.train.training_set import TrainingSet
 
 ROUTING_INPUTS = ("instruction_mask", "capability_labels", "segment_ids")
 
@@ -66,12 +67,11 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
 
     def _get_train_sampler(self, train_dataset: TrainingSet | None = None) -> EpochSampler:
         dataset = train_dataset or self.train_dataset
-        return EpochSampler(dataset.lengths, batch_size=self.step_size, seed=self.args.seed)
+        return EpochSampler(dataset.questions, batch_size=self.step_size, seed=self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: TrainingSet) -> EvaluationSampler:
-        return EvaluationSampler(
-            len(eval_dataset), batch_size=self.args.eval_batch_size * self.args.world_size
-        )
+        batch_size = self.args.eval_batch_size * self.args.world_size
+        return EvaluationSampler(eval_dataset.questions, batch_size=batch_size)
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """Labelled tokens of the batches of a step, on all processes; notes its rows and tokens as well."""
@@ -103,7 +103,7 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         labels = inputs["capability_labels"]
         num_labelled = self._totals[0]
         if self.model.config._attn_implementation != PACKED_ATTENTION:
-            inputs.pop("segment_lengths", None)
+            inputs.pop("layout", None)
         is_adapted = isinstance(self.accelerator.unwrap_model(model), PeftModel)
         if not is_adapted:
             inputs = {name: value for name, value in inputs.items() if name not in ROUTING_INPUTS}
