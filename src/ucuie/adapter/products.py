@@ -34,17 +34,20 @@ class Product:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, *, copies: bool = True) -> None:
-        self._weight = weight
+        self._weight: Tensor | None = weight
         self._bias = bias
         self._packed: Tensor | None = None
         if copies and weight.device.type == "cpu" and weight.dtype in PACKABLE and torch._C._has_mkldnn:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+            if weight.numel() > SMALL_PRODUCT:
+                # No product with it is small, so it need not be in memory twice.
+                self._weight = None
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Map (N, D) to (N, K)."""
         num_rows = len(rows)
-        if self._packed is None or self._is_small(num_rows):
-            return F.linear(rows, self._weight, self._bias)
+        if (weight := self._plain(num_rows)) is not None:
+            return F.linear(rows, weight, self._bias)
         step = next((step for most, step in ROUNDED_ROWS if num_rows <= most), LARGE_STEP)
         if num_spare := -num_rows % step:
             rows = F.pad(rows, (0, 0, 0, num_spare))
@@ -53,13 +56,16 @@ class Product:
 
     def add_to(self, output: Tensor, rows: Tensor) -> None:
         """Add x W^T + b to `output` (N, K), without a bias in one operation."""
-        if self._bias is None and (self._packed is None or self._is_small(len(rows))):
-            output.addmm_(rows, self._weight.t())
+        if self._bias is None and (weight := self._plain(len(rows))) is not None:
+            output.addmm_(rows, weight.t())
         else:
             output += self(rows)
 
-    def _is_small(self, num_rows: int) -> bool:
-        return num_rows * self._weight.numel() <= SMALL_PRODUCT
+    def _plain(self, num_rows: int) -> Tensor | None:
+        """The weight as it lies, where it is multiplied so."""
+        if self._packed is None or self._weight is None or num_rows * self._weight.numel() <= SMALL_PRODUCT:
+            return self._weight
+        return None
 
 
 class Int8Product:
