@@ -51,7 +51,7 @@ PAIRS: dict[Task, tuple[Pair, ...]] = {
     "RE": (
         Pair("genia_ner", "conll04", 20),
         Pair("genia_ner", "fewrel", 20),
-        Pair("mit_restaurant", "conll04", 15),
+        Pair("mit_restaurant", "ade", 15),
         Pair("bc5cdr", "nyt", 15),
         Pair("conll04", "ade", 10),
     ),

@@ -74,7 +74,7 @@ class Block:
 def pages() -> list[str]:
     """All of `docs/`, and what else is a page of the repository or of the site."""
     docs = sorted((ROOT / "docs").rglob("*.md"))
-    others = ["README.md", "CONTRIBUTING.md", "making/mini/README.md"]
+    others = ["README.md", "CONTRIBUTING.md", "making/README.md", "making/mini/README.md"]
     return [*others, *(path.relative_to(ROOT).as_posix() for path in (MODEL / "README.md", *docs))]
 
 
