@@ -7,7 +7,7 @@ bundle asks for one or two types or for a dozen, of which some stand in its text
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,6 +24,8 @@ LOOKED_AT = 16
 """Texts that are tried as the next of a bundle; absent types that are looked at for each one wanted."""
 FOREIGN_OF_ABSENT = 0.5
 """The share of types of another field where none of the types asked for stands."""
+FEW_TEXTS = 16
+"""Texts of one schema that are too few to be bundled among themselves."""
 ALWAYS_SLOTS = 2
 """Relations and opinions always have their two slots; those of events come and go."""
 KEEP_ALL_SLOTS = 0.3
@@ -101,6 +103,8 @@ def pools(examples: Sequence[Example], absent: Absent, foreign: dict[Task, Seque
         # Examples of a file share their schema, so that it is compared by content once only.
         schema = numbers.setdefault(id(example.schema), example.schema)
         groups[example.task, None if absent == "source" else schema].append(example)
+    if absent == "schema":
+        groups = _few_together(groups)
     found = []
     for (task, _), members in groups.items():
         schemas = {id(example.schema): example.schema for example in members}.values()
@@ -112,6 +116,16 @@ def pools(examples: Sequence[Example], absent: Absent, foreign: dict[Task, Seque
         }
         found.append(Pool(task, members, absent, frames, foreign))  # type: ignore[arg-type]
     return found
+
+
+def _few_together(
+    groups: Mapping[tuple[str, Schema | None], list[Example]],
+) -> dict[tuple[str, Schema | None], list[Example]]:
+    """The groups; those of few texts become one of each task, for most of their texts would stand alone."""
+    result: dict[tuple[str, Schema | None], list[Example]] = defaultdict(list)
+    for (task, schema), members in groups.items():
+        result[task, schema if len(members) >= FEW_TEXTS else None] += members
+    return result
 
 
 def bundles(pool: Pool, options: BundleOptions, generator: random.Random) -> Iterator[list[Example]]:
@@ -142,7 +156,7 @@ def _group(
         candidate = left[looked_at]
         if length + len(candidate.text) > options.max_characters:
             break
-        if pool.absent == "source" and not _go_together([*group, candidate], options.max_present):
+        if not _go_together(pool, [*group, candidate], options.max_present):
             looked_at += 1
             continue
         group.append(left.pop(looked_at))
@@ -150,8 +164,10 @@ def _group(
     return group
 
 
-def _go_together(texts: Sequence[Example], max_present: int) -> bool:
-    """Whether each may be asked for the types of all, where a text's schema has its own types only."""
+def _go_together(pool: Pool, texts: Sequence[Example], max_present: int) -> bool:
+    """Whether each may be asked for the types of all: of all that stand in a text, or of its whole schema."""
+    if pool.absent != "source":
+        return all(text.schema is texts[0].schema for text in texts) or _present(texts) <= _shared(texts)
     own = [text.schema.frame_names for text in texts]
     names = {name for one in own for name in one}
     return len(names) <= max_present and all(
@@ -159,6 +175,15 @@ def _go_together(texts: Sequence[Example], max_present: int) -> bool:
         for text, one in zip(texts, own, strict=True)
         for name in names
     )
+
+
+def _present(texts: Sequence[Example]) -> set[str]:
+    return {record.frame for text in texts for record in text.records}
+
+
+def _shared(texts: Sequence[Example]) -> set[str]:
+    """The types that all of some texts were annotated for."""
+    return set.intersection(*(set(text.schema.frame_names) for text in texts))
 
 
 def _asked_the_same(
@@ -237,8 +262,9 @@ def _absent_names(
 ) -> list[str]:
     """Types of the set that surely none of the texts has: a third near to those it has, others at random."""
     own = dict.fromkeys(name for text in texts for name in text.schema.frame_names)
-    candidates = [name for name in own if name in pool.frames and name not in present]
-    if pool.absent == "source":
+    known = own if pool.absent == "source" else _shared(texts)
+    candidates = [name for name in own if name in known and name in pool.frames and name not in present]
+    if pool.absent == "source" and number:
         others = [name for name in pool.frames if name not in own]
         candidates += generator.sample(others, min(LOOKED_AT * number, len(others)))
         candidates = [name for name in candidates if _is_absent(name, texts)]

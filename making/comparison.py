@@ -1,10 +1,11 @@
-r"""Fills a page with what a model scores beside its peers: the embedded model, spaCy, and figures others published.
+r"""Fills a page with what a model scores beside its peers: the embedded model, spaCy, published figures.
 
     python -m making.comparison --scores runs/evaluation/scores.json --mini docs/model.json \
         --pretrained runs/spacy-pretrained.json --mixture runs/mixture/table.md --page docs/small.md
 
-The page has a place for each table, between `<!-- NAME -->` and `<!-- /NAME -->`; what is between is replaced. The
-names are those of `SECTIONS`. Figures of spaCy trained on the same split, and published ones, are in `peers.yaml`.
+The page has a place for each table, between `<!-- NAME -->` and `<!-- /NAME -->`, whose content is replaced.
+The names are those of `SECTIONS`. Figures of spaCy trained on the same split, and published ones, are in
+`peers.yaml`.
 """
 
 import argparse
@@ -50,7 +51,7 @@ class Figures:
 
 
 def supervised(figures: Figures) -> Iterator[str]:
-    """Sets that it was trained on: F1 with its interval, the embedded model, spaCy trained on the same split."""
+    """Sets that it was trained on: F1 with its interval, the embedded model, spaCy trained on the set."""
     headings = (
         "data set",
         "what",

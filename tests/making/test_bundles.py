@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -141,3 +142,18 @@ def test_the_same_seed_makes_the_same_bundles() -> None:
     examples = [_events(number) for number in range(60)]
     assert _made(examples, "source", BundleOptions(), 3) == _made(examples, "source", BundleOptions(), 3)
     assert _made(examples, "source", BundleOptions(), 3) != _made(examples, "source", BundleOptions(), 4)
+
+
+def test_texts_of_schemas_of_their_own_are_asked_for_what_all_were_annotated_for() -> None:
+    names = ("person", "place", "ship", "year")
+    examples = {}
+    for number in range(60):
+        one = _entities(number)
+        frames = tuple(Frame(name=name) for name in names[: 2 + number % 3])
+        examples[one.id] = replace(one, schema=Schema(frames=(*frames, Frame(name=f"own {number}"))))
+    (pool,) = pools(list(examples.values()), "schema", {})
+    made = list(bundles(pool, PLAIN, random.Random(0)))
+    assert max(map(len, made)) > 3
+    for bundle in made:
+        for one in bundle:
+            assert set(one.schema.frame_names) <= set(examples[one.id].schema.frame_names)
