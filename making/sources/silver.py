@@ -198,7 +198,7 @@ def _chosen(labelled: Iterable[Labelled], wanted: int) -> list[Labelled]:
     numbers = Counter(label for _, spans in full for label in _trusted(spans))
     full.sort(key=lambda one: -sum(numbers[label] ** -0.5 for label in _trusted(one[1])))
     # Without any entity, also of a type that is not asked for: what is found there may be one after all.
-    empty = [one for one in empty if not one[1]][: round(wanted * _SHARE_OF_EMPTY)]
+    empty = [one for one in empty if not one[1]][: round(min(wanted, len(full)) * _SHARE_OF_EMPTY)]
     return full[: wanted - len(empty)] + empty
 
 
