@@ -16,8 +16,9 @@ from typer.testing import CliRunner, Result
 
 from small_disk import files_of_at_most
 from tiny_model import CONTEXT, save_adapted, save_plain
-from ucuie import Extraction, __version__, demo, model_source
+from ucuie import Extraction, __version__, demo, model_folder, model_source
 from ucuie.cli import app
+from ucuie.errors import ModelError
 from ucuie.extractor import Extractor
 
 TEXT = "Ada Lovelace lived in London."
@@ -568,6 +569,23 @@ def test_the_demo_shows_four_texts_and_writes_a_page(
         == """next: ucuie extract --schema '["person", "location"]' --text "..." """.strip()
     )
     assert Path("demo.html").read_text("utf-8").count("<article>") == 4
+
+
+def test_the_demo_says_openly_when_it_shows_another_model(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def packaged(name: str) -> Path:
+        if name == "ucuie-small":
+            raise ModelError("no network")
+        return Path(model)
+
+    monkeypatch.setattr(model_folder, "DEFAULT_NAME", "ucuie-small")
+    monkeypatch.setitem(model_source._NAMES, "default", "ucuie-small")
+    monkeypatch.setattr(model_source, "packaged_model", packaged)
+    assert demo.main() == 0
+    shown = capsys.readouterr().out
+    assert "cannot be fetched (no network); showing the embedded ucuie-mini instead" in shown
+    assert "model ucuie-mini (" in shown
 
 
 def test_the_demo_without_a_model_says_what_is_missing(
