@@ -235,7 +235,8 @@ def _drawn_frames(
     frames = [pool.frames[name] for name in names]
     if generator.random() < options.foreign:
         foreign = _foreign_frames(pool, pool.task, texts)
-        frames += generator.sample(foreign, min(generator.randint(1, 2), len(foreign)))
+        room = max(options.max_frames - len(frames), 0)
+        frames += generator.sample(foreign, min(generator.randint(1, 2), len(foreign), room))
     return pool.task, frames
 
 
