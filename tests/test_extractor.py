@@ -22,7 +22,9 @@ from ucuie.extractor import NO_ALTERNATIVES, Query
 from ucuie.groups import merge_groups
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import LoadedModel
+from ucuie.model_info import ModelInfo
 from ucuie.schema import Example, Filler, Record, Task, record_faults
+from ucuie.thresholds import BELOW
 
 TEXTS = [
     "Ada Lovelace lived in London.",
@@ -345,6 +347,75 @@ def test_a_bias_on_ending_changes_how_much_is_found(extractor: Extractor) -> Non
     assert found[0] == 0
     assert found == sorted(found)
     assert found[2] > found[0]
+
+
+# --- Operating point --------------------------------------------------------------------------------
+
+
+def standing(end_bias: float = 0.0, threshold: float = 0.0) -> Extractor:
+    """The extractor of a calibrated model with these values in its `ucuie.json`."""
+    info = ModelInfo(
+        backbone="backbone",
+        backbone_fingerprint="",
+        tokenizer_sha256="",
+        instruction_pool_hash="",
+        num_parameters=1,
+        end_bias=end_bias,
+        threshold=threshold,
+    )
+    half = Sigmoid(method="temperature", scale=0.5)
+    calibrator = Calibrator(kind="record", curve=half, num_elements=50, num_right=9)
+    calibration = Calibration(calibrators=(calibrator,))
+    return Extractor(replace(loaded(), info=info, calibration=calibration), max_new_tokens=80)
+
+
+@pytest.mark.parametrize(("own", "asked"), [(2.0, 0.0), (0.0, 2.0), (3.0, -1.0), (-1.0, 3.0)])
+def test_the_bias_of_a_query_is_added_to_that_of_the_model(own: float, asked: float) -> None:
+    expected = standing().extract_batch(TEXTS, SCHEMAS[0], end_bias=2.0)
+    assert answers(standing(own).extract_batch(TEXTS, SCHEMAS[0], end_bias=asked)) == answers(expected)
+    located = standing().extract_batch(TEXTS, SCHEMAS[1], task="locating", end_bias=2.0)
+    found = standing(own).extract_batch(TEXTS, SCHEMAS[1], task="locating", end_bias=asked)
+    assert answers(found) == answers(located)
+
+
+def test_the_threshold_of_a_model_is_that_of_queries_without_one() -> None:
+    everything = standing().extract_batch(TEXTS, SCHEMAS[0])
+    scores = sorted(score for score in scores_of(everything) if score is not None)
+    middle = scores[len(scores) // 2]
+    one = standing(threshold=middle)
+    by_threshold = {
+        threshold: standing().extract_batch(TEXTS, SCHEMAS[0], threshold=threshold)
+        for threshold in (middle, scores[-1])
+    }
+    assert 0 < len(scores_of(by_threshold[middle])) < len(scores)
+    for not_given in (None, {}):
+        found = one.extract_batch(TEXTS, SCHEMAS[0], threshold=not_given)
+        assert answers(found) == answers(by_threshold[middle])
+    assert any(piece.reason == BELOW for extraction in found for piece in extraction.dropped)
+    assert answers(one.extract_batch(TEXTS, SCHEMAS[0], threshold=0)) == answers(everything)
+    high = one.extract_batch(TEXTS, SCHEMAS[0], threshold=scores[-1])
+    assert answers(high) == answers(by_threshold[scores[-1]])
+    # Types without a threshold of their own go by that of the model.
+    some = one.extract_batch(TEXTS, SCHEMAS[0], threshold={"person": 0})
+    expected = standing().extract_batch(TEXTS, SCHEMAS[0], threshold={"person": 0, "*": middle})
+    assert answers(some) == answers(expected)
+
+
+def test_raw_scores_and_parts_of_answers_do_not_go_by_the_threshold_of_the_model() -> None:
+    for options in ({"raw_scores": True}, {"task": "locating"}, {"task": "judging"}):
+        expected = standing().extract_batch(TEXTS, SCHEMAS[1], **options)  # type: ignore[arg-type]
+        found = standing(threshold=1.0).extract_batch(TEXTS, SCHEMAS[1], **options)  # type: ignore[arg-type]
+        assert scores_of(found)
+        assert answers(found) == answers(expected)
+
+
+def test_alternatives_go_by_the_threshold_of_the_model() -> None:
+    extraction = standing(threshold=1.0).extract(TEXTS[0], SCHEMAS[0], n_best=4)
+    assert (extraction.records, extraction.alternatives) == ((), ())
+
+
+def test_the_operating_point_is_part_of_what_a_run_can_go_on_with() -> None:
+    assert len({standing().identity, standing(1.0).identity, standing(0.0, 0.5).identity}) == 3
 
 
 # --- Alternatives -----------------------------------------------------------------------------------

@@ -27,8 +27,15 @@ from ucuie.errors import ModelError
 from ucuie.instructions import InstructionPool, Wording
 from ucuie.model_folder import embedded_model, load_backbone, load_model, load_models
 from ucuie.model_info import file_sha256, read_info
-from ucuie.model_saving import calibration_target, record_calibration, record_scores, save_model
+from ucuie.model_saving import (
+    calibration_target,
+    record_calibration,
+    record_scores,
+    save_model,
+    store_adapter,
+)
 from ucuie.model_source import local_model
+from ucuie.options import OperatingPoint
 
 
 @pytest.fixture(scope="module")
@@ -363,6 +370,41 @@ def test_scores_leave_the_calibration_in_its_place(folder: Path) -> None:
     record_calibration(folder, CALIBRATION)
     record_scores(folder, {"offset": {}})
     assert load_model(folder).calibration == CALIBRATION
+
+
+def test_a_folder_without_an_operating_point_is_neutral(folder: Path) -> None:
+    path = folder / "ucuie.json"
+    content = json.loads(path.read_text())
+    assert (content.pop("end_bias"), content.pop("threshold")) == (0, 0)
+    path.write_text(json.dumps(content))
+    assert load_model(folder).operating_point == OperatingPoint(end_bias=0.0, threshold=0.0)
+
+
+def test_an_operating_point_stays_until_the_model_is_another(folder: Path, tmp_path: Path) -> None:
+    point = OperatingPoint(end_bias=1.5, threshold=0.2)
+    record_calibration(folder, CALIBRATION, point=point)
+    record_calibration(folder, CALIBRATION)
+    record_scores(folder, {"offset": {}})
+    store_adapter(folder, "float16")
+    assert load_model(folder).operating_point == point
+    assert "threshold of 0.2" in (folder / "README.md").read_text()
+    record_calibration(folder, CALIBRATION, output=tmp_path / "copy")
+    assert load_model(tmp_path / "copy").operating_point == point
+    record_calibration(folder, CALIBRATION, point=OperatingPoint())
+    assert load_model(folder).operating_point == OperatingPoint()
+    assert "threshold of" not in (folder / "README.md").read_text()
+    record_calibration(folder, CALIBRATION, point=point)
+    save_adapted(folder, r=2)
+    assert load_model(folder).operating_point == OperatingPoint()
+
+
+@pytest.mark.parametrize(
+    "change", [{"threshold": 1.5}, {"threshold": -0.1}, {"threshold": None}, {"end_bias": float("nan")}]
+)
+def test_an_impossible_operating_point_is_refused(folder: Path, change: dict[str, object]) -> None:
+    change_info(folder, **change)
+    with pytest.raises(ModelError, match=next(iter(change))):
+        load_model(folder)
 
 
 def test_a_changed_calibration_is_refused(folder: Path) -> None:

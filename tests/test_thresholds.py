@@ -99,3 +99,11 @@ def test_the_command_line_is_read() -> None:
 def test_a_bad_argument_is_refused(argument: str) -> None:
     with pytest.raises(ConfigError, match="threshold"):
         Thresholds.parse([argument])
+
+
+def test_what_has_no_threshold_goes_by_another_and_0_is_one() -> None:
+    assert Thresholds.of(None).or_else(0.4) == Thresholds.of({}).or_else(0.4) == Thresholds.of(0.4)
+    assert Thresholds.of(0).or_else(0.4) == Thresholds.of(0)
+    assert Thresholds.of({"person": 0.7}).or_else(0.4) == Thresholds.of({"person": 0.7, "*": 0.4})
+    assert Thresholds.of({"*": 0.1}).or_else(0.4) == Thresholds.of(0.1)
+    assert Thresholds.of(None).or_else(0.0) == Thresholds()

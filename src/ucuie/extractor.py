@@ -92,6 +92,8 @@ class Extractor:
     ) -> None:
         self.model_name = loaded.name
         """What the extractions call the model."""
+        self.operating_point = loaded.operating_point
+        """Where the model stands between precision and recall: what a query's own options start from."""
         self._info = loaded.info
         self._model = loaded.model
         self._calibration = loaded.calibration
@@ -263,6 +265,7 @@ class Extractor:
     def _open(self, query: Query) -> list[Document]:
         """The text once for each group of the schema's frames; most schemas are one group."""
         query.check()
+        query = query.at(self.operating_point)
         if query.options.n_best > self._generator.batch_size:
             raise ConfigError(
                 f"n_best is {query.options.n_best:,}, and the answers to a text share a batch, which has "

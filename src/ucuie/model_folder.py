@@ -70,6 +70,7 @@ from ucuie.model_source import (
     model_name,
 )
 from ucuie.model_source import embedded_model as embedded_model
+from ucuie.options import OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class LoadedModel:
     calibration: Calibration | None = None
     shares_backbone: bool = False
     """With other models: what would copy its weights is not worth it."""
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """Where it stands between precision and recall unless it is asked for another place."""
+        return OperatingPoint() if self.info is None else self.info.operating_point
 
 
 def load_backbone(

@@ -8,10 +8,11 @@ import json
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ucuie.calibration import Calibration
 from ucuie.errors import ConfigError, ModelError, show, validation_faults
+from ucuie.options import OperatingPoint
 
 FORMAT_VERSION = 1
 INFO_FILE = "ucuie.json"
@@ -44,6 +45,8 @@ class ModelInfo(BaseModel):
         num_parameters: of backbone and adapter.
         window_tokens: longer texts are read in windows of so many tokens, which is what nearly all texts of
             its training stayed within; None reads as a whole what fits into the context.
+        end_bias: of its operating point; 0 leaves the choice of ending as it was trained.
+        threshold: of its operating point; 0 keeps everything.
         training: data and settings of the training, as the one who trained it wrote them down.
         scores: what the model reached, every number under the name of its scorer.
         files: SHA-256 of every file below the folder, without the card and `ucuie.json` itself.
@@ -58,9 +61,16 @@ class ModelInfo(BaseModel):
     instruction_pool_hash: str
     num_parameters: int
     window_tokens: int | None = None
+    end_bias: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     training: dict[str, Any] = {}
     scores: dict[str, Any] = {}
     files: dict[Annotated[str, AfterValidator(_below)], str] = {}
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """Where the model stands between precision and recall."""
+        return OperatingPoint(self.end_bias, self.threshold)
 
     def to_json(self) -> str:
         """The content of the file."""

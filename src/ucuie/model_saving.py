@@ -5,6 +5,7 @@ A folder is written whole or not at all, and so is every change to one.
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from ucuie.model_info import (
     with_backbone,
 )
 from ucuie.model_source import DEFAULT, EMBEDDED, backbone_reference, local_model
+from ucuie.options import OperatingPoint
 
 
 def save_model(
@@ -126,12 +128,19 @@ def store_adapter(folder: Path, form: Form) -> ModelInfo:
     return info
 
 
-def record_calibration(source: str | Path, calibration: Calibration, *, output: Path | None = None) -> Path:
+def record_calibration(
+    source: str | Path,
+    calibration: Calibration,
+    *,
+    point: OperatingPoint | None = None,
+    output: Path | None = None,
+) -> Path:
     """Writes into a model folder how the model's scores are to be read, in the place of what was there.
 
     Args:
         source: as of `local_model`.
         calibration: fitted to the raw scores of just this model.
+        point: where it is to stand from now on; None leaves it where it is.
         output: leave the source alone and make a copy of the model here, with the calibration.
 
     Returns:
@@ -152,7 +161,8 @@ def record_calibration(source: str | Path, calibration: Calibration, *, output: 
                 shutil.copyfile(folder / name, staging / name)
         (staging / CALIBRATION_FILE).write_text(calibration.to_json(), "utf-8")
         files = {**info.files, CALIBRATION_FILE: file_sha256(staging / CALIBRATION_FILE)}
-        info = info.model_copy(update={"files": dict(sorted(files.items()))})
+        values = {} if point is None else asdict(point)
+        info = info.model_copy(update={**values, "files": dict(sorted(files.items()))})
         write_info(staging, info, name=target.resolve().name, calibration=calibration, card=card)
     return target
 

@@ -1,7 +1,7 @@
 """What may be asked of an answer beside text and schema: least scores, raw ones, reasons, alternatives."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, TypeVar, Unpack
 
 from ucuie.errors import ConfigError, show
@@ -35,15 +35,35 @@ class OptionArguments(TypedDict, total=False):
     n_best: int
 
 
+END_BIASES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+"""Those that a model's own is chosen from; most models end too early."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Where a model stands between precision and recall, unless an answer is asked for elsewhere.
+
+    Args:
+        end_bias: in logits, by how much beginning another record is favoured over ending.
+        threshold: the least calibrated score that is kept, for all types; 0 keeps everything.
+    """
+
+    end_bias: float = 0.0
+    threshold: float = 0.0
+
+
 @dataclass(frozen=True)
 class AnswerOptions:
     """How one text is to be answered.
 
     Args:
-        threshold: the least scores that are kept.
-        end_bias: above 0 the model goes on for longer, for more recall; below 0 it ends sooner, for more
-            precision. In logits: 2 makes "another record" e^2 = 7.4 times as likely against "the end".
-        raw_scores: scores are the model's own probabilities, even where the model has a calibration.
+        threshold: the least scores that are kept; types without one go by the model's own, and 0
+            keeps everything.
+        end_bias: added to the model's own. Above 0 the model goes on for longer, for more recall; below 0 it
+            ends sooner, for more precision. In logits: 2 makes "another record" e^2 = 7.4 times as likely
+            against "the end".
+        raw_scores: scores are the model's own probabilities, even where the model has a calibration;
+            its own threshold, which counts calibrated scores, is left aside.
         explain: every record says how the adapter routed its tokens.
         n_best: the most answers to a text, the one that is given and its alternatives together. Above 1 so
             many beams look for the likeliest output, which may be another one than the greedy search of 1
@@ -82,4 +102,15 @@ class AnswerOptions:
             raw_scores=arguments.get("raw_scores", False),
             explain=explain,
             n_best=n_best,
+        )
+
+    def at(self, point: OperatingPoint) -> "AnswerOptions":
+        """The options for a model that stands at this point.
+
+        Its threshold counts calibrated scores: where raw ones are asked for, nothing goes by it.
+        """
+        return replace(
+            self,
+            threshold=self.threshold if self.raw_scores else self.threshold.or_else(point.threshold),
+            end_bias=self.end_bias + point.end_bias,
         )

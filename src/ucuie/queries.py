@@ -4,7 +4,7 @@ What both do alike with queries is here too: how they are made of the arguments 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NoReturn, Protocol
 
@@ -12,7 +12,7 @@ from ucuie.capabilities import located_schema
 from ucuie.encode import check_encodable
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, TextError, UserError, did_you_mean, show
 from ucuie.extraction import Extraction
-from ucuie.options import AnswerOptions, OptionArguments
+from ucuie.options import AnswerOptions, OperatingPoint, OptionArguments
 from ucuie.schema import CAPABILITIES, TASKS, Capability, Example, Record, Schema, Task
 
 
@@ -40,6 +40,15 @@ class Query:
     def asked(self) -> Schema:
         """The schema as its task asks for it: locating knows no slots, only what can stand in a text."""
         return located_schema(self.schema) if self.task == "locating" else self.schema
+
+    def at(self, point: OperatingPoint) -> "Query":
+        """The query for a model that stands at this point.
+
+        Its threshold counts scores of whole answers: parts of one, such as judging, do not go by it.
+        """
+        if self.task in CAPABILITIES:
+            point = replace(point, threshold=0.0)
+        return replace(self, options=self.options.at(point))
 
     def check(self) -> None:
         """Refuse what no extractor can answer.

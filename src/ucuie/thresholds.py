@@ -12,6 +12,7 @@ BELOW = "below the threshold"
 """The reason given in `dropped`."""
 
 ThresholdSource = float | Mapping[str, float] | None
+"""One for all types, or by names; None leaves it to the model, 0 keeps everything."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class Thresholds:
                     f"the threshold {show(argument)} has no number; write 0.5 for all types, or person=0.5"
                 ) from None
         return cls.of(by_name)
+
+    def or_else(self, least: float) -> "Thresholds":
+        """The same, with this one for all types that have none."""
+        if not least or any(name == ANY for name, _ in self.values):
+            return self
+        return Thresholds((*self.values, (ANY, least)))
 
     def check(self, schema: Schema) -> None:
         """Refuse names that the schema does not have.

@@ -98,14 +98,22 @@ Threshold = Annotated[
     typer.Option(
         "--threshold",
         metavar="[NAME=]NUMBER",
-        help="Least score: 0.5, or person=0.7 for one type; repeatable.",
+        help="Least score: 0.5, or person=0.7 for one type; repeatable. Left out, the model's own; 0 keeps "
+        "everything.",
     ),
 ]
 EndBias = Annotated[
-    float, typer.Option("--end-bias", help="Above 0 for more recall, below 0 for more precision.")
+    float,
+    typer.Option(
+        "--end-bias", help="Above 0 for more recall, below 0 for more precision; added to the model's own."
+    ),
 ]
 RawScores = Annotated[
-    bool, typer.Option("--raw-scores", help="Leave scores as the model gives them, without calibration.")
+    bool,
+    typer.Option(
+        "--raw-scores",
+        help="Leave scores as the model gives them, without calibration or the model's threshold.",
+    ),
 ]
 TextKey = Annotated[str, typer.Option(help="Key or column of the text.")]
 IdKey = Annotated[str, typer.Option(help="Key or column of the id.")]

@@ -38,7 +38,8 @@ class UcuieComponent:
         model: as for `Extractor.from_pretrained`.
         device: the same.
         task: whose wording asks for it; None takes the task that the schema has the shape of.
-        threshold: least score, or a mapping from names to scores.
+        threshold: least score, or a mapping from names to scores; None leaves it to the model, 0 keeps
+            everything.
         batch_size: texts per forward pass.
         overwrite_ents: entities that are there already are dropped; otherwise they stay, and those found
             here have to find room beside them.
