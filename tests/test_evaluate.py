@@ -6,6 +6,7 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from rich.console import Console, RenderableType
@@ -20,6 +21,7 @@ from ucuie.extraction import Extraction
 from ucuie.instructions import InstructionPool
 from ucuie.metrics import SCORERS
 from ucuie.model_folder import LoadedModel
+from ucuie.options import AnswerOptions, OperatingPoint
 from ucuie.schema import Example, Record
 from ucuie.tables import evaluation_tables
 
@@ -60,6 +62,7 @@ class Perfect:
     """Stands in for an extractor and answers with the gold."""
 
     model_name = identity = "perfect"
+    operating_point = OperatingPoint()
 
     def __init__(self, gold: list[Example]) -> None:
         self.gold = {example.id: example for example in gold}
@@ -108,6 +111,24 @@ def test_both_files_hold_what_was_found(extractor: Extractor, tmp_path: Path) ->
         "predictions.jsonl",
         "report.json",
     ]
+
+
+def test_the_model_is_used_as_it_stands_unless_asked_otherwise(extractor: Extractor, tmp_path: Path) -> None:
+    gold = read_gold(write(tmp_path / "test.jsonl", *(line(number) for number in range(5))))
+    neutral = evaluate(extractor, gold, tmp_path / "neutral")
+    with patch.object(extractor, "operating_point", OperatingPoint(end_bias=100.0, threshold=1.0)):
+        own = evaluate(extractor, gold, tmp_path / "own")
+        options = AnswerOptions.of(threshold=0, end_bias=-100.0)
+        asked = evaluate(extractor, gold, tmp_path / "asked", options=options)
+    assert (neutral.end_bias, neutral.threshold) == (0, {})
+    assert (own.end_bias, own.threshold) == (100, {"*": 1})
+    assert (asked.end_bias, asked.threshold) == (0, {"*": 0})
+    assert own.dropped["below the threshold"]
+    assert own.scores[0].micro("frame").predicted == 0
+    assert asked.scores == neutral.scores
+    written = json.loads((tmp_path / "own" / "report.json").read_text())
+    assert (written["end_bias"], written["threshold"]) == (100, {"*": 1})
+    assert "end bias 100; thresholds *=1" in console_text(evaluation_tables(own))
 
 
 def test_all_scorers_stand_side_by_side(extractor: Extractor, tmp_path: Path) -> None:

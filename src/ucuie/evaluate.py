@@ -21,6 +21,7 @@ from ucuie.bulk import Progress, answer_staged, resume_key
 from ucuie.extraction import Extraction
 from ucuie.extractor import Extractor, Query
 from ucuie.metrics import Breakdown, Report, break_down, scorer_names, write_breakdown
+from ucuie.options import AnswerOptions
 from ucuie.schema import Dropped, Example, Record
 
 DEFAULT_SCORER = "offset"
@@ -34,6 +35,8 @@ class EvaluationReport:
 
     Args:
         model: its name.
+        end_bias: that it was used with, its own and the one asked for together.
+        threshold: the least scores of whole answers that were kept, by the names of types; `*` is all others.
         num_examples: texts, those included that the model could not read.
         num_unreadable: texts with a type too large for the model; all their records count as missed.
         num_truncated: texts of which an output was cut at the limit asked for.
@@ -43,6 +46,8 @@ class EvaluationReport:
     """
 
     model: str
+    end_bias: float
+    threshold: Mapping[str, float]
     num_examples: int
     num_unreadable: int
     num_truncated: int
@@ -69,6 +74,8 @@ class EvaluationReport:
         """Everything as plain values."""
         return {
             "model": self.model,
+            "end_bias": self.end_bias,
+            "threshold": dict(self.threshold),
             "examples": self.num_examples,
             "unreadable": self.num_unreadable,
             "truncated": self.num_truncated,
@@ -87,6 +94,7 @@ def evaluate(
     output: Path,
     *,
     scorer: str = DEFAULT_SCORER,
+    options: AnswerOptions | None = None,
     progress: Progress | None = None,
 ) -> EvaluationReport:
     """Extracts from every example with its own schema, scores, and writes all files.
@@ -96,13 +104,15 @@ def evaluate(
         examples: gold, of one or several data sets; see `ucuie.data.read_gold`.
         output: folder to write into; files of earlier evaluations are replaced.
         scorer: a name in `SCORERS`, or "all", whose first is taken apart.
+        options: of all answers; None uses the model as it is.
         progress: is shown every extraction on its way.
 
     Raises:
         ConfigError: there is no such scorer.
     """
     scorers = scorer_names(scorer)
-    queries = [Query.of_example(example) for example in examples]
+    options = options or AnswerOptions()
+    queries = [Query.of_example(example, options) for example in examples]
     faults = extractor.faults(queries)
     readable = [query for index, query in enumerate(queries) if index not in faults]
     staged = StagedLines(output / PREDICTIONS_FILE, key=resume_key(extractor, readable))
@@ -112,8 +122,11 @@ def evaluate(
     extractions = list(answers)
     by_example = _with_unreadable(extractions, queries, faults, extractor.model_name)
     predictions: list[tuple[Record, ...]] = [extraction.records for extraction in by_example]
+    used = options.at(extractor.operating_point)
     report = EvaluationReport(
         model=extractor.model_name,
+        end_bias=used.end_bias,
+        threshold=dict(used.threshold.values),
         num_examples=len(examples),
         num_unreadable=len(faults),
         num_truncated=sum(extraction.truncated for extraction in extractions),

@@ -10,6 +10,7 @@ import typer
 from ucuie.cli.common import (
     BatchSize,
     Device,
+    EndBias,
     Gold,
     GoldSplit,
     Int8,
@@ -17,7 +18,9 @@ from ucuie.cli.common import (
     Limit,
     Model,
     Quiet,
+    Threshold,
     Track,
+    answer_options,
     exit_interrupted,
     results,
     talk_console,
@@ -42,6 +45,8 @@ def evaluate(
     scorer: Scorer = "offset",
     split: GoldSplit = "test",
     limit: Limit = None,
+    threshold: Threshold = None,
+    end_bias: EndBias = 0.0,
     model: Model = None,
     device: Device = None,
     batch_size: BatchSize = 32,
@@ -49,11 +54,15 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on gold data; `ucuie score` looks at its predictions in other ways."""
+    """Score a model on gold data, with its own threshold and end bias unless others are given.
+
+    `ucuie score` looks at its predictions in other ways.
+    """
     from ucuie import data, metrics
     from ucuie import evaluate as evaluation
 
     metrics.scorer_names(scorer)
+    options = answer_options(threshold=threshold, end_bias=end_bias, raw_scores=False)
     examples = data.read_gold(gold, split=split, limit=limit)
     from ucuie.extractor import Extractor
 
@@ -61,7 +70,9 @@ def evaluate(
     extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size, int8=int8)
     track = Track(talk, is_shown=True)
     try:
-        report = evaluation.evaluate(extractor, examples, output, scorer=scorer, progress=track)
+        report = evaluation.evaluate(
+            extractor, examples, output, scorer=scorer, options=options, progress=track
+        )
     except KeyboardInterrupt:
         exit_interrupted(f"after {track.summary}", "the same command")
     if as_json:
