@@ -11,6 +11,8 @@ text was completely annotated for may always be asked for. Any other may only if
    negative of "movie", nor "company" of "organization", nor "place" of "river".
 4. The two names are not spelled alike ("organisation", "organization").
 5. No word of its name stands in the text, whatever its ending: "tell" is not asked for where one "tells".
+6. A type of entities of the same source ("city") is not asked for where the text has names that nobody gave a
+   type ("... in Minsk"); questions as names, which are about one text alone, may be.
 """
 
 import re
@@ -21,11 +23,15 @@ from pathlib import Path
 
 import yaml
 
+from ucuie.schema import Span
+from ucuie.sentences import sentence_ends
+
 FAMILIES = Path(__file__).with_name("families.yaml")
 SPELLED_ALIKE = 0.8
 STEM_LENGTH = 8
 _WORD = re.compile(r"[^\W\d_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_CAPITALISED = re.compile(r"\b[A-Z][^\W\d_]")
 _ENDING = re.compile(r"(?:ations?|ions?|ments?|ings?|ers?|ors?|ies|es|ed|s|e|y)$")
 _EMPTY = frozenset(
     [
@@ -119,6 +125,16 @@ def may_mean_the_same(first: str, second: str) -> bool:
 def likeness(first: str, second: str) -> float:
     """How alike two names are spelled, from 0 to 1."""
     return SequenceMatcher(None, first.casefold(), second.casefold(), autojunk=False).ratio()
+
+
+@lru_cache(maxsize=100_000)
+def has_other_names(text: str, known: tuple[Span, ...]) -> bool:
+    """Whether a capitalised word stands in a text outside of some spans and not at a sentence's beginning."""
+    starts = {0, *sentence_ends(text)}
+    return any(
+        match.start() not in starts and not any(low <= match.start() < high for low, high in known)
+        for match in _CAPITALISED.finditer(text)
+    )
 
 
 def may_be_asked(name: str, annotated: Iterable[str], text: str) -> bool:

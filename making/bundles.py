@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from making.absent import likeness, may_be_asked
+from making.absent import has_other_names, likeness, may_be_asked
 from making.wording import Wording, reworded
 from ucuie.linearize import order_records
 from ucuie.schema import Example, Frame, Record, Schema, Task
@@ -168,13 +168,8 @@ def _go_together(pool: Pool, texts: Sequence[Example], max_present: int) -> bool
     """Whether each may be asked for the types of all: of all that stand in a text, or of its whole schema."""
     if pool.absent != "source":
         return all(text.schema is texts[0].schema for text in texts) or _present(texts) <= _shared(texts)
-    own = [text.schema.frame_names for text in texts]
-    names = {name for one in own for name in one}
-    return len(names) <= max_present and all(
-        name in one or may_be_asked(name, one, text.text)
-        for text, one in zip(texts, own, strict=True)
-        for name in names
-    )
+    frames = {frame.name: frame for text in texts for frame in text.schema.frames}
+    return len(frames) <= max_present and all(_is_absent(frame, texts) for frame in frames.values())
 
 
 def _present(texts: Sequence[Example]) -> set[str]:
@@ -268,7 +263,7 @@ def _absent_names(
     if pool.absent == "source" and number:
         others = [name for name in pool.frames if name not in own]
         candidates += generator.sample(others, min(LOOKED_AT * number, len(others)))
-        candidates = [name for name in candidates if _is_absent(name, texts)]
+        candidates = [name for name in candidates if _is_absent(pool.frames[name], texts)]
     generator.shuffle(candidates)
     if present:
         nearest = sorted(candidates, key=lambda name: -max(likeness(name, one) for one in present))
@@ -277,9 +272,18 @@ def _absent_names(
     return candidates[:number]
 
 
-def _is_absent(name: str, texts: Sequence[Example]) -> bool:
-    own = [(text.schema.frame_names, text.text) for text in texts]
-    return all(name in names or may_be_asked(name, names, text) for names, text in own)
+def _is_absent(frame: Frame, texts: Sequence[Example]) -> bool:
+    """Whether a type of a source surely stands in none of its texts that were not annotated for it."""
+    others = [text for text in texts if frame.name not in text.schema.frame_names]
+    are_names_known = frame.slots or frame.name.endswith("?") or not any(map(_has_other_names, others))
+    return bool(are_names_known) and all(
+        may_be_asked(frame.name, text.schema.frame_names, text.text) for text in others
+    )
+
+
+def _has_other_names(text: Example) -> bool:
+    spans = (filler.span for record in text.records for filler in record.fillers())
+    return has_other_names(text.text, tuple(spans))
 
 
 def _foreign_frames(pool: Pool, task: Task, texts: Sequence[Example]) -> list[Frame]:

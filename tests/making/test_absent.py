@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from making.absent import FAMILIES, may_be_asked, may_mean_the_same, stem, stems
+from making.absent import FAMILIES, has_other_names, may_be_asked, may_mean_the_same, stem, stems
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,11 @@ def test_endings_do_not_tell_words_apart() -> None:
 def test_a_family_has_more_than_one_word() -> None:
     for family in yaml.safe_load(FAMILIES.read_text("utf-8")):
         assert len(stems(family)) > 1, family
+
+
+def test_names_that_nobody_gave_a_type_are_seen() -> None:
+    text = "Eccles was selected in Minsk. He won."
+    assert has_other_names(text, ())
+    assert has_other_names(text, ((0, 6),))
+    assert not has_other_names(text, ((23, 28),))
+    assert not has_other_names("Nobody was selected. He won.", ())

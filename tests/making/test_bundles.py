@@ -157,3 +157,18 @@ def test_texts_of_schemas_of_their_own_are_asked_for_what_all_were_annotated_for
     for bundle in made:
         for one in bundle:
             assert set(one.schema.frame_names) <= set(examples[one.id].schema.frame_names)
+
+
+def test_a_type_of_entities_is_not_asked_for_where_names_have_no_type() -> None:
+    def one(number: int, text: str, name: str, words: str) -> Example:
+        frames = (Frame(name=name),)
+        record = _mention(text, name, words)
+        return Example(id=str(number), task="NER", text=text, schema=Schema(frames=frames), records=(record,))
+
+    known = [one(n, f"Minsk has {n} houses.", "town", "Minsk") for n in range(20)]
+    unknown = [one(n, f"Eccles, {n}, was seen in Oslo.", "boxer", "Eccles") for n in range(20, 40)]
+    for bundle in _made([*known, *unknown], "source", PLAIN):
+        if any(text.text.startswith("Eccles") for text in bundle):
+            assert bundle[0].schema.frame_names == ("boxer",)
+        else:
+            assert "town" in bundle[0].schema.frame_names or bundle[0].schema.frame_names == ("boxer",)
