@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ucuie.experiments import readings
 from ucuie.experiments.definitions import (
-    HEADLINE_ROWS,
     LOW_RESOURCE_OF_SUB_EXPERTS,
     ROUTED,
     ROUTERS,
@@ -29,7 +28,7 @@ from ucuie.experiments.results import (
 from ucuie.experiments.tables import NOT_GIVEN, Cell, Table, Trials
 from ucuie.experiments.trials import MASKS, Cost, Data, Evaluation, Routing, Training, mask_title
 from ucuie.experiments.variants import LONGER, TIMES_LONGER, VARIANTS
-from ucuie.metrics import Report
+from ucuie.metrics import HEADLINE_ROWS, Report
 from ucuie.schema import CAPABILITIES
 
 _NO_PAPER = (

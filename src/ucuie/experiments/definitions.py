@@ -12,7 +12,7 @@ from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Job, Routing, Training
 from ucuie.experiments.variants import ABLATIONS, LONGER, VARIANTS
 from ucuie.experiments.workspace import Workspace
-from ucuie.metrics import Report
+from ucuie.metrics import HEADLINE_ROWS, Report
 from ucuie.schema import CAPABILITIES
 
 ROUTERS = ("soft", "hard")
@@ -20,8 +20,6 @@ ROUTED = ("soft", "no-entropy")
 """Whose routing figure6 compares."""
 LOW_RESOURCE_OF_SUB_EXPERTS = 10
 """Per cent of the training splits, in figure5."""
-HEADLINE_ROWS = ("NER", "RE boundary", "ED", "EAE pooled", "ABSA")
-"""What the F1 of a trial is the mean of, over these rows of all data sets."""
 
 
 def headline(report: Report) -> float:

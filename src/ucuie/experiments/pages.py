@@ -10,8 +10,9 @@ from pathlib import Path
 from ucuie.atomic import write_text
 from ucuie.experiments import samples
 from ucuie.experiments.contents import CONTENTS, Contents
-from ucuie.experiments.definitions import HEADLINE_ROWS, Experiment, Plan
+from ucuie.experiments.definitions import Experiment, Plan
 from ucuie.experiments.queue import progress_of
+from ucuie.metrics import HEADLINE_ROWS
 from ucuie.model_source import EMBEDDED_NAME
 from ucuie.templates import counted
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from ucuie.data import read_predictions
-from ucuie.experiments.definitions import HEADLINE_ROWS, Plan
+from ucuie.experiments.definitions import Plan
 from ucuie.experiments.samples import gold
 from ucuie.experiments.tables import Trials
 from ucuie.experiments.trials import MASKS, Evaluation, Gates, mask_title
 from ucuie.experiments.variants import VARIANTS
-from ucuie.metrics import Difference, paired_difference
+from ucuie.metrics import HEADLINE_ROWS, Difference, paired_difference
 from ucuie.schema import CAPABILITIES, Capability, Record
 
 ORDER = ("soft", "hard", "no-shared", "lora-moe", "lora")

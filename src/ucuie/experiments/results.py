@@ -6,10 +6,10 @@ Nothing is missing by mistake: a trial that is not finished has no report, and i
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ucuie.experiments.definitions import HEADLINE_ROWS, Plan, headline
+from ucuie.experiments.definitions import Plan, headline
 from ucuie.experiments.tables import Trials
 from ucuie.experiments.trials import Data, Evaluation, Gates, Training
-from ucuie.metrics import Report
+from ucuie.metrics import HEADLINE_ROWS, Report
 from ucuie.schema import CAPABILITIES
 
 

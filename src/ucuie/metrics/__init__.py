@@ -13,7 +13,7 @@ from ucuie.metrics.breakdown import Breakdown, break_down, render_page, render_t
 from ucuie.metrics.counts import Counts
 from ucuie.metrics.marks import Mark, mark_elements
 from ucuie.metrics.mistakes import Finding, Mistake, Mistakes, find_mistakes
-from ucuie.metrics.report import ALL, Report, RowScore, placing_ceiling, score, scorer_names
+from ucuie.metrics.report import ALL, HEADLINE_ROWS, Report, RowScore, placing_ceiling, score, scorer_names
 from ucuie.metrics.scorers import SCORERS, Scorer
 from ucuie.metrics.uncertainty import (
     Difference,
@@ -27,6 +27,7 @@ from ucuie.metrics.views import View, apply_views, coarse_types, gold_trigger, p
 
 __all__ = [
     "ALL",
+    "HEADLINE_ROWS",
     "SCORERS",
     "Breakdown",
     "Counts",

@@ -17,6 +17,8 @@ from ucuie.schema import Capability, Example, Record, Task
 
 ALL = "all"
 """Instead of a scorer's name: every one."""
+HEADLINE_ROWS = ("NER", "RE boundary", "ED", "EAE pooled", "ABSA")
+"""Of the default scorer: what one number for a task is the mean of."""
 
 
 @dataclass(frozen=True)
