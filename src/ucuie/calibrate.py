@@ -1,8 +1,8 @@
 """Calibration of a model: its raw scores on validation data against what was right.
 
-In: an extractor and gold. Out: a `Calibration` for the model folder and a report of the calibration error
-before and after. What it says about "after" comes from cross-validation: every element is scored by
-calibrators that were fitted without its text.
+In: an extractor and gold. Out: a `Calibration` for the model folder, the operating point that goes with it
+(`operating_point` chooses it), and a report of the calibration error before and after. What it says about
+"after" comes from cross-validation: every element is scored by calibrators that were fitted without its text.
 """
 
 from collections import Counter
@@ -30,8 +30,9 @@ from ucuie.calibration import (
 from ucuie.errors import DataError
 from ucuie.extractor import Extractor, Query
 from ucuie.metrics import mark_elements
-from ucuie.options import AnswerOptions
-from ucuie.schema import CAPABILITIES, ELEMENT_KINDS, Capability, ElementKind, Example, Record, Task
+from ucuie.operating_point import ChosenPoint, Found, choose_point
+from ucuie.options import END_BIASES, AnswerOptions, OperatingPoint
+from ucuie.schema import CAPABILITIES, ELEMENT_KINDS, Capability, ElementKind, Example, Task
 
 MIN_ELEMENTS_OF_TASK = 100
 """A task with fewer elements of a kind shares the calibrator of all tasks."""
@@ -83,12 +84,24 @@ class ErrorRow:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """What a calibration found, with the calibration itself."""
+    """What a calibration found, with the calibration itself.
+
+    Args:
+        model: its name.
+        num_texts: that it could read.
+        num_unreadable: that it could not.
+        calibration: of the scores at `point`.
+        point: the one chosen, or the model's own.
+        choice: of the point; None where none was to be chosen.
+        rows: the calibration errors.
+    """
 
     model: str
     num_texts: int
     num_unreadable: int
     calibration: Calibration
+    point: OperatingPoint
+    choice: ChosenPoint | None
     rows: tuple[ErrorRow, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,45 +113,81 @@ class CalibrationReport:
             "ece_after_is_cross_validated": True,
             "errors": [asdict(row) for row in self.rows],
             "calibration": self.calibration.model_dump(mode="json"),
+            "operating_point": asdict(self.point),
+            "choice": self.choice and asdict(self.choice) | {"after_is_cross_validated": True},
         }
 
 
 def calibrate(
-    extractor: Extractor, examples: Sequence[Example], *, progress: Progress | None = None
+    extractor: Extractor,
+    examples: Sequence[Example],
+    *,
+    end_biases: Collection[float] = END_BIASES,
+    progress: Progress | None = None,
 ) -> CalibrationReport:
-    """Extracts from every example with its own schema, and fits calibrators to the scores.
+    """Extracts from every example with its own schema, chooses an operating point, fits calibrators at it.
 
     Args:
         extractor: the model; an earlier calibration of it is left aside.
         examples: gold that the model was not trained on, of one or several data sets.
+        end_biases: to choose from, 0 in any case: the texts are read once under each. None leave the model
+            where it stands.
         progress: is shown every extraction on its way.
 
     Raises:
         DataError: nothing was predicted, so there is nothing to learn from.
     """
-    queries = [Query.of_example(example, AnswerOptions(raw_scores=True)) for example in examples]
-    faults = extractor.faults(queries)
-    readable = [index for index in range(len(queries)) if index not in faults]
-    answers = extractor.answer(queries[index] for index in readable)
-    if progress is not None:
-        answers = progress(answers, len(readable))
-    predictions = [answer.records for answer in answers]
-    scores = list(_scores([examples[index] for index in readable], predictions))
+    faults = extractor.faults(Query.of_example(example) for example in examples)
+    readable = [example for index, example in enumerate(examples) if index not in faults]
+    own = extractor.operating_point
+    biases = tested_biases(end_biases) or (own.end_bias,)
+    found = _found(extractor, readable, biases, progress)
+    choice = choose_point(readable, found, _fitted) if end_biases else None
+    point = own if choice is None else choice.point
+    scores = list(_scores(readable, found[point.end_bias]))
     if not scores:
         raise DataError("the data", ["the model found nothing in its texts"], "give it more of them")
-    texts = Counter(examples[index].dataset for index in readable)
-    calibrators = tuple(_calibrators(scores))
+    calibration = _fitted(readable, found[point.end_bias])
     return CalibrationReport(
         model=extractor.model_name,
         num_texts=len(readable),
         num_unreadable=len(faults),
-        calibration=Calibration(texts=dict(texts), calibrators=calibrators),
-        rows=tuple(_rows(scores, calibrators)),
+        calibration=calibration,
+        point=point,
+        choice=choice,
+        rows=tuple(_rows(scores, calibration.calibrators)),
     )
 
 
-def _scores(examples: Sequence[Example], predictions: Sequence[Sequence[Record]]) -> Iterator[Score]:
-    for index, (example, records) in enumerate(zip(examples, predictions, strict=True)):
+def tested_biases(end_biases: Collection[float]) -> tuple[float, ...]:
+    """The biases that `calibrate` reads all texts under, ascending: those given and 0; none of none."""
+    return tuple(sorted({0.0, *end_biases})) if end_biases else ()
+
+
+def _found(
+    extractor: Extractor, examples: Sequence[Example], biases: Sequence[float], progress: Progress | None
+) -> dict[float, Found]:
+    """All records with raw scores, of each example under each bias."""
+    # A query's bias is added to that of the model.
+    options = [
+        AnswerOptions(end_bias=bias - extractor.operating_point.end_bias, raw_scores=True) for bias in biases
+    ]
+    # Text by text: those of one length share batches.
+    answers = extractor.answer(Query.of_example(example, one) for example in examples for one in options)
+    if progress is not None:
+        answers = progress(answers, len(examples) * len(biases))
+    records = [answer.records for answer in answers]
+    return {bias: records[place :: len(biases)] for place, bias in enumerate(biases)}
+
+
+def _fitted(examples: Sequence[Example], found: Found) -> Calibration:
+    """Calibrators for the scores of what was found in each example."""
+    texts = Counter(example.dataset for example in examples)
+    return Calibration(texts=dict(texts), calibrators=tuple(_calibrators(list(_scores(examples, found)))))
+
+
+def _scores(examples: Sequence[Example], found: Found) -> Iterator[Score]:
+    for index, (example, records) in enumerate(zip(examples, found, strict=True)):
         for mark in mark_elements(example, records):
             if mark.score is not None:
                 yield Score(mark.kind, example.task, example.dataset, index, mark.score, mark.is_right)

@@ -1,6 +1,6 @@
 """Extractions, scores and data sets as tables for the terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ucuie.data import ConversionReport, Dataset, ExportReport, Format, Statistics
     from ucuie.evaluate import EvaluationReport
     from ucuie.metrics import Breakdown, Counts, Interval, TrialScore
+    from ucuie.operating_point import ChosenPoint
 
 _MAX_FAULTS = 5
 _MAX_COLUMNS = 4
@@ -128,7 +129,25 @@ def calibration_tables(report: "CalibrationReport") -> RenderableType:
     notes = [f"{counted(report.num_texts, 'text')}"]
     if report.num_unreadable:
         notes.append(f"{report.num_unreadable:,} more were too long for the model")
-    return Group(table, Text("; ".join(notes), style="dim"))
+    chosen: list[RenderableType] = [] if report.choice is None else [*_choice_tables(report.choice), ""]
+    return Group(*chosen, table, Text("; ".join(notes), style="dim"))
+
+
+def _choice_tables(choice: "ChosenPoint") -> Iterator[RenderableType]:
+    """The F1 of each data set before and after, and what was chosen."""
+    table = Table(title="F1 %, after: cross-validated", title_justify="left", box=None, pad_edge=False)
+    table.add_column("data set")
+    for heading in ("texts", "before", "after"):
+        table.add_column(heading, justify="right")
+    for one in choice.datasets:
+        numbers = (f"{one.num_texts:,}", f"{one.before:.1f}", f"{one.after:.1f}")
+        table.add_row(Text(one.dataset or "-"), *numbers)
+    if len(choice.datasets) > 1:
+        table.add_row("mean", "", f"{choice.before:.1f}", f"{choice.after:.1f}", style="bold")
+    yield table
+    biases = ", ".join(f"{bias:g}" for bias in choice.end_biases)
+    point = choice.point
+    yield Text(f"chosen: end bias {point.end_bias:g}, of {biases}; threshold {point.threshold:g}")
 
 
 def evaluation_tables(report: "EvaluationReport") -> RenderableType:
@@ -140,6 +159,11 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
         )
     if report.num_truncated:
         notes.append(f"{counted(report.num_truncated, 'answer')} cut")
+    if report.end_bias:
+        notes.append(f"end bias {report.end_bias:g}")
+    if report.threshold:
+        values = ", ".join(f"{name}={least:g}" for name, least in report.threshold.items())
+        notes.append(f"thresholds {values}")
     if report.dropped:
         notes.append(f"{counted(sum(report.dropped.values()), 'piece')} of answers left out")
     kinds = [("right", report.breakdown.mistakes.right), *report.breakdown.mistakes.kinds.items()]
