@@ -76,7 +76,7 @@ def reworded(schema: Schema, wording: Wording, generator: random.Random) -> tupl
         words = other_words(frame)
         is_renamed = generator.random() < wording.renamed
         name = generator.choice(words.names) if is_renamed and words.names else frame.name
-        name = style(name)
+        name = style(name) if _WORDS.fullmatch(name) else name
         if name != frame.name and name in taken:
             name = frame.name
         taken.add(name)
@@ -135,6 +135,8 @@ class Renaming:
         ]
 
 
+_WORDS = re.compile(r"[\w-]+(?: [\w-]+){0,3}")
+"""Names of a few words without commas, brackets or question marks: nobody writes others in another way."""
 _NO_NOUN = re.compile(r"(?:[^a-z]|s|ed|ing|\b(?:in|of|at|by|for|to))$")
 
 

@@ -67,3 +67,11 @@ def test_no_other_name_of_a_type_is_the_name_of_two() -> None:
             assert name not in words["names"], name
             assert len(set(words["names"])) == len(words["names"]), name
             assert len(words["description"]) <= 70, name
+
+
+def test_names_that_are_phrases_keep_their_spelling() -> None:
+    name = "country, city or state"
+    schema = Schema(frames=(Frame(name=name), Frame(name="person")))
+    for seed in range(20):
+        new, _ = reworded(schema, Wording(renamed=0, described=0, styled=1), random.Random(seed))
+        assert new.frame_names[0] == name
