@@ -42,9 +42,6 @@ def bench_train(
     backbone_config: Annotated[
         str, typer.Option(help="Whose shape to take: the name of a recipe, or the folder of a model.")
     ] = "llama-2-7b",
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Make the weights up, which is all it can.")
-    ] = True,
     layers: Layers = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows packed into a step.")] = 4,
     length: Annotated[int, typer.Option(min=16, help="Tokens of a row.")] = 512,
@@ -55,7 +52,10 @@ def bench_train(
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Compare training steps with LoRA of as many ranks and the bare backbone, at a backbone's real shape."""
+    """Compare training steps with LoRA of as many ranks and the bare backbone, at a backbone's real shape.
+
+    The weights are made up.
+    """
     from ucuie.bench.train import bench_train as measure
 
     result = measure(
@@ -69,6 +69,28 @@ def bench_train(
         num_threads=threads,
         device=device,
     )
+    _print_result(result, as_json=as_json)
+
+
+@bench_app.command("rows")
+def bench_rows(
+    config: Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="Of a training run, or a recipe.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for `ucuie train`.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the run, taken together.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on a CPU.")] = 1,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the steps of a training run with its texts in shared rows and in rows apart."""
+    from ucuie.bench.rows import bench_rows as measure
+    from ucuie.train.config import TrainConfig
+    from ucuie.train.recipes import config_path
+
+    run = TrainConfig.load(config_path(config), overrides=overrides or [])
+    result = measure(run, steps=steps, repeats=repeats, num_threads=threads, device=device)
     _print_result(result, as_json=as_json)
 
 
