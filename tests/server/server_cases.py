@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,7 @@ import httpx
 from tiny_model import make_adapted, make_backbone, tokenizer
 from ucuie.instructions import InstructionPool
 from ucuie.model_folder import LoadedModel
+from ucuie.model_info import ModelInfo
 from ucuie.server.app import create_app
 from ucuie.server.engine import Engine
 from ucuie.server.metrics import Metrics
@@ -23,6 +24,13 @@ from ucuie.server.settings import ServerSettings, make_settings
 def tiny_model(*, is_adapted: bool = True) -> LoadedModel:
     model = make_adapted(make_backbone()) if is_adapted else make_backbone()
     return LoadedModel(model, tokenizer(), InstructionPool.load(), None, "tiny")
+
+
+def standing_model(**values: float) -> LoadedModel:
+    """The same with an operating point in its `ucuie.json`."""
+    facts = dict.fromkeys(("backbone_fingerprint", "tokenizer_sha256", "instruction_pool_hash"), "")
+    info = ModelInfo(backbone="backbone", num_parameters=1, **facts, **values)
+    return replace(tiny_model(), info=info)
 
 
 @dataclass(frozen=True)

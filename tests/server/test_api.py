@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_cases import Running, held_model, running, tiny_model
+from server_cases import Running, held_model, running, standing_model, tiny_model
 
 from tiny_model import answer_of
 from ucuie import Extractor
@@ -184,6 +184,28 @@ def test_the_model_is_described(server: Running) -> None:
     assert (model["name"], model["device"], model["context_tokens"]) == ("tiny", "cpu", 512)
     assert model["capabilities"] == ["judging", "locating", "associating"]
     assert answer["limits"]["texts"] == server.settings.max_texts
+
+
+def test_a_request_goes_by_the_models_values_unless_it_gives_its_own() -> None:
+    loaded = standing_model(threshold=1.0, end_bias=2.0)
+    with running(lambda: loaded) as server:
+        (model,) = server.client.get("/v1/models").json()["models"]
+        assert (model["threshold"], model["end_bias"]) == (1, 2)
+
+        def found(**options: Any) -> Any:
+            message = {"texts": TEXTS, "schema": SCHEMA, **options}
+            return answers(server.client.post("/v1/extract", json=message))
+
+        alone = Extractor(loaded, max_new_tokens=24)
+        neutral = Extractor(tiny_model(), max_new_tokens=24)
+        assert found() == expected(alone, TEXTS, SCHEMA)
+        assert not any(answer["records"] for answer in found(threshold=None))
+        reasons = {one["reason"] for answer in found() for one in answer["dropped"]}
+        assert "below the threshold" in reasons
+        everything = [answer_of(one) for one in neutral.extract_batch(TEXTS, SCHEMA, end_bias=2.0)]
+        assert any(answer["records"] for answer in everything)
+        assert found(threshold=0) == everything
+        assert found(threshold=0, end_bias=-2.0) == expected(neutral, TEXTS, SCHEMA)
 
 
 @pytest.mark.parametrize(

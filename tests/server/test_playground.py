@@ -294,6 +294,38 @@ def test_the_threshold_acts_at_once_and_by_the_servers_rule(page: Page) -> None:
     assert json.loads(page.locator("#panel-json pre").inner_text())["records"] == []
 
 
+def test_the_threshold_begins_where_the_model_has_it(context: BrowserContext) -> None:
+    def with_threshold(route: Route) -> None:
+        answer = route.fetch().json()
+        answer["models"][0]["threshold"] = 0.5
+        route.fulfill(json=answer)
+
+    page = context.new_page()
+    page.route("**/v1/models", with_threshold)
+    page.goto("/")
+    expect(page.get_by_role("button", name="Extract")).to_be_enabled()
+    found = [
+        {"frame": "person", "filler": filler("Ada", 0), "slots": [], "score": 0.6},
+        {"frame": "person", "filler": filler("Rom", 4), "slots": [], "score": 0.4},
+    ]
+    answers(page, text="Ada Rom", records=found)
+    with page.expect_request("**/v1/extract") as asked:
+        extract(page)
+    assert asked.value.post_data_json["threshold"] == 0
+    slider = page.get_by_label("Least confidence")
+    expect(slider).to_have_value("0.5")
+    assert len(records(page)) == 1
+    expect(page.get_by_text("1 record below the least confidence.")).to_be_visible()
+    page.get_by_role("tab", name="Python").click()
+    assert "threshold" not in page.locator("#panel-python pre").inner_text()
+    slider.fill("0")
+    assert "threshold=0)" in page.locator("#panel-python pre").inner_text()
+    page.get_by_role("tab", name="curl").click()
+    assert '"threshold":0' in page.locator("#panel-curl pre").inner_text()
+    page.get_by_role("tab", name="Records").click()
+    assert len(records(page)) == 2
+
+
 def test_capabilities_are_switched_and_the_routing_is_shown(page: Page) -> None:
     extract(page)
     with page.expect_request("**/v1/extract") as asked:

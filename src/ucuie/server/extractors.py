@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ucuie.extraction import Extraction
+from ucuie.options import OperatingPoint
 from ucuie.queries import Query, answer_each
 from ucuie.schema import CAPABILITIES, Capability
 
@@ -42,6 +43,7 @@ class ModelFacts:
         device: where it runs, such as "cpu".
         capabilities: those that can be switched; empty for a model without capability experts.
         context_tokens: of prompt and output together; None if it has no limit.
+        operating_point: where it stands unless a request says otherwise.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ModelFacts:
     device: str
     capabilities: tuple[Capability, ...]
     context_tokens: int | None
+    operating_point: OperatingPoint
 
 
 class Extractors:
@@ -109,6 +112,7 @@ def _facts(loaded: "LoadedModel") -> ModelFacts:
         device=str(next(model.parameters()).device),
         capabilities=_switchable(model),
         context_tokens=getattr(model.config, "max_position_embeddings", None),
+        operating_point=loaded.operating_point,
     )
 
 

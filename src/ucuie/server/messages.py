@@ -128,11 +128,15 @@ class ExtractRequest(_Message):
     )
     threshold: float | dict[str, float] | None = Field(
         default=None,
-        description="Least scores that are kept: one for all types, or by the names of frames and slots.",
-        examples=[0.3, {"person": 0.5, "*": 0.2}],
+        description=(
+            "Least scores that are kept: one for all types, or by the names of frames and slots. Types "
+            "without one go by the model's own, which `/v1/models` names; 0 keeps everything."
+        ),
+        examples=[0.3, 0, {"person": 0.5, "*": 0.2}],
     )
     end_bias: float = Field(
-        default=0.0, description="Above 0 more records are found, below 0 fewer and surer ones."
+        default=0.0,
+        description="Above 0 more records are found, below 0 fewer and surer ones; added to the model's own.",
     )
     n_best: int = Field(
         default=1,
@@ -143,7 +147,8 @@ class ExtractRequest(_Message):
         ),
     )
     raw_scores: bool = Field(
-        default=False, description="Scores without the calibration that the model may have."
+        default=False,
+        description="Scores without the calibration that the model may have, and without its threshold.",
     )
     explain: bool | Literal["linears"] = Field(
         default=False,
@@ -231,7 +236,8 @@ class SchemaList(BaseModel):
 class ModelFactsMessage(BaseModel):
     """The model that answers.
 
-    `capabilities` are those that requests may switch; a model without capability experts has none.
+    `capabilities` are those that requests may switch; a model without capability experts has none. Requests
+    add their `end_bias` to that of the model, and go by its `threshold` where they give none.
     """
 
     name: str
@@ -239,6 +245,8 @@ class ModelFactsMessage(BaseModel):
     device: str
     capabilities: list[Capability]
     context_tokens: int | None
+    end_bias: float
+    threshold: float
 
 
 class Limits(BaseModel):

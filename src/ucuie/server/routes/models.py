@@ -27,6 +27,8 @@ def add_models(app: FastAPI, engine: Engine, settings: ServerSettings) -> None:
                 device=facts.device,
                 capabilities=list(facts.capabilities),
                 context_tokens=facts.context_tokens,
+                end_bias=facts.operating_point.end_bias,
+                threshold=facts.operating_point.threshold,
             )
             for name, facts in engine.facts.items()
         ]

@@ -27,9 +27,10 @@ export function shortSchema({ frames }) {
   return isSame && !("frames" in mapping) ? mapping : { frames };
 }
 
+// A threshold of null is the model's own.
 export function asPython({ text, schema, task, capabilities, threshold, model }) {
   const options = [model && model !== "ucuie-mini" ? JSON.stringify(model) : null, capabilities ? `capabilities=${python(capabilities)}` : null];
-  const named = `${task ? `, task="${task}"` : ""}${threshold > 0 ? `, threshold=${threshold}` : ""}`;
+  const named = `${task ? `, task="${task}"` : ""}${threshold === null ? "" : `, threshold=${threshold}`}`;
   return [
     "from ucuie import Extractor",
     "",
@@ -47,7 +48,7 @@ export function asCurl({ text, schema, task, capabilities, threshold, hasKey }) 
   const message = { text, schema: shortSchema(schema) };
   if (task) message.task = task;
   if (capabilities) message.capabilities = capabilities;
-  if (threshold > 0) message.threshold = threshold;
+  if (threshold !== null) message.threshold = threshold;
   const lines = [`curl ${new URL("v1/extract", location.href)}`, "-H 'content-type: application/json'"];
   if (hasKey) lines.push('-H "authorization: Bearer $UCUIE_API_KEY"');
   lines.push(`--data ${shell(JSON.stringify(message))}`);

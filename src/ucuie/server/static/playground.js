@@ -8,12 +8,14 @@ import * as editor from "./schema.js";
 
 const MODEL_POLL_MS = 1000;
 const RERUN_MS = 250;
+const PARTS = ["judging", "locating", "associating"]; // of an answer; a model's threshold is for whole ones
 
 let model = null;
 let limits = null;
 let asked = null; // what the result on the page is the answer to
 let extraction = null;
 let running = null; // the AbortController of a request under way
+let least = null; // confidence, as the slider was set; null while it stands where the model has it
 let chosen = 0; // index of the record that is lit
 let attempts = 0; // to connect; what comes of an earlier one is void, such as a refusal of the key before
 
@@ -159,7 +161,8 @@ async function extract({ isWhy = tabs.selected === "why" } = {}) {
   try {
     const schema = await editor.readSchema();
     const capabilities = chosenCapabilities();
-    const message = { text: byId("text").value, schema };
+    // Everything is asked for, so that the slider can show it.
+    const message = { text: byId("text").value, schema, threshold: 0 };
     const task = byId("task").value;
     if (task) message.task = task;
     if (capabilities) message.capabilities = capabilities;
@@ -183,12 +186,13 @@ async function extract({ isWhy = tabs.selected === "why" } = {}) {
 
 /* Showing */
 
-const threshold = () => Number(byId("threshold").value);
+const ownThreshold = () => (PARTS.includes(asked.task) ? 0 : model.threshold);
+const threshold = () => least ?? ownThreshold();
 
 // The same rule as on the server: a record goes by its own score, slots by theirs.
 function shownRecords() {
-  const least = threshold();
-  const isBelow = (score) => score !== undefined && score !== null && score < least;
+  const limit = threshold();
+  const isBelow = (score) => score !== undefined && score !== null && score < limit;
   const hasText = (slots) => slots.some((slot) => slot.filler);
   return extraction.records.flatMap((record) => {
     const slots = record.slots.filter(({ filler }) => !filler || !isBelow(filler.score));
@@ -215,6 +219,7 @@ function showResults() {
   byId("found").hidden = false;
   byId("threshold-field").hidden = !extraction.records.length;
   byId("empty").hidden = true;
+  byId("threshold").value = threshold();
   const records = draw();
   const counts = countByFrame(records);
   const kinds = [...counts].map(([frame, count]) => `${count} ${frame}`).join(", ");
@@ -250,7 +255,7 @@ function draw() {
   showRemarks(records);
   byId("records").replaceChildren(...records.map((record, index) => recordItem(record, index, frames)));
   byId("why").replaceChildren(...records.map((record, index) => whyItem(record, index, frames)));
-  const exported = { ...asked, threshold: threshold(), model: extraction.model, hasKey: !byId("key-field").hidden };
+  const exported = { ...asked, threshold: threshold() === ownThreshold() ? null : threshold(), model: extraction.model, hasKey: !byId("key-field").hidden };
   showCode("json", JSON.stringify({ ...extraction, records }, null, 2));
   showCode("python", asPython(exported));
   showCode("curl", asCurl(exported));
@@ -361,6 +366,7 @@ byId("extract").addEventListener("click", () => (running ? running.abort() : ext
 byId("text").addEventListener("input", countText);
 byId("task").addEventListener("change", rerunSoon);
 byId("threshold").addEventListener("input", () => {
+  least = Number(byId("threshold").value);
   const records = draw();
   byId("threshold").setAttribute("aria-valuetext", `${threshold().toFixed(2)}, ${counted(records.length, "record")}`);
 });
