@@ -426,6 +426,80 @@ def test_calibrate_writes_into_the_model_and_says_what_it_changed(model: str, tm
     assert "element" in ucuie("calibrate", "--data", "gold.jsonl", "-m", folder).stdout
 
 
+def found_gold(model: str, count: int) -> list[str]:
+    """Gold that is what the model finds of people, so that the cities it finds are wrong."""
+    extractor = Extractor.from_pretrained(model, device="cpu")
+    texts = [f"{name} met Ada in London {number}." for number, name in enumerate(["Bob", "Eve"] * count)]
+    lines = []
+    for number, one in enumerate(extractor.extract_batch(texts, json.loads(PERSON), end_bias=1.0)):
+        gold = [record.model_dump(mode="json") for record in one.records if record.frame == "person"]
+        for record in gold:
+            del record["score"], record["filler"]["score"]
+        line = {"id": str(number), "dataset": "set", "task": "NER", "text": one.text, "records": gold}
+        frames = {"frames": [{"name": name} for name in json.loads(PERSON)]}
+        lines.append(json.dumps(line | {"schema": frames}))
+    return lines
+
+
+def test_calibrate_reads_the_texts_once_for_each_bias_and_says_what_it_chose(
+    model: str, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "mine"))
+    write("gold.jsonl", *found_gold(model, 10))
+    arguments = ("calibrate", "--data", "gold.jsonl", "-m", folder)
+    result = ucuie(*arguments, "--end-biases", "1", "--json")
+    assert result.exit_code == 0, result.output
+    assert "2 passes over 20 texts, one for each end bias: 0, 1" in result.stderr
+    assert "40 texts" in result.stderr
+    report = json.loads(result.stdout)
+    info = json.loads((folder / "ucuie.json").read_text())
+    assert report["operating_point"] == {"end_bias": info["end_bias"], "threshold": info["threshold"]}
+    assert report["operating_point"] != {"end_bias": 0, "threshold": 0}
+    assert report["choice"]["end_biases"] == [0, 1]
+    (of_set,) = report["choice"]["datasets"]
+    assert (of_set["dataset"], of_set["num_texts"]) == ("set", 20)
+    assert of_set["after"] > of_set["before"]
+    # Fitting scores alone reads the texts once, as the model stands.
+    kept = ucuie(*arguments, "--keep-point", "--json")
+    assert "passes" not in kept.stderr
+    assert "20 texts" in kept.stderr
+    assert json.loads(kept.stdout)["choice"] is None
+    assert json.loads(kept.stdout)["operating_point"] == report["operating_point"]
+    # Once more from there: the values of the model are no part of what it is compared with.
+    again = json.loads(ucuie(*arguments, "--end-biases", "1", "--json").stdout)
+    assert again["choice"] == report["choice"]
+    table = ucuie(*arguments, "--end-biases", "0,1").stdout
+    assert "F1 %, after: cross-validated" in table
+    assert f"chosen: end bias {info['end_bias']:g}, of 0, 1; threshold {info['threshold']:g}" in table
+
+
+@pytest.mark.parametrize("biases", ["", "one", "0,", "nan", "1;2"])
+def test_biases_that_are_no_numbers_are_refused(biases: str) -> None:
+    write("gold.jsonl", *gold_lines(2))
+    assert "list of numbers" in refuse("calibrate", "--data", "gold.jsonl", "--end-biases", biases)
+
+
+def test_a_model_with_a_threshold_leaves_out_what_is_below_unless_another_is_given(
+    model: str, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "mine"))
+    path = folder / "ucuie.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"threshold": 1.0}))
+    arguments = ("extract", "-s", PERSON, "-t", TEXT, "-m")
+    everything = json.loads(ucuie(*arguments, model).stdout)
+    assert everything["records"]
+    left_out = json.loads(ucuie(*arguments, folder).stdout)
+    assert left_out["records"] == []
+    assert [piece["reason"] for piece in left_out["dropped"]].count("below the threshold") == len(
+        everything["records"]
+    )
+    for given in ("0", "person=0", "city=0"):
+        found = json.loads(ucuie(*arguments, folder, "--threshold", given).stdout)["records"]
+        name = given.rpartition("=")[0]
+        assert found == [record for record in everything["records"] if name in ("", record["frame"])]
+    assert "threshold    1\n" in ucuie("model", "info", folder).stdout
+
+
 def test_the_embedded_model_is_calibrated_as_a_copy(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_source, "packaged_model", lambda _: Path(model))
     write("gold.jsonl", *gold_lines(2))

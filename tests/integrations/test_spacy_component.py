@@ -1,7 +1,9 @@
 """The spaCy component: the extractor's own answers, on documents."""
 
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -50,6 +52,15 @@ def test_documents_have_the_answers_of_the_extractor(model: str) -> None:
         for span, filler in zip(spans, fillers, strict=True):
             assert span.start_char <= filler.start < filler.end <= span.end_char
     assert any(doc.spans["ucuie"] for doc in docs)
+
+
+def test_the_threshold_of_the_model_counts_where_none_is_given(model: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "mine")
+    path = folder / "ucuie.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"threshold": 1.0}))
+    assert not any(doc.spans["ucuie"] for doc in pipeline(str(folder)).pipe(TEXTS))
+    everything = [doc._.ucuie for doc in pipeline(str(folder), threshold=0).pipe(TEXTS)]
+    assert [one.records for one in everything] == [one.records for one in expected(model, TEXTS)]
 
 
 def test_entities_do_not_overlap_and_leave_room_for_others(model: str) -> None:
