@@ -150,7 +150,7 @@ def test_texts_that_share_an_instruction_have_the_task_loss_and_gradients_of_row
     padded = task_loss_and_gradients(collate(apart(rows), pad_id=0))
     with packed_attention(model.get_base_model(), shares_instructions=True):
         shared = task_loss_and_gradients(pack(rows))
-    torch.testing.assert_close(shared, padded, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shared, padded, rtol=1e-4, atol=1e-4)
 
 
 @given(

@@ -25,6 +25,7 @@ from ucuie.model_info import read_info
 from ucuie.train import TrainConfig
 from ucuie.train.run import run_training
 from ucuie.train.stages import last_checkpoint
+from ucuie.train.trainer import UcuieTrainer
 from ucuie.train.training_set import TrainingSet, collate
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -182,6 +183,52 @@ def test_a_run_stopped_at_a_random_step_and_resumed_ends_with_the_same_weights(
     assert whole.keys() == broken.keys()
     for name, weights in whole.items():
         assert torch.equal(weights, broken[name]), f"{name} differs (seed {seed})"
+
+
+def test_a_run_ends_whenever_its_decay_is_asked_for(settings, monkeypatch):
+    """A schedule that is constant, then decays: --resume with fewer steps decays from where the run is."""
+    schedule = {
+        "lr_scheduler_type": "warmup_stable_decay",
+        "lr_scheduler_kwargs": {"num_decay_steps": 2},
+        "warmup_steps": 1,
+        "logging_steps": 1,
+        "disable_tqdm": True,
+    }
+    changes = {"warming": {"enabled": False}, "trainer": schedule}
+    log = UcuieTrainer.log
+
+    def stop_after_four_steps(trainer, logs, start_time=None):
+        log(trainer, logs, start_time)
+        if trainer.state.global_step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(UcuieTrainer, "log", stop_after_four_steps)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(settings(multitask={"max_steps": 60, "learning_rate": 0.01}, **changes))
+    monkeypatch.setattr(UcuieTrainer, "log", log)
+    ended = settings(multitask={"max_steps": 7, "learning_rate": 0.01}, **changes)
+    run_training(ended, resume=True)
+    run = json.loads((ended.output.with_name("model.run") / "run.json").read_text())
+    rates = [entry["learning_rate"] for entry in run["losses"]["multitask"] if "learning_rate" in entry]
+    assert len(rates) == 7
+    assert rates[1:5] == [0.01] * 4
+    assert rates[5] > rates[6]
+
+
+def test_a_run_goes_on_from_the_adapter_of_another(settings, tmp_path):
+    first = run_training(settings())
+    changes = {"warming": {"enabled": False}, "multitask": {"max_steps": 1, "learning_rate": 1e-9}}
+    second = run_training(settings(output=str(tmp_path / "second"), initial_adapter=str(first), **changes))
+    before, after = (load_file(folder / "adapter_model.safetensors") for folder in (first, second))
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+
+
+def test_an_adapter_of_other_settings_is_refused(settings, tmp_path):
+    first = run_training(settings())
+    with pytest.raises(ConfigError, match="has other settings"):
+        run_training(settings(output=str(tmp_path / "second"), initial_adapter=str(first), adapter={"r": 2}))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        run_training(settings(output=str(tmp_path / "third"), initial_adapter=str(tmp_path / "nothing")))
 
 
 def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):

@@ -156,8 +156,11 @@ def packed_inputs(rows: int, row_tokens: int) -> dict[str, Any]:
 
 
 def _tensors(inputs: dict[str, Any]) -> Iterator[Tensor]:
-    layout = inputs["layout"]
-    yield from (value for value in (*inputs.values(), *vars(layout).values()) if isinstance(value, Tensor))
+    yield from (value for value in inputs.values() if isinstance(value, Tensor))
+    layout: PackedLayout = inputs["layout"]
+    yield layout.returns
+    for rectangle in layout.rectangles:
+        yield from vars(rectangle).values()
 
 
 def step_loss(model: Any, inputs: dict[str, Any]) -> Tensor:

@@ -5,37 +5,52 @@ where the instructions and texts are. Out: what each token reads. Keys and value
 once, however many texts stand behind it. Knows no model; `packing.packed_attention` puts it into one.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+ALIKE, SPARE = 1.5, 8
+"""Texts share one if the longest has at most ALIKE times the tokens of the shortest, and SPARE more."""
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Sequences gathered into a rectangle; what a line lacks at its end is padding.
+
+    Args:
+        places: of each token in the batch, (N, S).
+        lengths: tokens of each sequence, (N,).
+        owners: which instruction each stands behind, (N,); those of instructions are themselves.
+    """
+
+    places: Tensor
+    lengths: Tensor
+    owners: Tensor
+
+    @property
+    def is_padding(self) -> Tensor:
+        """Which places stand for no token, (N, S)."""
+        return torch.arange(self.places.shape[1], device=self.lengths.device) >= self.lengths.unsqueeze(1)
 
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """Where the G instructions and N texts of a packed batch of T tokens are.
-
-    Tokens are gathered into two rectangles, the instructions (G, A) and the texts (N, S); what a line lacks
-    at its end is padding.
+    """Where the G instructions and the texts of a packed batch of T tokens are.
 
     Args:
-        instruction_places: place of each token of an instruction in the batch, (G, A).
-        text_places: the same for the texts, (N, S).
-        owners: which instruction a text stands behind, (N,).
-        returns: where each token of the batch is in the two rectangles, one written after the other, (T,).
-        instruction_lengths: tokens of each instruction, (G,).
-        text_lengths: tokens of each text, (N,).
+        instructions: all of them.
+        texts: rectangles of texts of similar length, so that little is padding.
+        returns: where each token of the batch is in the rectangles, one written after the other, (T,).
     """
 
-    instruction_places: Tensor
-    text_places: Tensor
-    owners: Tensor
+    instructions: Rectangle
+    texts: tuple[Rectangle, ...]
     returns: Tensor
-    instruction_lengths: Tensor
-    text_lengths: Tensor
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, Sequence[int]]]) -> Self:
@@ -43,44 +58,69 @@ class PackedLayout:
         lengths = np.array([length for instruction, texts in rows for length in (instruction, *texts)])
         starts = lengths.cumsum() - lengths
         num_texts = np.array([len(texts) for _, texts in rows])
-        is_text = np.ones(len(lengths), np.bool_)
-        is_text[(num_texts + 1).cumsum() - num_texts - 1] = False
+        owners = np.arange(len(rows)).repeat(num_texts + 1)
+        instructions = (num_texts + 1).cumsum() - num_texts - 1
+        texts = np.delete(np.arange(len(lengths)), instructions)
         returns = np.empty(lengths.sum(), np.int64)
         rectangles, num_places = [], 0
-        for chosen in (~is_text, is_text):
+        for chosen in (instructions, *_alike(texts, lengths)):
             columns = np.arange(lengths[chosen].max())
             is_token = columns < lengths[chosen, None]
             places = np.where(is_token, starts[chosen, None] + columns, 0)
             returns[places[is_token]] = num_places + np.flatnonzero(is_token)
-            rectangles.append(places)
             num_places += places.size
-        owners = np.arange(len(rows)).repeat(num_texts)
-        parts = (*rectangles, owners, returns, lengths[~is_text], lengths[is_text])
-        return cls(*map(torch.tensor, parts))
+            rectangles.append(Rectangle(*map(torch.tensor, (places, lengths[chosen], owners[chosen]))))
+        return cls(rectangles[0], tuple(rectangles[1:]), torch.tensor(returns))
+
+    @property
+    def rectangles(self) -> tuple[Rectangle, ...]:
+        """All of them, in the order of `returns`."""
+        return (self.instructions, *self.texts)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Self:
         """The layout on a device."""
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: one.to(device, non_blocking=non_blocking) for name, one in tensors.items()}
-        return replace(self, **moved)
+        instructions, *texts = (
+            Rectangle(**{name: one.to(device, non_blocking=non_blocking) for name, one in vars(part).items()})
+            for part in self.rectangles
+        )
+        returns = self.returns.to(device, non_blocking=non_blocking)
+        return type(self)(instructions, tuple(texts), returns)
 
-    def hidden_from_instructions(self, window: int | None = None) -> Tensor:
-        """What a token of an instruction does not see of it, (A, A).
+    def places_seen(self, rectangle: Rectangle) -> Tensor:
+        """The places that the tokens of a rectangle may see: of its instructions, then its own, (N, L)."""
+        if rectangle is self.instructions:
+            return rectangle.places
+        return torch.cat([self.shared_places(rectangle), rectangle.places], dim=1)
+
+    def shared_places(self, rectangle: Rectangle) -> Tensor:
+        """The places of the instruction of each text of a rectangle, (N, A)."""
+        return self.instructions.places[rectangle.owners]
+
+    def hidden(self, rectangle: Rectangle, window: int | None = None) -> Tensor:
+        """What a token of a rectangle does not see of `places_seen`, (N or 1, S, L).
 
         Args:
+            rectangle: one of the layout.
             window: tokens that one sees, itself included; None is no limit.
         """
-        places = torch.arange(self.instruction_places.shape[1], device=self.owners.device)
-        return _is_hidden(places.unsqueeze(1) - places, window)
-
-    def hidden_from_texts(self, window: int | None = None) -> Tensor:
-        """What a token of a text does not see of its instruction, then of itself, (N, S, A + S)."""
-        shared = torch.arange(self.instruction_places.shape[1], device=self.owners.device)
-        own = torch.arange(self.text_places.shape[1], device=self.owners.device)
-        lengths = self.instruction_lengths[self.owners].view(-1, 1, 1)
+        own = torch.arange(rectangle.places.shape[1], device=rectangle.owners.device)
+        itself = _is_hidden(own.unsqueeze(1) - own, window).unsqueeze(0)
+        if rectangle is self.instructions:
+            return itself
+        shared = torch.arange(self.instructions.places.shape[1], device=rectangle.owners.device)
+        lengths = self.instructions.lengths[rectangle.owners].view(-1, 1, 1)
         before = _is_hidden(lengths + own.unsqueeze(1) - shared, window) | (shared >= lengths)
-        itself = _is_hidden(own.unsqueeze(1) - own, window).expand(len(lengths), -1, -1)
-        return torch.cat([before, itself], dim=2)
+        return torch.cat([before, itself.expand(len(lengths), -1, -1)], dim=2)
+
+
+def _alike(texts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The texts in groups of similar length, the shortest first."""
+    ordered = texts[np.argsort(lengths[texts], kind="stable")]
+    while len(ordered):
+        most = ALIKE * lengths[ordered[0]] + SPARE
+        size = int(np.searchsorted(lengths[ordered], most, side="right"))
+        yield ordered[:size]
+        ordered = ordered[size:]
 
 
 def _is_hidden(distances: Tensor, window: int | None) -> Tensor:
@@ -117,7 +157,7 @@ def attend_packed(
 
 
 class _PackedAttention(torch.autograd.Function):
-    """Gathers, products and the softmax between them, in both rectangles.
+    """Gathers, products and the softmax between them, rectangle by rectangle.
 
     As separate operations their gradients would scatter tokens into zeros; by way of `returns` they are
     gathered. For some dozen tokens plain products take a third of the time of the CPU's fused kernel.
@@ -133,70 +173,48 @@ class _PackedAttention(torch.autograd.Function):
         scaling: float,
         window: int | None,
     ) -> Tensor:
-        blocks = _blocks(query, key, value, layout)
-        masks = (layout.hidden_from_instructions(window), layout.hidden_from_texts(window))
-        weights = [
-            _weights(queries, keys, mask, scaling)
-            for (queries, keys, _), mask in zip(blocks, masks, strict=True)
-        ]
+        weights, mixed = [], []
+        for rectangle in layout.rectangles:
+            queries, keys, values = _gathered_states(query, key, value, layout, rectangle)
+            one = _weights(queries, keys, layout.hidden(rectangle, window), scaling)
+            weights.append(one)
+            mixed.append(_without_groups(one @ values, len(rectangle.places), query.shape[1]))
         ctx.save_for_backward(query, key, value, *weights)
         ctx.layout, ctx.scaling = layout, scaling
-        mixed = [
-            _without_groups(one @ values, len(places), query.shape[1])
-            for one, (_, _, values), places in zip(weights, blocks, _places(layout), strict=True)
-        ]
         return torch.cat(mixed).index_select(0, layout.returns)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *weights = ctx.saved_tensors
-        layout, num_kv_heads = ctx.layout, key.shape[1]
-        blocks = _blocks(query, key, value, layout)
+        layout: PackedLayout = ctx.layout
         of_queries, of_keys, of_values = [], [], []
-        lengths = layout.instruction_lengths, layout.text_lengths
-        for one, (queries, keys, values), places, tokens in zip(
-            weights, blocks, _places(layout), lengths, strict=True
-        ):
-            is_padding = torch.arange(places.shape[1], device=tokens.device) >= tokens.unsqueeze(1)
-            gathered = _gathered(gradients[0], places).masked_fill_(is_padding[..., None, None], 0)
-            gradient = _with_groups(gathered, num_kv_heads)
-            of_values.append(_lines(one.mT @ gradient, len(places)))
-            of_weights = gradient @ values.mT
-            of_scores = torch._softmax_backward_data(of_weights, one, -1, one.dtype).mul_(ctx.scaling)
-            of_keys.append(_lines(of_scores.mT @ queries, len(places)))
-            of_queries.append(_without_groups(of_scores @ keys, len(places), query.shape[1]))
-        gradient_of_query = torch.cat(of_queries).index_select(0, layout.returns)
-        return gradient_of_query, _back(of_keys, layout), _back(of_values, layout), None, None, None
+        for rectangle, one in zip(layout.rectangles, weights, strict=True):
+            queries, keys, values = _gathered_states(query, key, value, layout, rectangle)
+            gathered = _gathered(gradients[0], rectangle.places)
+            gathered.masked_fill_(rectangle.is_padding[..., None, None], 0)
+            gradient = _with_groups(gathered, key.shape[1])
+            of_values.append(_lines(one.mT @ gradient, len(rectangle.places)))
+            of_scores = torch._softmax_backward_data(gradient @ values.mT, one, -1, one.dtype)
+            of_scores.mul_(ctx.scaling)
+            of_keys.append(_lines(of_scores.mT @ queries, len(rectangle.places)))
+            of_queries.append(_without_groups(of_scores @ keys, len(rectangle.places), query.shape[1]))
+        of_query = torch.cat(of_queries).index_select(0, layout.returns)
+        return of_query, _back(of_keys, layout), _back(of_values, layout), None, None, None
 
 
-_Block = tuple[Tensor, Tensor, Tensor]
-"""Queries (B * K, tokens * H / K, D), keys and values (B * K, visible tokens, D) of a rectangle."""
-
-
-def _places(layout: PackedLayout) -> tuple[Tensor, Tensor]:
-    return layout.instruction_places, layout.text_places
-
-
-def _blocks(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout) -> tuple[_Block, _Block]:
-    num_kv_heads = key.shape[1]
-    instructions, texts = _places(layout)
-    seen_by_texts = torch.cat([instructions[layout.owners], texts], dim=1)
-    first, second = (
-        (
-            _with_groups(_gathered(query, places), num_kv_heads),
-            _heads_first(_gathered(key, seen)),
-            _heads_first(_gathered(value, seen)),
-        )
-        for places, seen in ((instructions, instructions), (texts, seen_by_texts))
-    )
-    return first, second
+def _gathered_states(
+    query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, rectangle: Rectangle
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (N * K, S * H / K, D), and the keys and values that they see, (N * K, L, D)."""
+    seen = layout.places_seen(rectangle)
+    queries = _with_groups(_gathered(query, rectangle.places), key.shape[1])
+    return queries, _heads_first(_gathered(key, seen)), _heads_first(_gathered(value, seen))
 
 
 def _weights(queries: Tensor, keys: Tensor, is_hidden: Tensor, scaling: float) -> Tensor:
-    """The softmax of the visible products, (B * K, S * H / K, L), for a mask (S, L) or (B, S, L)."""
+    """The softmax of the visible products, (N * K, S * H / K, L), for a mask (N or 1, S, L)."""
     scores = queries @ keys.mT
-    num_tokens, num_seen = is_hidden.shape[-2:]
-    num_lines = len(is_hidden) if is_hidden.dim() == 3 else 1
+    num_lines, num_tokens, num_seen = is_hidden.shape
     by_token = scores.view(num_lines, -1, num_tokens, scores.shape[1] // num_tokens, num_seen)
     mask = torch.zeros_like(is_hidden, dtype=scores.dtype).masked_fill_(is_hidden, -torch.inf)
     by_token.mul_(scaling).add_(mask.view(num_lines, 1, num_tokens, 1, num_seen))
@@ -234,8 +252,10 @@ def _without_groups(states: Tensor, num_lines: int, num_heads: int) -> Tensor:
 
 def _back(gradients: Sequence[Tensor], layout: PackedLayout) -> Tensor:
     """(T, K, D): the gradient of each token from its own rectangle and, in an instruction, from its texts."""
-    of_instructions, of_texts = gradients
+    of_instructions, *of_texts = gradients
     num_shared = of_instructions.shape[1]
-    of_instructions = of_instructions.index_add(0, layout.owners, of_texts[:, :num_shared])
-    both = torch.cat([of_instructions.flatten(0, 1), of_texts[:, num_shared:].flatten(0, 1)])
-    return both.index_select(0, layout.returns)
+    own = []
+    for rectangle, one in zip(layout.texts, of_texts, strict=True):
+        of_instructions = of_instructions.index_add(0, rectangle.owners, one[:, :num_shared])
+        own.append(one[:, num_shared:].flatten(0, 1))
+    return torch.cat([of_instructions.flatten(0, 1), *own]).index_select(0, layout.returns)
