@@ -1,11 +1,12 @@
-r"""Puts a trained model into the package, as the one that `ucuie` uses when none is named.
+r"""Puts a trained adapter into the package as a released model.
 
-    python -m making.release --model runs/ucuie-mini --backbone runs/lm --card making/mini/card.yaml \
-        --report runs/report
+    python -m making.release --model runs/ucuie-small --backbone smollm2-135m-instruct \
+        --card making/card.yaml --mixture runs/mixture/table.json --rows 40000 \
+        --output src/ucuie/models/ucuie-small
 
-The backbone's matrices are stored in fp16. The model card gets what `--card` says about data, licences and
-limits, what the logs say about the training, and the scores of a report that `ucuie evaluate` made on
-the test splits; evaluate the released folder again to see that rounding changed nothing.
+In: the model folder of `ucuie train`. Out: a model folder that names its backbone by the name under which the
+package knows it, with an adapter of 8 bits a weight and a card that says what it learned from. Calibration
+(`ucuie calibrate`) and scores (`--scores` of making.evaluation) come afterwards, from the released weights.
 """
 
 import argparse
@@ -13,68 +14,93 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from ucuie.backbone import Backbone
-from ucuie.model_folder import EMBEDDED_NAME, load_model
-from ucuie.model_saving import record_scores, save_model
+from ucuie.model_folder import LoadedModel, load_model
+from ucuie.model_saving import record_scores, save_model, store_adapter
 
-PACKAGED = Path(__file__).parents[1] / "src" / "ucuie" / "models" / EMBEDDED_NAME
+TOLD_OF_RUN = ("adapter", "backbone_weights", "batch_size", "loss", "multitask", "texts_per_row")
+"""What of a run's configuration is no path and matters to others."""
 
-MAIN_ROWS = ("NER", "RE boundary", "ED", "EAE linked", "ABSA")
 
-
-def scores(report: dict[str, Any]) -> dict[str, Any]:
-    """F1 in per cent by scorer, data set and row."""
+def learned_from(table: list[dict[str, Any]]) -> dict[str, str]:
+    """A line for each data set of the mixture: its licence, how much of it, whether a program labelled it."""
     return {
-        f"F1 % on test, scorer `{scored['scorer']}`": {
-            f"{entry['dataset']}, {row['row']}": round(entry["f1"], 1)
-            for row in scored["rows"]
-            if row["row"] in MAIN_ROWS
-            for entry in row["datasets"]
-        }
-        for scored in report["scores"]
+        f"{one['title']} ({one['name']})": f"{one['licence']}; {one['used']:,} texts in {one['rows']:,} rows"
+        + ("; silver: labelled by a program" if one["is_silver"] else "")
+        for one in table
     }
 
 
-def pretraining_budget(folder: Path) -> dict[str, Any]:
-    """What the backbone's log says at its end."""
-    last = json.loads((folder / "log.jsonl").read_text("utf-8").splitlines()[-1])
+def training_record(
+    loaded: LoadedModel, card: dict[str, Any], table: list[dict[str, Any]], rows: int
+) -> dict[str, Any]:
+    """What `ucuie.json` and the card say about a model's making, without any path of where it was made."""
+    run = loaded.info.training if loaded.info else {}
+    config = run.get("config", {})
+    return card | {
+        "rows learned from": f"{rows:,}, drawn from a mixture of {sum(one['rows'] for one in table):,}",
+        "mixture": learned_from(table),
+        "settings": {name: config[name] for name in TOLD_OF_RUN if name in config},
+        "versions": run.get("versions", {}),
+    }
+
+
+def release(loaded: LoadedModel, backbone: str, output: Path, training: dict[str, Any]) -> None:
+    """Writes the released model.
+
+    Args:
+        loaded: an adapted model.
+        backbone: the name of its backbone.
+        output: folder of the released model.
+        training: what is said about its making.
+    """
+    assert loaded.info is not None
+    named = Backbone(
+        loaded.model.get_base_model(), loaded.tokenizer, backbone, loaded.info.backbone_fingerprint
+    )
+    save_model(
+        loaded.model,
+        named,
+        output,
+        pool=loaded.pool,
+        training=training,
+        window_tokens=loaded.info.window_tokens,
+    )
+    store_adapter(output, "int8")
+
+
+def scores_of(scores: dict[str, Any]) -> dict[str, Any]:
+    """F1 in per cent on test texts by data set and row, from `scores.json` of making.evaluation."""
     return {
-        "steps": last["step"],
-        "of them on annotated examples": last["example_steps"],
-        "tokens": last["tokens"],
-        "hours on two shared CPU cores": round(last["seconds"] / 3600, 2),
-        "held-out bits per byte": last["domains"],
+        f"F1 % on test, {described}, scorer `offset`": {
+            f"{dataset}, {row}": round(counts["f1"], 1)
+            for dataset, one in scores.get(kind, {}).items()
+            for row, counts in one["scores"].items()
+        }
+        for kind, described in (("supervised", "trained on"), ("zero-shot", "never trained on"))
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="a folder made by `ucuie train`")
-    parser.add_argument("--backbone", type=Path, required=True, help="a folder made by pretrain.py")
-    parser.add_argument("--card", type=Path, required=True, help="what the card says beside numbers, YAML")
-    parser.add_argument("--report", type=Path, help="a folder made by `ucuie evaluate`")
-    parser.add_argument("--output", type=Path, default=PACKAGED)
+    parser.add_argument("--model", type=Path, help="a folder made by `ucuie train`")
+    parser.add_argument("--backbone", help="name of a known backbone, which the model was trained on")
+    parser.add_argument("--card", type=Path, help="what the card says beside numbers, YAML")
+    parser.add_argument("--mixture", type=Path, help="table.json of making.mixture")
+    parser.add_argument("--rows", type=int, default=0, help="of the mixture that the training came to")
+    parser.add_argument("--scores", type=Path, help="scores.json of making.evaluation, for a released model")
+    parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    loaded = load_model(options.model, device="cpu")
-    backbone = Backbone(loaded.model.get_base_model(), loaded.tokenizer, source=str(options.model))
-    training = yaml.safe_load(options.card.read_text("utf-8"))
-    training |= {"pretraining": pretraining_budget(options.backbone)}
-    training |= {"adapter": loaded.info.training if loaded.info else {}}
-    save_model(
-        loaded.model,
-        backbone,
-        options.output,
-        pool=loaded.pool,
-        training=training,
-        window_tokens=loaded.info.window_tokens if loaded.info else None,
-        copy_as=torch.float16,
-    )
-    if options.report is not None:
-        report = json.loads((options.report / "report.json").read_text("utf-8"))
-        record_scores(options.output, scores(report))
+    if options.model is not None:
+        loaded = load_model(options.model, device="cpu")
+        card = yaml.safe_load(options.card.read_text("utf-8"))
+        table = json.loads(options.mixture.read_text("utf-8"))
+        training = training_record(loaded, card, table, options.rows)
+        release(loaded, options.backbone, options.output, training)
+    if options.scores is not None:
+        record_scores(options.output, scores_of(json.loads(options.scores.read_text("utf-8"))))
     for file in sorted(options.output.rglob("*")):
         if file.is_file():
             print(f"{file.stat().st_size:>12,}  {file.relative_to(options.output)}")
