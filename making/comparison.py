@@ -1,7 +1,8 @@
 r"""Fills a page with what a model scores beside its peers: the embedded model, spaCy, published figures.
 
     python -m making.comparison --scores runs/evaluation/scores.json --mini docs/model.json \
-        --pretrained runs/spacy-pretrained.json --mixture runs/mixture/table.md --page docs/small.md
+        --pretrained runs/spacy-pretrained.json --mixture runs/mixture/table.md --page PAGE.md \
+        --readme README.md
 
 The page has a place for each table, between `<!-- NAME -->` and `<!-- /NAME -->`, whose content is replaced.
 The names are those of `SECTIONS`. Figures of spaCy trained on the same split, and published ones, are in
@@ -135,6 +136,18 @@ def mixture(figures: Figures) -> Iterator[str]:
     yield from figures.mixture.splitlines()
 
 
+def headline(figures: Figures) -> Iterator[str]:
+    """The headline row of every set, for the README."""
+    rows = []
+    for kind, name in (("supervised", "trained on"), ("zero-shot", "never trained on")):
+        for dataset, row, numbers, _ in _rows(figures.scores.get(kind, {})):
+            if row != "EAE linked":
+                counts = (f"{numbers[one]:.1f}" for one in ("precision", "recall", "f1"))
+                rows.append((name, dataset, row, *counts, _number(figures.of_mini(dataset, row))))
+    headings = ("", "test split", "counted", "precision %", "recall %", "F1 %", "ucuie-mini F1 %")
+    yield from _table(headings, rows)
+
+
 SECTIONS: Mapping[str, Callable[[Figures], Iterator[str]]] = {
     "supervised": supervised,
     "zero-shot": zero_shot,
@@ -207,6 +220,7 @@ def main() -> None:
     parser.add_argument("--pretrained", type=Path, help="JSON of making.spacy_pretrained")
     parser.add_argument("--mixture", type=Path, help="table.md of making.mixture")
     parser.add_argument("--page", type=Path, required=True)
+    parser.add_argument("--readme", type=Path, help="a page that gets the headline rows")
     options = parser.parse_args()
     figures = Figures(
         scores=_json(options.scores),
@@ -216,6 +230,8 @@ def main() -> None:
         mixture="" if options.mixture is None else options.mixture.read_text("utf-8").strip(),
     )
     write_text(options.page, filled_page(options.page.read_text("utf-8"), figures))
+    if options.readme is not None:
+        write_text(options.readme, filled(options.readme.read_text("utf-8"), "scores", headline(figures)))
 
 
 if __name__ == "__main__":

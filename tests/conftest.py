@@ -15,6 +15,14 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def embedded_model_is_the_default() -> Iterator[None]:
+    """Tests that name no model take the one that is small and fast; `test_default_model` takes the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UCUIE_MODEL", "ucuie-mini")
+        yield
+
+
 @pytest.fixture(scope="session")
 def needs_embedded_model() -> None:
     """The model ships with the package: without it a test fails, it is not skipped."""

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from small_disk import files_of_at_most
 from tiny_model import CONTEXT, save_adapted, save_plain
-from ucuie import Extraction, __version__, demo, model_folder, model_source
+from ucuie import Extraction, __version__, demo, model_source
 from ucuie.cli import app
 from ucuie.errors import ModelError
 from ucuie.extractor import Extractor
@@ -653,8 +653,7 @@ def test_the_demo_says_openly_when_it_shows_another_model(
             raise ModelError("no network")
         return Path(model)
 
-    monkeypatch.setattr(model_folder, "DEFAULT_NAME", "ucuie-small")
-    monkeypatch.setitem(model_source._NAMES, "default", "ucuie-small")
+    monkeypatch.setenv("UCUIE_MODEL", "ucuie-small")
     monkeypatch.setattr(model_source, "packaged_model", packaged)
     assert demo.main() == 0
     shown = capsys.readouterr().out

@@ -65,13 +65,14 @@ TEXTS = (
 
 def _load(console: Console) -> "LoadedModel":
     """The default model; where its backbone cannot be fetched the embedded one, which is then said."""
-    from ucuie.model_folder import DEFAULT_NAME, EMBEDDED, EMBEDDED_NAME, load_model
+    from ucuie.model_folder import DEFAULT, EMBEDDED, EMBEDDED_NAME, load_model
+    from ucuie.model_source import model_name
 
     try:
         with fetch_bar(Console(stderr=True)):
             return load_model()
     except (ModelError, StorageError) as fault:
-        if DEFAULT_NAME == EMBEDDED_NAME:
+        if model_name(DEFAULT) == EMBEDDED_NAME:
             raise
         console.print(
             f"the default model cannot be fetched ({fault}); showing the embedded {EMBEDDED_NAME} instead\n",

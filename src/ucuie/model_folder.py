@@ -58,7 +58,6 @@ from ucuie.model_info import (
     read_info,
 )
 from ucuie.model_source import DEFAULT as DEFAULT
-from ucuie.model_source import DEFAULT_NAME as DEFAULT_NAME
 from ucuie.model_source import EMBEDDED as EMBEDDED
 from ucuie.model_source import EMBEDDED_NAME as EMBEDDED_NAME
 from ucuie.model_source import (

@@ -4,6 +4,7 @@ Needs no torch. What is in the files is not known here.
 """
 
 import hashlib
+import os
 import re
 from http import HTTPStatus
 from pathlib import Path
@@ -19,12 +20,13 @@ EMBEDDED_NAME = "ucuie-mini"
 DEFAULT = "default"
 """The model that is taken where none is named."""
 DEFAULT_NAME = EMBEDDED_NAME
+DEFAULT_VARIABLE = "UCUIE_MODEL"
+"""Of the environment: names another model to take where none is named."""
 PACKAGED_NAMES = (EMBEDDED_NAME, "ucuie-small")
 """What may be in the package, in `models/`; the backbone of `ucuie-small` is one of `known_backbones`."""
 
 CONFIG_FILE = "config.json"
 
-_NAMES: dict[str | Path, str] = {DEFAULT: DEFAULT_NAME, EMBEDDED: EMBEDDED_NAME}
 _MARKS = (CONFIG_FILE, INFO_FILE)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _GGUF_SUFFIX = ".gguf"
@@ -58,7 +60,9 @@ def packaged_model(name: str) -> Path:
 
 def model_name(source: str | Path) -> str:
     """What extractions and cards call a model."""
-    return _NAMES.get(source, str(source))
+    if source == DEFAULT:
+        return os.environ.get(DEFAULT_VARIABLE) or DEFAULT_NAME
+    return EMBEDDED_NAME if source == EMBEDDED else str(source)
 
 
 def is_hub_id(name: str) -> bool:
@@ -82,8 +86,10 @@ def local_model(source: str | Path) -> Path:
         ModelError: there is no such model, here or there.
         StorageError: the cache, which would get the backbone of that name, cannot be written.
     """
-    if source in _NAMES:
-        return packaged_model(_NAMES[source])
+    if source == EMBEDDED:
+        return embedded_model()
+    if source == DEFAULT:
+        source = model_name(source)
     path = Path(source).expanduser()
     if path.is_dir() or is_gguf(path):
         return path
@@ -107,7 +113,7 @@ def local_model(source: str | Path) -> Path:
 def backbone_reference(source: str) -> str:
     """What `ucuie.json` calls a backbone: a path has to be found again from any working directory."""
     path = Path(source).expanduser()
-    if source in _NAMES or (source in PACKAGED_NAMES and not path.is_dir()):
+    if source in (DEFAULT, EMBEDDED) or (source in PACKAGED_NAMES and not path.is_dir()):
         path = local_model(source)
     if (path / INFO_FILE).is_file():
         backbone = read_info(path).backbone

@@ -102,8 +102,8 @@ def test_the_evaluation_loss_is_that_of_the_validation_set(settings, examples, w
         examples[6:11], encoder, pool=None, grammars=None, augmentation=None, max_length=512
     )
     total = num_labelled = 0
-    for row in validation:
-        batch = collate([row], pad_id=0)
+    for row in validation.questions.rows():
+        batch = collate([validation[0, row]], pad_id=0)
         ids, labels = batch["input_ids"], batch["labels"]
         num_labelled += int((labels != -100).sum())
         with torch.no_grad():

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ucuie.errors import ConfigError, show
-from ucuie.model_source import DEFAULT, DEFAULT_NAME
+from ucuie.model_source import DEFAULT, model_name
 from ucuie.server.app import create_app
 from ucuie.server.engine import Engine
 from ucuie.server.logs import log_to_stderr
@@ -64,7 +64,7 @@ def serve(
     listener = listen(settings.host, port)
     log_to_stderr(log_texts=settings.log_texts, is_quiet=is_quiet)
 
-    models = {model or DEFAULT_NAME: model or DEFAULT} | dict(more_models or {})
+    models = {model_name(model or DEFAULT): model or DEFAULT} | dict(more_models or {})
     metrics = Metrics()
     engine = Engine(
         partial(_load, models, device),

@@ -68,7 +68,8 @@ class TrainConfig(Config):
 
     backbone: str = Field(
         default="embedded",
-        description="`embedded` (ucuie-mini), a folder, or a hub id of a causal language model",
+        description="a causal language model: `embedded` (ucuie-mini's), the name of a known one such as "
+        "`smollm2-135m-instruct`, a folder, a GGUF file, or a hub id",
     )
     backbone_weights: Literal["float32", "bfloat16", "8bit", "4bit"] = Field(
         default="float32",
