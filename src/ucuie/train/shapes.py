@@ -5,7 +5,9 @@ from pathlib import Path
 from transformers import LlamaConfig, MistralConfig, PreTrainedConfig, Qwen3Config
 
 from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.known_backbones import known_backbones
 from ucuie.model_folder import EMBEDDED, read_shape
+from ucuie.model_source import is_gguf
 from ucuie.train.config import TrainConfig
 from ucuie.train.recipes import config_path, recipe_names
 
@@ -103,12 +105,13 @@ SHAPES: dict[str, PreTrainedConfig] = {
 
 
 def backbone_shape(source: str) -> PreTrainedConfig:
-    """The shape of a backbone: of a folder that is here, else of the recipe that names it.
+    """The shape of a backbone: of a folder or file, of a known one, else of the recipe that names it.
 
     Raises:
-        ConfigError: it is neither; a hub is not asked, since it would send the weights.
+        ConfigError: it is none of these; a hub is not asked, since it would send the weights.
     """
-    if source == EMBEDDED or Path(source).expanduser().is_dir():
+    path = Path(source).expanduser()
+    if source == EMBEDDED or path.is_dir() or is_gguf(path) or source in known_backbones():
         return read_shape(source)
     for name in recipe_names():
         if TrainConfig.load(config_path(name), overrides=["data.train=[.]"]).backbone == source:

@@ -1,4 +1,4 @@
-"""The model that is taken where none is named: fetched like a user's, and what README says it answers."""
+"""The model and the backbone that the package names, fetched and asked as a user would."""
 
 import os
 from collections.abc import Iterator
@@ -8,12 +8,16 @@ import pytest
 
 from page_cases import blocks
 from ucuie import demo
+from ucuie.backbone import backbone_fingerprint, tokenizer_sha256
 from ucuie.demo import TEXTS
 from ucuie.extractor import Extractor
+from ucuie.model_folder import load_backbone
 from ucuie.model_source import DEFAULT_NAME
+from ucuie.train.shapes import SHAPES, backbone_shape
 
 pytestmark = pytest.mark.slow
 
+BACKBONE = "smollm2-135m-instruct"
 USERS_CACHE = os.environ.get("UCUIE_CACHE")
 
 
@@ -28,12 +32,8 @@ def users_cache(cache_of_its_own: None, embedded_model_is_the_default: None) -> 
         yield
 
 
-@pytest.fixture(scope="module")
-def extractor(users_cache: None) -> Extractor:
-    return Extractor.from_pretrained()
-
-
-def test_it_finds_something_in_every_text_of_the_demo(extractor: Extractor) -> None:
+def test_the_default_model_finds_something_in_every_text_of_the_demo() -> None:
+    extractor = Extractor.from_pretrained()
     assert extractor.model_name == DEFAULT_NAME
     for text in TEXTS:
         result = extractor.extract(text.text, text.schema)
@@ -44,7 +44,7 @@ def test_it_finds_something_in_every_text_of_the_demo(extractor: Extractor) -> N
 
 
 def test_the_demo_prints_what_the_readme_shows(
-    extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert demo.main() == 0
@@ -53,3 +53,24 @@ def test_the_demo_prints_what_the_readme_shows(
     # The first line says how long it took to load.
     assert printed[1:] == shown.splitlines()[1:]
     assert printed[0].partition(",")[0] == shown.partition(",")[0]
+
+
+def test_the_known_backbone_is_the_one_that_adapters_are_trained_on() -> None:
+    backbone = load_backbone(BACKBONE)
+    fingerprint = "5105cac40b205e5c7a952e54252134ef9ef1241ac037fe16d656138cab113541"
+    assert backbone_fingerprint(backbone.model) == fingerprint
+    tokenizer = "cb5035e91ae8b3c44fcd75d0f24477221baa844c72229bbad357c8536dc1e90c"
+    assert tokenizer_sha256(backbone.tokenizer) == tokenizer
+    assert backbone.model.num_parameters() == 134_515_008
+
+
+def test_its_shape_is_known_without_its_weights() -> None:
+    found, expected = backbone_shape(BACKBONE), SHAPES["smollm2-135m"]
+    for name in (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_key_value_heads",
+        "vocab_size",
+    ):
+        assert getattr(found, name) == getattr(expected, name)
