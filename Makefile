@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 .PHONY: demo test quick docs lint style types imports format clean
 
 demo: $(VENV)/.installed
-	@$(BIN)/python -m ucuie.demo
+	@$(BIN)/python -m ucuie.cli.demo
 
 test: lint
 	@$(PYTEST)

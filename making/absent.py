@@ -23,8 +23,8 @@ from pathlib import Path
 
 import yaml
 
+from ucuie.language.windows import sentence_ends
 from ucuie.schema import Span
-from ucuie.sentences import sentence_ends
 
 FAMILIES = Path(__file__).with_name("families.yaml")
 SPELLED_ALIKE = 0.8

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from making.absent import has_other_names, likeness, may_be_asked
 from making.wording import Wording, reworded
-from ucuie.linearize import order_records
+from ucuie.language.linearize import order_records
 from ucuie.schema import Example, Frame, Record, Schema, Task
 
 Absent = Literal["schema", "source", "none"]

@@ -21,7 +21,7 @@ import yaml
 
 from making.confidence import filled
 from making.evaluation import ROWS
-from ucuie.atomic import write_text
+from ucuie.files import write_text
 
 PEERS = Path(__file__).with_name("peers.yaml")
 CROSSNER = "crossner_"

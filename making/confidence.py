@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ucuie.atomic import write_text
-from ucuie.calibrate import CalibrationReport, calibrate, reliability_plot
 from ucuie.data import read_gold
-from ucuie.extractor import Extractor, Query
+from ucuie.evaluation.calibrate import CalibrationReport, calibrate
+from ucuie.extract.extractor import Extractor, Query
+from ucuie.extract.query import AnswerOptions
+from ucuie.files import write_text
 from ucuie.metrics import score
-from ucuie.model_folder import EMBEDDED
-from ucuie.options import AnswerOptions
+from ucuie.model.folder import EMBEDDED
+from ucuie.render.plots import reliability_plot
 from ucuie.schema import Example
 
 PAGE = Path(__file__).parents[1] / "docs" / "confidence.md"

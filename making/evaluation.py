@@ -22,10 +22,10 @@ from typing import Any
 
 from making.absent import stems
 from making.nothing import DATASET as NOTHING
-from ucuie.atomic import write_text
 from ucuie.data import read_gold, read_predictions, zero_shot_folds
-from ucuie.evaluate import PREDICTIONS_FILE, REPORT_FILE, evaluate
-from ucuie.extractor import Extractor
+from ucuie.evaluation.evaluate import PREDICTIONS_FILE, REPORT_FILE, evaluate
+from ucuie.extract.extractor import Extractor
+from ucuie.files import write_text
 from ucuie.metrics import View, apply_views, break_down
 from ucuie.schema import Example, Record, Schema
 

@@ -25,16 +25,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from making.bundles import Absent, BundleOptions, Pool, bundles, pools
 from making.sources import SOURCES
 from making.stretches import first_stretch
-from ucuie.atomic import write_text
 from ucuie.data import dataset_named, generator_for, normalised_text, sample_examples
 from ucuie.data.index import index_file, parse_again
 from ucuie.data.leaks import fingerprint, fingerprint_normalised
 from ucuie.data.mixture import held_out_texts
 from ucuie.data.sampling import shares_of
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.linearize import order_records
+from ucuie.files import write_text
+from ucuie.language.linearize import order_records
+from ucuie.language.windows import sentence_ends
 from ucuie.schema import Example, Frame, Schema, Split, Task
-from ucuie.sentences import sentence_ends
 
 SHORTEST_LEAK = 40
 """Letters and digits of a sentence that may tell a leak; shorter ones stand in many texts by chance."""

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from making.confidence import filled
-from ucuie import svg
-from ucuie.atomic import write_text
 from ucuie.data import read_gold, read_predictions
+from ucuie.files import write_text
+from ucuie.render import svg
 from ucuie.schema import Example, Record
 
 DOCS = Path(__file__).parents[1] / "docs"

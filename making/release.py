@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from ucuie.backbone import Backbone
-from ucuie.model_folder import LoadedModel, load_model
-from ucuie.model_saving import record_scores, save_model, store_adapter
+from ucuie.model.backbone import Backbone
+from ucuie.model.folder import LoadedModel, load_model
+from ucuie.model.saving import record_scores, save_model, store_adapter
 
 TOLD_OF_RUN = ("adapter", "backbone_weights", "batch_size", "loss", "multitask", "texts_per_row")
 """What of a run's configuration is no path and matters to others."""

@@ -22,8 +22,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.util import filter_spans
 
-from ucuie.atomic import write_text
 from ucuie.data import read_gold
+from ucuie.files import write_text
 from ucuie.metrics import break_down
 from ucuie.schema import Example, Filler, Record
 

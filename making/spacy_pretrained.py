@@ -18,9 +18,9 @@ import spacy
 from spacy.language import Language
 
 from making.evaluation import only_types, scores
-from ucuie.atomic import write_text
 from ucuie.data import read_gold, read_predictions
-from ucuie.evaluate import PREDICTIONS_FILE
+from ucuie.evaluation.evaluate import PREDICTIONS_FILE
+from ucuie.files import write_text
 from ucuie.metrics import apply_views, coarse_types
 from ucuie.schema import Filler, Record
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from ucuie.language.windows import sentence_ends
 from ucuie.schema import Example
-from ucuie.sentences import sentence_ends
 
 
 def first_stretch(example: Example, max_words: int) -> Example:

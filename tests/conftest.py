@@ -26,6 +26,6 @@ def embedded_model_is_the_default() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def needs_embedded_model() -> None:
     """The model ships with the package: without it a test fails, it is not skipped."""
-    from ucuie.model_folder import embedded_model
+    from ucuie.model.folder import embedded_model
 
     embedded_model()

@@ -32,7 +32,7 @@ import httpx
 import yaml
 
 from fake_endpoint import Obedient, serving
-from ucuie.bench.serve import running_server
+from ucuie.lab.bench.serve import running_server
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "src" / "ucuie" / "models" / "ucuie-mini"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ucuie.data import normalised_text, read_examples
-from ucuie.linearize import order_records
+from ucuie.language.linearize import order_records
 from ucuie.metrics import placing_ceiling, score
-from ucuie.model_folder import EMBEDDED
+from ucuie.model.folder import EMBEDDED
 from ucuie.schema import TASKS, Example
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +58,7 @@ def test_offsets_of_the_sample_can_be_found_again_from_strings(sample: list[Exam
 def test_the_tiny_training_learns_the_sample_by_heart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ucuie.extractor import Extractor, Query
+    from ucuie.extract.extractor import Extractor, Query
     from ucuie.train.config import TrainConfig
     from ucuie.train.run import run_training
 

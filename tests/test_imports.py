@@ -7,7 +7,7 @@ HEAVY = {"accelerate", "llguidance", "peft", "tensorboard", "torch", "transforme
 
 
 @pytest.mark.parametrize(
-    "module", ["ucuie", "ucuie.schema", "ucuie.metrics", "ucuie.data", "ucuie.instructions", "ucuie.cli"]
+    "module", ["ucuie", "ucuie.schema", "ucuie.metrics", "ucuie.data", "ucuie.language", "ucuie.cli"]
 )
 def test_what_needs_no_model_loads_no_torch(module: str) -> None:
     # A process of its own: other tests have loaded torch into this one.
@@ -27,7 +27,7 @@ def test_the_command_loads_converters_and_scorers_only_where_they_are_needed() -
 
 
 def test_a_model_elsewhere_needs_no_torch() -> None:
-    program = "import sys, ucuie.remote, ucuie.bulk; print(*sys.modules)"
+    program = "import sys, ucuie.extract.remote, ucuie.render.answers; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from page_cases import ROOT, blocks
-from ucuie.demo import TEXTS
+from ucuie.cli.demo import TEXTS
 from ucuie.schema import Example
 from ucuie.train.config import TrainConfig
 

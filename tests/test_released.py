@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from page_cases import blocks
-from ucuie import demo
-from ucuie.backbone import backbone_fingerprint, tokenizer_sha256
-from ucuie.demo import TEXTS
-from ucuie.extractor import Extractor
-from ucuie.model_folder import load_backbone
-from ucuie.model_source import DEFAULT_NAME
+from ucuie.cli import demo
+from ucuie.cli.demo import TEXTS
+from ucuie.extract.extractor import Extractor
+from ucuie.model.backbone import backbone_fingerprint, tokenizer_sha256
+from ucuie.model.folder import load_backbone
+from ucuie.model.source import DEFAULT_NAME
 from ucuie.train.shapes import SHAPES, backbone_shape
 
 pytestmark = pytest.mark.slow

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from ucuie.adapter import HierarchicalMoeConfig
-from ucuie.extraction import Extraction
-from ucuie.model_folder import Backbone, load_backbone
-from ucuie.model_saving import save_model
+from ucuie.extract.result import Extraction
+from ucuie.model.folder import Backbone, load_backbone
+from ucuie.model.saving import save_model
 
 CONTEXT = 512
 CORPUS = [

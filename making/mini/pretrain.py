@@ -39,13 +39,13 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from making.mini.corpus import DOMAIN_WEIGHTS, Corpus, pack_corpus
 from making.mini.shared_rows import PADDING, Layout, SharedRows, collate, use_shared_attention
-from ucuie.atomic import write_bytes
 from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation, build_mixture
-from ucuie.decode.state import GrammarFactory
-from ucuie.encode import PromptEncoder
+from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.errors import DataError
-from ucuie.instructions import InstructionPool
+from ucuie.files import write_bytes
+from ucuie.language.encode import PromptEncoder
+from ucuie.language.pool import InstructionPool
 from ucuie.train.objective import IGNORED, task_loss
 
 CHECKPOINT = "checkpoint.pt"

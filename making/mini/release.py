@@ -16,9 +16,9 @@ from typing import Any
 import torch
 import yaml
 
-from ucuie.backbone import Backbone
-from ucuie.model_folder import EMBEDDED_NAME, load_model
-from ucuie.model_saving import record_scores, save_model
+from ucuie.model.backbone import Backbone
+from ucuie.model.folder import EMBEDDED_NAME, load_model
+from ucuie.model.saving import record_scores, save_model
 
 PACKAGED = Path(__file__).parents[2] / "src" / "ucuie" / "models" / EMBEDDED_NAME
 

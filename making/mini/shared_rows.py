@@ -23,10 +23,10 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from ucuie.data import SchemaAugmentation, generator_for, narrow_schema, vary_schema, with_schema
-from ucuie.decode.state import GrammarFactory
-from ucuie.encode import PromptEncoder
-from ucuie.instructions import InstructionPool
-from ucuie.linearize import linearize
+from ucuie.engine.grammar_state import GrammarFactory
+from ucuie.language.encode import PromptEncoder
+from ucuie.language.linearize import linearize
+from ucuie.language.pool import InstructionPool
 from ucuie.schema import Example, Frame, Schema
 from ucuie.train.objective import IGNORED
 from ucuie.train.training_set import open_choices

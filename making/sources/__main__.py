@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from making.sources import SOURCES, Source
-from ucuie.atomic import write_text
+from ucuie.files import write_text
 from ucuie.schema import Example
 
 

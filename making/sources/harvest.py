@@ -22,8 +22,8 @@ from making.sources.numbering import Examples, Found, Left, numbered, share
 from making.sources.silver import is_clean
 from making.sources.source import Source
 from ucuie.data.draft import entity
+from ucuie.language.windows import sentence_ends
 from ucuie.schema import Frame, Span
-from ucuie.sentences import sentence_ends
 
 NAME = "harvest"
 NUM_EXAMPLES = 10_000

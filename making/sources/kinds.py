@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from making.sources.numbering import Found, share
 from ucuie.data.draft import entity, filled_slots, filler_at, tuple_record
+from ucuie.language.windows import sentence_ends
 from ucuie.schema import Frame, Record, Slot, Span
-from ucuie.sentences import sentence_ends
 
 _SHARES = {"entities": 0.4, "relations": 0.2, "events": 0.25, "all": 0.15}
 _SHARE_OF_EMPTY = 0.15

@@ -7,8 +7,8 @@ from dataclasses import replace
 from ucuie.data.draft import Draft, entity, filler_at, map_fillers
 from ucuie.data.readers.columns import decode_tags
 from ucuie.data.tokens import Spacing, join_tokens, respaced
+from ucuie.language.windows import sentence_ends
 from ucuie.schema import Filler, Record, Span
-from ucuie.sentences import sentence_ends
 
 LOOSE_ENDS = " \t\n,;:"
 _PAIRS = (("(", ")"), ("[", "]"), ("“", "”"), ('"', '"'))

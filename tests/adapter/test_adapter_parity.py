@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ucuie.adapter import HierarchicalMoeConfig, HierarchicalMoeLinear
-from ucuie.adapter.reference import add_experts, loop_over_experts
 from ucuie.adapter.routing import Routing, instruction_pooling, token_weighting
 from ucuie.adapter.state import RoutingState
+from ucuie.lab.reference import add_experts, loop_over_experts
 
 WIDTH_IN, WIDTH_OUT = 12, 10
 

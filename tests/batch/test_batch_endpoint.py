@@ -23,8 +23,8 @@ from ucuie.batch.sources import Source
 from ucuie.batch.work import cut_shards
 from ucuie.cli import main
 from ucuie.errors import ConfigError
-from ucuie.instructions.chat import EndpointError
-from ucuie.remote import RemoteExtractor
+from ucuie.extract.remote import RemoteExtractor
+from ucuie.extract.remote.chat import EndpointError
 from ucuie.schema import Schema
 
 KEY = "sk-secret-5f2a"
@@ -168,7 +168,7 @@ def test_a_server_that_fails_ends_the_run_with_no_error_in_a_row_and_the_same_co
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ucuie.remote.client.MAX_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("ucuie.extract.remote.client.MAX_WAIT_SECONDS", 0.001)
     source, output = notes(tmp_path, [f"Ada {number}." for number in range(40)]), tmp_path / "out"
     has_failed = threading.Event()
 
@@ -268,7 +268,7 @@ def test_what_an_endpoint_cannot_do_is_refused_before_anything_is_written(
 def test_an_endpoint_of_no_use_is_told_before_anything_is_written(
     kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ucuie.remote.client.MAX_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("ucuie.extract.remote.client.MAX_WAIT_SECONDS", 0.001)
     output, source = tmp_path / "out", notes(tmp_path, ["Ada."])
     replies: dict[str, Reply] = {"html": (200, b"<html>welcome</html>"), "refuses": refusal(401, "no key")}
     with serving(lambda _: replies.get(kind, (0, b""))) as fake:

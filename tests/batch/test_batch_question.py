@@ -9,10 +9,10 @@ from tiny_model import make_adapted, make_backbone, tokenizer
 from ucuie import Extractor, Schema
 from ucuie.batch.question import Question
 from ucuie.batch.rows import OutputRow, Row
-from ucuie.instructions import InstructionPool
-from ucuie.model_folder import LoadedModel
-from ucuie.options import AnswerOptions, OperatingPoint
-from ucuie.queries import answer_each
+from ucuie.extract.query import AnswerOptions, answer_each
+from ucuie.language.pool import InstructionPool
+from ucuie.model.folder import LoadedModel
+from ucuie.model.operating_point import OperatingPoint
 
 ROWS = [Row("in.txt", number, b"Ada %d lived in London." % number) for number in range(1, 5)]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ucuie.batch.rows import Columns, Row
 from ucuie.batch.sources import Source
+from ucuie.batch.texts import BadLine, Line
 from ucuie.errors import DataError
-from ucuie.texts import BadLine, Line
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), min_size=1))
 
@@ -126,7 +126,7 @@ def test_a_file_that_ends_too_soon_gives_what_came_before(tmp_path: Path) -> Non
 
 
 def test_an_open_quote_does_not_swallow_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ucuie.table_rows._LONGEST_ROW", 1_000)
+    monkeypatch.setattr("ucuie.batch.table_rows._LONGEST_ROW", 1_000)
     (tmp_path / "a.csv").write_text('text\ngood\n"open\n' + "x\n" * 2_000)
     assert read(tmp_path / "a.csv") == [
         "good",

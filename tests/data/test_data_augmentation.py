@@ -10,7 +10,7 @@ from ucuie.data import (
     capability_subsets,
     generator_for,
 )
-from ucuie.linearize import order_records
+from ucuie.language.linearize import order_records
 from ucuie.schema import Example, Frame, Schema, Slot
 
 BASE = example(

@@ -3,7 +3,8 @@ from xml.etree import ElementTree
 
 from data_cases import example
 
-from ucuie.data import statistics_plot, stats, write_examples
+from ucuie.data import stats, write_examples
+from ucuie.render.plots import statistics_plot
 
 
 def test_statistics_are_those_counted_by_hand(tmp_path: Path) -> None:

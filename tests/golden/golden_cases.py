@@ -73,7 +73,7 @@ def extractions(_: Path) -> Iterator[tuple[str, Any]]:
 
 def remote_answers(_: Path) -> Iterator[tuple[str, Any]]:
     """Answers of an endpoint that obeys grammars, or JSON Schema, and writes at random."""
-    from ucuie.remote import RemoteExtractor
+    from ucuie.extract.remote import RemoteExtractor
 
     for fields in (("structured_outputs",), ("grammar",), ("response_format",)):
         with serving(Obedient(*fields, seed=4)) as fake:

@@ -90,7 +90,6 @@ def test_blank_documents_pass_through(model: str) -> None:
 
 def test_fillers_within_a_token_are_widened_and_kept_exact() -> None:
     from extractions import EVERYTHING, filler
-
     from ucuie import Record
     from ucuie.integrations.spacy_component import make_component
 

@@ -10,8 +10,8 @@ import pytest
 
 from tiny_model import save_adapted
 from ucuie.data import read_gold
-from ucuie.evaluate import evaluate
-from ucuie.extractor import Extractor
+from ucuie.evaluation.evaluate import evaluate
+from ucuie.extract.extractor import Extractor
 
 ROOT = Path(__file__).parents[2]
 TEXT = "Ada Lovelace lived in London."

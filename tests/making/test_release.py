@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from making.release import learned_from, release, scores_of, training_record
 from tiny_model import save_adapted
-from ucuie.model_folder import load_model
-from ucuie.model_info import ADAPTER_WEIGHTS_FILE
+from ucuie.model.folder import load_model
+from ucuie.model.info import ADAPTER_WEIGHTS_FILE
 
 TABLE = [
     {"name": "ade", "title": "ADE", "licence": "none stated", "is_silver": False, "used": 1200, "rows": 1300},

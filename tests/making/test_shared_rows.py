@@ -11,9 +11,9 @@ import torch
 from making.mini.shared_rows import PADDING, SHARED, Layout, SharedRows, collate, use_shared_attention
 from tiny_model import make_backbone, tokenizer
 from ucuie.data import SchemaAugmentation, read_examples
-from ucuie.decode.state import GrammarFactory
-from ucuie.encode import PromptEncoder
-from ucuie.instructions import InstructionPool
+from ucuie.engine.grammar_state import GrammarFactory
+from ucuie.language.encode import PromptEncoder
+from ucuie.language.pool import InstructionPool
 from ucuie.train.objective import IGNORED, task_loss
 
 ROOT = Path(__file__).parents[2]

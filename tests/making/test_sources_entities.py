@@ -28,7 +28,7 @@ from making.sources.mending import mended, natural, stretches, without
 from making.sources.source import Source
 from making.sources.unify import types_of, unified
 from ucuie.data.draft import Draft, entity
-from ucuie.linearize import without_offsets
+from ucuie.language.linearize import without_offsets
 from ucuie.schema import Example
 
 ARCHIVES = Path(os.environ.get("UCUIE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "wide"

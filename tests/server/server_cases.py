@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 
 from tiny_model import make_adapted, make_backbone, tokenizer
-from ucuie.instructions import InstructionPool
-from ucuie.model_folder import LoadedModel
-from ucuie.model_info import ModelInfo
+from ucuie.language.pool import InstructionPool
+from ucuie.model.folder import LoadedModel
+from ucuie.model.info import ModelInfo
 from ucuie.server.app import create_app
 from ucuie.server.engine import Engine
 from ucuie.server.metrics import Metrics

@@ -11,9 +11,9 @@ from server_cases import Running, held_model, running, standing_model, tiny_mode
 from tiny_model import answer_of
 from ucuie import Extractor
 from ucuie.errors import ModelError
-from ucuie.extraction import Extraction
-from ucuie.ready_schemas import ready_schemas
+from ucuie.extract.result import Extraction
 from ucuie.schema import Record, Schema
+from ucuie.schema.sources import ready_schemas
 from ucuie.server.schemas import NamedSchemas
 
 SCHEMA = {"live in": ["subject", "object"]}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from server_cases import Held, held_model, tiny_model
 
-from ucuie.extraction import Extraction
-from ucuie.extractor import Query
-from ucuie.options import AnswerOptions
+from ucuie.extract.extractor import Query
+from ucuie.extract.query import AnswerOptions
+from ucuie.extract.result import Extraction
 from ucuie.schema import Schema
 from ucuie.server.engine import Engine, NotReadyError, QueueFullError
 from ucuie.server.extractors import Switches

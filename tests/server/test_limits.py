@@ -16,7 +16,7 @@ from server_cases import Held, Running, held_model, running, tiny_model
 from torch import Tensor
 
 from ucuie.errors import ConfigError
-from ucuie.model_folder import LoadedModel
+from ucuie.model.folder import LoadedModel
 from ucuie.server.logs import JsonFormatter
 from ucuie.server.settings import make_settings, read_api_keys
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 from server_cases import Running, running
 
 from ucuie import Extractor, Schema
-from ucuie.model_folder import load_model
+from ucuie.model.folder import load_model
 from ucuie.server.schemas import NamedSchemas
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

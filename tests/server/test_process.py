@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tiny_model import save_adapted
-from ucuie.bench.serve import Server, running_server
+from ucuie.lab.bench.serve import Server, running_server
 
 NUM_CLIENTS = 24
 READY_SECONDS = 60.0

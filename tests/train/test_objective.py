@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from ucuie.decode.state import GrammarFactory
-from ucuie.encode import PromptEncoder
+from ucuie.engine.grammar_state import GrammarFactory
+from ucuie.language.encode import PromptEncoder
 from ucuie.train.objective import task_loss, unpack_masks
 from ucuie.train.training_set import TrainingSet, collate
 

@@ -13,8 +13,8 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen3Config
 
 from ucuie.adapter import HierarchicalMoeConfig
-from ucuie.adapter.reference import loop_over_experts
 from ucuie.errors import ConfigError
+from ucuie.lab.reference import loop_over_experts
 from ucuie.train.objective import task_loss
 from ucuie.train.packed_attention import PackedLayout, attend_packed
 from ucuie.train.packing import pack, packed_attention

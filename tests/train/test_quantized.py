@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from ucuie.errors import ConfigError, MissingExtraError
-from ucuie.model_folder import load_backbone, load_model
+from ucuie.model.folder import load_backbone, load_model
 from ucuie.train import TrainConfig
 from ucuie.train.run import run_training
 
@@ -54,6 +54,6 @@ def test_full_fine_tuning_of_rounded_weights_is_refused():
 
 
 def test_a_missing_library_names_its_extra(backbone_folder, monkeypatch):
-    monkeypatch.setattr("ucuie.backbone.find_spec", lambda _name: None)
+    monkeypatch.setattr("ucuie.model.backbone.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match="quantized"):
         load_backbone(backbone_folder, weights="4bit")

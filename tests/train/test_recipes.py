@@ -65,7 +65,7 @@ def test_recipe_trains_a_tiny_model_of_its_architecture(name, tokenizer, data_fo
 
 def test_a_file_goes_before_a_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert config_path("llama-2-7b").parent.name == "recipes"
+    assert config_path("llama-2-7b").parent.name == "recipe_files"
     (tmp_path / "llama-2-7b").touch()
     assert config_path("llama-2-7b").resolve().parent == tmp_path.resolve()
 

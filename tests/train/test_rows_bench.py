@@ -2,7 +2,7 @@
 
 import pytest
 
-from ucuie.bench.rows import bench_rows
+from ucuie.lab.bench.rows import bench_rows
 from ucuie.train.config import TrainConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 
 from small_disk import files_of_at_most
 from ucuie.data import write_examples
-from ucuie.encode import PromptEncoder
 from ucuie.errors import ConfigError, DataError, FullDiskError, MissingExtraError, storage_error
-from ucuie.extractor import Extractor
-from ucuie.instructions import InstructionPool
-from ucuie.model_folder import load_model
-from ucuie.model_info import read_info
+from ucuie.extract.extractor import Extractor
+from ucuie.language.encode import PromptEncoder
+from ucuie.language.pool import InstructionPool
+from ucuie.model.folder import load_model
+from ucuie.model.info import read_info
 from ucuie.train import TrainConfig
 from ucuie.train.run import run_training
 from ucuie.train.stages import last_checkpoint

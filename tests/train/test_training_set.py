@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucuie.data import SchemaAugmentation
-from ucuie.decode.state import GrammarFactory
-from ucuie.encode import PromptEncoder
-from ucuie.instructions import InstructionPool
+from ucuie.engine.grammar_state import GrammarFactory
+from ucuie.language.encode import PromptEncoder
+from ucuie.language.pool import InstructionPool
 from ucuie.schema import Example, Filler, Record, Schema
 from ucuie.train.order import FILLER, EpochSampler, EvaluationSampler, Questions
 from ucuie.train.packing import pack

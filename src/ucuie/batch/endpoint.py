@@ -12,10 +12,10 @@ from itertools import islice
 from ucuie.batch.question import Question, ReadRows
 from ucuie.batch.work import Slice
 from ucuie.errors import TextError
-from ucuie.extraction import Extraction
-from ucuie.instructions.chat import EndpointError
-from ucuie.remote.extractor import RemoteExtractor
-from ucuie.remote.windows import NOT_ANSWERED
+from ucuie.extract.remote.chat import EndpointError
+from ucuie.extract.remote.extractor import RemoteExtractor
+from ucuie.extract.remote.windows import NOT_ANSWERED
+from ucuie.extract.result import Extraction
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any
 from ucuie.batch.question import Question
 from ucuie.batch.rows import Row
 from ucuie.errors import ModelError, show
-from ucuie.model_source import DEFAULT, model_sha256
-from ucuie.queries import answer_each
+from ucuie.extract.query import answer_each
+from ucuie.model.source import DEFAULT, model_sha256
 
 BATCHES_PER_SLICE = 4
 """Enough for the extractor to keep its batches full, few enough that little is lost with a worker."""
@@ -78,7 +78,7 @@ class Answerer:
         # torch, which the program that hands out the work does without.
         import torch
 
-        from ucuie.extractor import Extractor
+        from ucuie.extract.extractor import Extractor
 
         if num_threads is not None:
             torch.set_num_threads(num_threads)

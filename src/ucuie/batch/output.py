@@ -21,11 +21,11 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ucuie.atomic import write_bytes
 from ucuie.batch.rows import OutputRow
 from ucuie.batch.sources import InputFacts
+from ucuie.batch.table_rows import require_parquet
 from ucuie.errors import ConfigError, DataError, StorageError, UcuieError, show
-from ucuie.table_rows import require_parquet
+from ucuie.files import write_bytes
 from ucuie.templates import counted
 
 OutputFormat = Literal["jsonl", "parquet"]

@@ -7,14 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ucuie.batch.lines import read_elements
 from ucuie.batch.rows import Columns, OutputRow, Row
-from ucuie.bulk import read_elements
+from ucuie.batch.texts import Line
 from ucuie.errors import SchemaError, TextError, show, validation_faults
-from ucuie.extraction import Extraction
-from ucuie.options import AnswerOptions
-from ucuie.queries import AnswersQueries, Query
+from ucuie.extract.query import AnswerOptions, AnswersQueries, Query
+from ucuie.extract.result import Extraction
 from ucuie.schema import Capability, Schema, Task
-from ucuie.texts import Line
 
 logger = logging.getLogger(__name__)
 

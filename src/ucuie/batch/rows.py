@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ucuie.extraction import Extraction
+from ucuie.batch.texts import BadLine, Line, not_utf8, read_object
+from ucuie.extract.result import Extraction
 from ucuie.schema import Dropped, Record
-from ucuie.texts import BadLine, Line, not_utf8, read_object
 
 _MOST_BYTES_PER_CHARACTER = 12
 """As JSON may write one: two escaped surrogates."""

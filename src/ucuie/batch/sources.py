@@ -18,8 +18,7 @@ from fsspec.core import url_to_fs
 from fsspec.utils import infer_compression
 
 from ucuie.batch.rows import Columns, Row, too_long
-from ucuie.errors import DataError
-from ucuie.table_rows import (
+from ucuie.batch.table_rows import (
     PARQUET_SUFFIX,
     SEPARATORS,
     SUFFIXES,
@@ -30,6 +29,7 @@ from ucuie.table_rows import (
     separated_table,
     unreadable,
 )
+from ucuie.errors import DataError
 
 JSON_LINES, PLAIN = (".jsonl", ".ndjson"), (".txt",)
 _KINDS = (*JSON_LINES, *PLAIN, *SUFFIXES)

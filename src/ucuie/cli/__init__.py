@@ -18,11 +18,11 @@ from ucuie.cli.doctor import doctor
 from ucuie.cli.evaluate import evaluate, score, trials
 from ucuie.cli.experiment import experiment
 from ucuie.cli.extract import extract
+from ucuie.cli.fetch_bar import fetch_bar
 from ucuie.cli.model import model_app
 from ucuie.cli.schema import schema_app
 from ucuie.cli.serve import serve
 from ucuie.cli.train import train
-from ucuie.fetch_bar import fetch_bar
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (

@@ -36,7 +36,7 @@ from ucuie.cli.common import (
     refuse,
     talk_console,
 )
-from ucuie.queries import task_named
+from ucuie.extract.query import task_named
 from ucuie.schema import CAPABILITIES, TASKS, Schema
 from ucuie.templates import counted
 
@@ -226,7 +226,7 @@ def _served(question: "Question", endpoint: str, talk: Console, **options: Any) 
 def _job(question: "Question", model: str | None, **options: Any) -> "Job":
     """What workers are told, who may have another working directory."""
     from ucuie.batch.job import Job
-    from ucuie.model_source import DEFAULT, model_sha256
+    from ucuie.model.source import DEFAULT, model_sha256
 
     named = DEFAULT if model is None else str(Path(model).resolve()) if Path(model).exists() else model
     return Job(question, named, model_sha256(named), **options)

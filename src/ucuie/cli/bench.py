@@ -23,7 +23,7 @@ def bench_adapter(
     as_json: Json = False,
 ) -> None:
     """Compare the adapter with LoRA, a loop over the experts and the bare backbone."""
-    from ucuie.bench.adapter import bench_adapter as measure
+    from ucuie.lab.bench.adapter import bench_adapter as measure
 
     result = measure(
         hidden=hidden, layers=layers, batch=batch, length=length, repeats=repeats, num_threads=threads
@@ -56,7 +56,7 @@ def bench_train(
 
     The weights are made up.
     """
-    from ucuie.bench.train import bench_train as measure
+    from ucuie.lab.bench.train import bench_train as measure
 
     result = measure(
         _shape(backbone_config),
@@ -85,7 +85,7 @@ def bench_rows(
     as_json: Json = False,
 ) -> None:
     """Compare the steps of a training run with its texts in shared rows and in rows apart."""
-    from ucuie.bench.rows import bench_rows as measure
+    from ucuie.lab.bench.rows import bench_rows as measure
     from ucuie.train.config import TrainConfig
     from ucuie.train.recipes import config_path
 
@@ -145,13 +145,13 @@ def bench_decode(
     of_shape = {"random_weights": random_weights or None, "layers": layers, "peak_tflops": peak_tflops}
     if backbone_config is None:
         refuse(of_shape, "goes with --backbone-config, so give that too")
-        from ucuie.bench.decode import bench_decode as measure
-        from ucuie.model_folder import EMBEDDED
+        from ucuie.lab.bench.decode import bench_decode as measure
+        from ucuie.model.folder import EMBEDDED
 
         result = measure(model=model or EMBEDDED, int8=int8, **common)
     else:
         refuse(of_model, "is for a model, and --backbone-config makes one up")
-        from ucuie.bench.decode_shape import bench_decode_shape
+        from ucuie.lab.bench.decode_shape import bench_decode_shape
 
         shape = _shape(backbone_config)
         result = bench_decode_shape(shape, num_layers=layers, peak_tflops=peak_tflops, **common)
@@ -173,9 +173,9 @@ def bench_extract(
     as_json: Json = False,
 ) -> None:
     """Measure extraction end to end: rates, waiting times, the price of types, memory."""
-    from ucuie.bench.extract import DOCUMENT_LENGTHS
-    from ucuie.bench.extract import bench_extract as measure
-    from ucuie.model_folder import EMBEDDED
+    from ucuie.lab.bench.extract import DOCUMENT_LENGTHS
+    from ucuie.lab.bench.extract import bench_extract as measure
+    from ucuie.model.folder import EMBEDDED
 
     result = measure(
         model=model or EMBEDDED,
@@ -199,7 +199,7 @@ def bench_serve(
 ) -> None:
     """Load a server with many clients, check every answer, and compare it with the extractor alone."""
     require_serve_extra()
-    from ucuie.bench.serve import bench_serve as measure
+    from ucuie.lab.bench.serve import bench_serve as measure
 
     result = measure(num_clients=clients, seconds=seconds, model=model)
     _print_result(result, as_json=as_json)

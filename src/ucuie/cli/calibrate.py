@@ -22,9 +22,9 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
-from ucuie.extraction import Extraction
-from ucuie.options import END_BIASES
-from ucuie.tables import calibration_tables
+from ucuie.extract.result import Extraction
+from ucuie.model.operating_point import END_BIASES
+from ucuie.render.tables import calibration_tables
 from ucuie.templates import counted
 
 _END_BIASES = ",".join(f"{bias:g}" for bias in END_BIASES)
@@ -84,11 +84,12 @@ def calibrate(
     from ucuie.data import read_gold
 
     examples = read_gold(gold, split=split, limit=limit)
-    from ucuie import calibrate as calibration
-    from ucuie.atomic import write_text
-    from ucuie.extractor import Extractor
-    from ucuie.model_saving import calibration_target, record_calibration
-    from ucuie.model_source import DEFAULT
+    from ucuie.evaluation import calibrate as calibration
+    from ucuie.extract.extractor import Extractor
+    from ucuie.files import write_text
+    from ucuie.model.saving import calibration_target, record_calibration
+    from ucuie.model.source import DEFAULT
+    from ucuie.render.plots import reliability_plot
 
     source = DEFAULT if model is None else model
     calibration_target(source, output)
@@ -112,7 +113,7 @@ def calibrate(
         exit_interrupted(f"after {track.summary}; the model is as it was", None)
     # The plot first: once there is a calibrated copy, the same command would refuse to make another.
     if plot is not None:
-        write_text(plot, calibration.reliability_plot(report))
+        write_text(plot, reliability_plot(report))
     folder = record_calibration(source, report.calibration, point=report.point, output=output)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))

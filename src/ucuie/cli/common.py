@@ -29,16 +29,16 @@ from ucuie.errors import (
     did_you_mean,
     storage_error,
 )
-from ucuie.extraction import Extraction
-from ucuie.options import AnswerOptions
-from ucuie.render import TABLE_WIDTH
+from ucuie.extract.query import AnswerOptions
+from ucuie.extract.result import Extraction
+from ucuie.extract.thresholds import Thresholds
+from ucuie.render.formats import TABLE_WIDTH
 from ucuie.schema import SPLITS, TASKS, Split, Task
 from ucuie.startup import is_interrupted
 from ucuie.templates import counted
-from ucuie.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from ucuie.remote import RemoteExtractor
+    from ucuie.extract.remote import RemoteExtractor
 
 INTERRUPTED = 130
 
@@ -289,7 +289,7 @@ def connected(
     endpoint: str, talk: Console, *, endpoint_model: str | None, **options: Any
 ) -> "RemoteExtractor":
     """What asks an endpoint, once it has told what it obeys; options that are None are left to it."""
-    from ucuie.remote import RemoteExtractor
+    from ucuie.extract.remote import RemoteExtractor
 
     if endpoint_model is None:
         raise typer.BadParameter("the endpoint has to be told which model", param_hint="'--endpoint-model'")

@@ -9,7 +9,7 @@ import typer
 
 from ucuie.cli.common import AnnotatedFor, Json, Quiet, one_of, results, talk_console
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.tables import (
+from ucuie.render.tables import (
     catalogue_table,
     conversion_table,
     dataset_table,
@@ -130,11 +130,13 @@ def data_stats(
 ) -> None:
     """Count examples, labels, lengths, and texts that stand in two splits."""
     from ucuie import data
-    from ucuie.atomic import write_text
+    from ucuie.files import write_text
 
     found = data.stats(folder, held_out=held_out or ())
     if plot is not None:
-        write_text(plot, data.statistics_plot(found, title=folder.name))
+        from ucuie.render.plots import statistics_plot
+
+        write_text(plot, statistics_plot(found, title=folder.name))
     if as_json:
         typer.echo(found.model_dump_json())
     else:

@@ -15,7 +15,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Tell what works on this machine, in words, and what to do about what does not."""
-    from ucuie.doctor import examine
+    from ucuie.cli.doctor_checks import examine
 
     colours = {"ok": "green", "note": "yellow", "broken": "red"}
     findings = []

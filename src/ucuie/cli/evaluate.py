@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,10 +25,15 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
-from ucuie.errors import ConfigError
-from ucuie.tables import evaluation_tables, trials_table
+from ucuie.errors import ConfigError, DataError
+from ucuie.render.tables import evaluation_tables, trials_table
+
+if TYPE_CHECKING:
+    from ucuie.metrics import Report
 
 Scorer = Annotated[str, typer.Option(help="The name of a scorer, or all.")]
+
+_REPORT_HINT = "`ucuie evaluate --output` writes report.json, `ucuie score --output` breakdown.json"
 
 
 def evaluate(
@@ -59,12 +64,12 @@ def evaluate(
     `ucuie score` looks at its predictions in other ways.
     """
     from ucuie import data, metrics
-    from ucuie import evaluate as evaluation
+    from ucuie.evaluation import evaluate as evaluation
 
     metrics.scorer_names(scorer)
     options = answer_options(threshold=threshold, end_bias=end_bias, raw_scores=False)
     examples = data.read_gold(gold, split=split, limit=limit)
-    from ucuie.extractor import Extractor
+    from ucuie.extract.extractor import Extractor
 
     talk = talk_console(quiet=quiet)
     extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size, int8=int8)
@@ -129,11 +134,11 @@ def trials(
     as_json: Json = False,
 ) -> None:
     """Average the scores of several trials: mean and standard deviation."""
-    from ucuie import data, metrics
+    from ucuie import metrics
 
     by_scorer: dict[str, list[metrics.Report]] = {}
     for path in reports:
-        for report in data.read_reports(path):
+        for report in _read_reports(path):
             by_scorer.setdefault(report.scorer, []).append(report)
     incomplete = [scorer for scorer, found in by_scorer.items() if len(found) < len(reports)]
     if incomplete:
@@ -150,3 +155,25 @@ def trials(
         typer.echo(json.dumps(plain, ensure_ascii=False))
     else:
         results().print(*(trials_table(scorer, found) for scorer, found in averages.items()), sep="\n\n")
+
+
+def _read_reports(path: Path) -> "list[Report]":
+    """The reports, one for each scorer, of an evaluation.
+
+    Args:
+        path: `report.json` or `breakdown.json`, or the folder of one.
+
+    Raises:
+        DataError: there is no such file, or it holds something else.
+    """
+    from ucuie.data.sources import read_json
+    from ucuie.metrics import Report
+
+    files = [path / name for name in ("report.json", "breakdown.json")] if path.is_dir() else [path]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise DataError(str(path), ["there is no report in it"], _REPORT_HINT)
+    try:
+        return [Report.from_dict(plain) for plain in read_json(file)["scores"]]
+    except (LookupError, TypeError, AttributeError):
+        raise DataError(str(file), ["it holds no scores"], _REPORT_HINT) from None

@@ -53,9 +53,9 @@ def experiment(
 
     Trials that crash do not stop the others, but the command ends with exit code 1.
     """
-    from ucuie.experiments.definitions import EXPERIMENTS, RUN_ALL, Plan, experiment_named
-    from ucuie.experiments.scales import scale_named
-    from ucuie.experiments.variants import ABLATIONS, variant_named
+    from ucuie.lab.experiments.definitions import EXPERIMENTS, RUN_ALL, Plan, experiment_named
+    from ucuie.lab.experiments.scales import scale_named
+    from ucuie.lab.experiments.variants import ABLATIONS, variant_named
 
     chosen = list(EXPERIMENTS.values()) if name == RUN_ALL else [experiment_named(name)]
     size = scale_named(scale)
@@ -64,14 +64,14 @@ def experiment(
         if find_spec(package) is None:
             raise MissingExtraError(package, "experiments")
     sources = tuple(data or [Path("examples" if scale == "smoke" else "runs/data")])
-    from ucuie.experiments.samples import check_sources
+    from ucuie.lab.experiments.samples import check_sources
 
     if not report:
         check_sources(size, sources)
-    from ucuie.experiments.pages import write_page
-    from ucuie.experiments.queue import progress_of, run_queue
-    from ucuie.experiments.trials import Job
-    from ucuie.experiments.workspace import Workspace, open_workspace
+    from ucuie.lab.experiments.pages import write_page
+    from ucuie.lab.experiments.queue import progress_of, run_queue
+    from ucuie.lab.experiments.trials import Job
+    from ucuie.lab.experiments.workspace import Workspace, open_workspace
 
     talk = talk_console(quiet=quiet)
     workspace = open_workspace(runs, scale=size, sources=sources, backbone=backbone)
@@ -82,7 +82,7 @@ def experiment(
         return list(dict.fromkeys(job for one in chosen for job in one.jobs(plan)))
 
     if not report:
-        from ucuie.experiments.execute import execute
+        from ucuie.lab.experiments.execute import execute
 
         try:
             run_queue(jobs_of, workspace, execute, hours=hours, repeats_crashed=resume, say=talk.print)

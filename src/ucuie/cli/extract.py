@@ -33,17 +33,17 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
-from ucuie.extraction import Extraction
-from ucuie.render import FORMATS, Format, check_format, render
+from ucuie.extract.result import Extraction
+from ucuie.render.formats import FORMATS, Format, check_format, render
+from ucuie.render.tables import extraction_table
 from ucuie.schema import CAPABILITIES, TASKS, Schema
 from ucuie.startup import collector_paused
-from ucuie.tables import extraction_table
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
-    from ucuie.extractor import Extractor
-    from ucuie.queries import AnswersQueries
-    from ucuie.texts import TextFile
+    from ucuie.batch.texts import TextFile
+    from ucuie.extract.extractor import Extractor
+    from ucuie.extract.query import AnswersQueries
 
 
 def extract(
@@ -171,8 +171,9 @@ def extract(
         "concurrency": concurrency,
     }
     with collector_paused():
-        from ucuie import bulk
-        from ucuie.queries import Query, task_named
+        from ucuie.batch.lines import rejected_path, usable_queries
+        from ucuie.extract.query import Query, task_named
+        from ucuie.render.answers import answer_to_file
 
         extractor: AnswersQueries
         if endpoint is None:
@@ -183,8 +184,8 @@ def extract(
     if file is None:
         queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
     else:
-        rejected = bulk.rejected_path(file, output)
-        queries = bulk.usable_queries(
+        rejected = rejected_path(file, output)
+        queries = usable_queries(
             file,
             extractor,
             parsed,
@@ -200,14 +201,14 @@ def extract(
         if output is None:
             _print_extractions(track(extractor.answer(queries), len(queries)), output_format)
         else:
-            bulk.answer_to_file(extractor, queries, output, output_format=output_format, progress=track)
+            answer_to_file(extractor, queries, output, output_format=output_format, progress=track)
             talk.print(f"{track.summary} -> {output}")
     except KeyboardInterrupt:
         exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
 
 
 def _texts(source: Path, columns: Mapping[str, str], *, is_document: bool) -> "TextFile":
-    from ucuie.texts import read_documents, read_texts
+    from ucuie.batch.texts import read_documents, read_texts
 
     if is_document or source.is_dir():
         return read_documents(source)
@@ -216,7 +217,7 @@ def _texts(source: Path, columns: Mapping[str, str], *, is_document: bool) -> "T
 
 def _loaded(options: Mapping[str, Any], foreign: Mapping[str, Any]) -> "Extractor":
     """What asks a model here; options that are foreign to one must not be given."""
-    from ucuie.extractor import Extractor
+    from ucuie.extract.extractor import Extractor
 
     refuse(foreign, "is for a model behind --endpoint, so give that too")
     given = {name: value for name, value in options.items() if value is not None}

@@ -48,8 +48,8 @@ def push(
     quiet: Quiet = False,
 ) -> None:
     """Check a model folder and send it to a hub, as you are logged in there (hf auth login, or HF_TOKEN)."""
-    from ucuie.integrations.hub import plan_push, push_model
-    from ucuie.model_info import BACKBONE_FOLDER
+    from ucuie.model.hub import plan_push, push_model
+    from ucuie.model.info import BACKBONE_FOLDER
 
     if embed_backbone and backbone is not None:
         raise typer.BadParameter("give one of the two", param_hint="'--embed-backbone' / '--backbone'")
@@ -80,8 +80,8 @@ def pull(
     quiet: Quiet = False,
 ) -> None:
     """Fetch a model from a hub into a folder, and compare all its files with what was sent."""
-    from ucuie.integrations.hub import pull_model
-    from ucuie.model_source import is_hub_id
+    from ucuie.model.hub import pull_model
+    from ucuie.model.source import is_hub_id
 
     target = folder or Path(repo_id.rpartition("/")[2])
     talk = talk_console(quiet=quiet)
@@ -102,9 +102,9 @@ def get(
 
     A model that needs a backbone from elsewhere fetches it by itself when it is first used; this does so now.
     """
-    from ucuie.known_backbones import backbone_file, known_backbones
-    from ucuie.model_info import INFO_FILE, read_info
-    from ucuie.model_source import local_model
+    from ucuie.model.info import INFO_FILE, read_info
+    from ucuie.model.known_backbones import backbone_file, known_backbones
+    from ucuie.model.source import local_model
 
     place = local_model(name)
     if (place / INFO_FILE).is_file():
@@ -132,9 +132,9 @@ def card(
     force: Annotated[bool, typer.Option("--force", help="Replace a card that somebody wrote.")] = False,
 ) -> None:
     """Make the model card from what is in the folder, with the metadata that hubs read."""
-    from ucuie.atomic import write_text
-    from ucuie.model_card import model_card, own_card
-    from ucuie.model_info import CARD_FILE, read_calibration, read_info
+    from ucuie.files import write_text
+    from ucuie.model.card import model_card, own_card
+    from ucuie.model.info import CARD_FILE, read_calibration, read_info
 
     folder = _folder(model)
     info = read_info(folder)
@@ -159,7 +159,7 @@ def card(
 @model_app.command()
 def info(model: Folder, as_json: Json = False) -> None:
     """Tell what a model folder says about its model, without loading it."""
-    from ucuie.model_info import (
+    from ucuie.model.info import (
         BACKBONE_FOLDER,
         CALIBRATION_FILE,
         INFO_FILE,
@@ -200,8 +200,8 @@ def _folder(model: str) -> Path:
     Raises:
         ModelError: there is none of that name, or it is another kind of model.
     """
-    from ucuie.model_info import INFO_FILE
-    from ucuie.model_source import local_model
+    from ucuie.model.info import INFO_FILE
+    from ucuie.model.source import local_model
 
     folder = local_model(model)
     if not (folder / INFO_FILE).is_file():

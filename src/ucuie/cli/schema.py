@@ -7,14 +7,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ucuie.atomic import write_text
 from ucuie.cli.common import AnnotatedFor, Json, Quiet, results, talk_console
 from ucuie.errors import SchemaError, did_you_mean, show
-from ucuie.ready_schemas import ready_schemas, title_of
+from ucuie.files import write_text
 from ucuie.schema import Schema
-from ucuie.schema_advice import CheckedSchema, check_schema
-from ucuie.schema_drafts import class_named, schema_of_names
-from ucuie.schema_yaml import schema_yaml
+from ucuie.schema.drafting import CheckedSchema, check_schema, class_named, schema_of_names, schema_yaml
+from ucuie.schema.sources import ready_schemas, title_of
 from ucuie.templates import counted
 
 schema_app = typer.Typer(no_args_is_help=True, help="Make schemas, check them, and look at the ready ones.")

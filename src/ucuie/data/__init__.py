@@ -18,11 +18,10 @@ from ucuie.data.conversion import convert
 from ucuie.data.draft import Fault
 from ucuie.data.examples import read_examples, scan_examples, write_examples
 from ucuie.data.formats import FORMATS, ExportReport, Format, export, export_splits, format_named
-from ucuie.data.gold import read_gold, read_predictions, read_reports, read_types
+from ucuie.data.gold import read_gold, read_predictions, read_types
 from ucuie.data.leaks import normalised_text
 from ucuie.data.mixture import DatasetShare, Mixture, MixtureOptions, build_mixture, dataset_folders
 from ucuie.data.own_files import UNIFIED, convert_format
-from ucuie.data.plots import statistics_plot
 from ucuie.data.sampling import (
     Fold,
     generator_for,
@@ -73,13 +72,11 @@ __all__ = [
     "read_examples",
     "read_gold",
     "read_predictions",
-    "read_reports",
     "read_types",
     "sample_examples",
     "scan_examples",
     "schema_of_data",
     "schema_of_examples",
-    "statistics_plot",
     "stats",
     "vary_schema",
     "with_schema",

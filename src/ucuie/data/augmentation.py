@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ucuie.linearize import order_records
+from ucuie.language.linearize import order_records
 from ucuie.schema import Example, Frame, Record, Schema
 
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from ucuie.capabilities import TASKS_WITH_EVOKED_FRAMES, located_schema
-from ucuie.linearize import order_records
+from ucuie.language.linearize import order_records
 from ucuie.schema import CAPABILITIES, Capability, Example, FilledSlot, Record, Schema
+from ucuie.schema.capabilities import TASKS_WITH_EVOKED_FRAMES, located_schema
 
 
 @dataclass(frozen=True)

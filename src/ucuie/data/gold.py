@@ -1,4 +1,4 @@
-"""What scoring reads: gold, the predictions that belong to it, earlier reports, coarser names of types."""
+"""What scoring reads: gold, the predictions that belong to it, coarser names of types."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,11 @@ from ucuie.data.mixture import dataset_folders
 from ucuie.data.sampling import generator_for, sample_examples
 from ucuie.data.sources import read_json, read_json_lines
 from ucuie.errors import DataError, show, validation_faults
-from ucuie.metrics import Report
 from ucuie.schema import SPLITS, Example, Record, Split
 
 _RECORDS = TypeAdapter(tuple[Record, ...])
 _SAMPLING_SEED = 0
 _TYPES = TypeAdapter(dict[str, str])
-_REPORT_HINT = "`ucuie evaluate --output` writes report.json, `ucuie score --output` breakdown.json"
 
 
 def read_gold(path: Path, *, split: Split = "test", limit: int | None = None) -> list[Example]:
@@ -79,25 +77,6 @@ def read_predictions(path: Path, examples: Sequence[Example]) -> list[tuple[Reco
     if faults:
         raise DataError(str(path), faults, "`ucuie evaluate` writes such a file as predictions.jsonl")
     return [found[example.id] for example in examples]
-
-
-def read_reports(path: Path) -> list[Report]:
-    """The reports, one for each scorer, of an evaluation.
-
-    Args:
-        path: `report.json` or `breakdown.json`, or the folder of one.
-
-    Raises:
-        DataError: there is no such file, or it holds something else.
-    """
-    files = [path / name for name in ("report.json", "breakdown.json")] if path.is_dir() else [path]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        raise DataError(str(path), ["there is no report in it"], _REPORT_HINT)
-    try:
-        return [Report.from_dict(plain) for plain in read_json(file)["scores"]]
-    except (LookupError, TypeError, AttributeError):
-        raise DataError(str(file), ["it holds no scores"], _REPORT_HINT) from None
 
 
 def read_types(path: Path) -> dict[str, str]:

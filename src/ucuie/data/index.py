@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ucuie.cache import cache_folder
 from ucuie.data.examples import HINT
 from ucuie.data.leaks import Fingerprints, fingerprint
 from ucuie.data.sources import COMPRESSION
 from ucuie.errors import DataError, validation_faults
+from ucuie.files import cache_folder
 from ucuie.schema import SPLITS, Example, Schema, Split
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from ucuie.data.catalogue import Dataset
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.sources import encoding_fault
 from ucuie.errors import did_you_mean, show, validation_faults
-from ucuie.linearize import order_records
+from ucuie.language.linearize import order_records
 from ucuie.schema import Example, FilledSlot, Record, Schema, Slot, Split
 
 Readings = Iterator[Draft | Fault]

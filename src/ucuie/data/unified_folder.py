@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ucuie.atomic import staged_files, write_text
 from ucuie.data.catalogue import Dataset
 from ucuie.data.draft import Fault
 from ucuie.data.labels import Converted
 from ucuie.data.tokens import Spacing
 from ucuie.errors import DataError
+from ucuie.files import staged_files, write_text
 from ucuie.schema import SPLITS, Split
 
 REPORT_NAME = "report.json"

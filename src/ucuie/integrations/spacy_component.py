@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ucuie.errors import MissingExtraError
-from ucuie.extraction import Extraction
-from ucuie.extractor import BATCH_SIZE, Extractor
-from ucuie.options import AnswerOptions
+from ucuie.extract.extractor import BATCH_SIZE, Extractor
+from ucuie.extract.query import AnswerOptions
+from ucuie.extract.result import Extraction
 from ucuie.schema import Filler, Schema
 
 try:

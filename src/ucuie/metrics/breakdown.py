@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ucuie.atomic import staged_files, write_text
+from ucuie.files import staged_files, write_text
 from ucuie.metrics.counts import Counts
 from ucuie.metrics.mistakes import KINDS, Mistake, Mistakes, find_mistakes
 from ucuie.metrics.report import Report, RowScore, placing_ceiling, score

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ucuie.align import align
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.linearize import order_records, without_offsets
+from ucuie.language.align import align
+from ucuie.language.linearize import order_records, without_offsets
 from ucuie.metrics.counts import Counts, LabelCounts
 from ucuie.metrics.scorers import SCORERS
 from ucuie.schema import Capability, Example, Record, Task

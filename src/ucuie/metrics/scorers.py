@@ -17,8 +17,8 @@ UIE scores opinions as relations; the others know none, and here do as UIE.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from ucuie.align import align
-from ucuie.linearize import without_offsets
+from ucuie.language.align import align
+from ucuie.language.linearize import without_offsets
 from ucuie.metrics.counts import Element, LabelCounts, RowCounts, count_members, count_multiset
 from ucuie.metrics.elements import elements_by_row, elements_of_capability, span_key, text_key
 from ucuie.metrics.gollie import score_gollie

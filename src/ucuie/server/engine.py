@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ucuie.errors import TextError, UcuieError
-from ucuie.extraction import Extraction
-from ucuie.queries import Query
+from ucuie.extract.query import Query
+from ucuie.extract.result import Extraction
 from ucuie.server.extractors import Extractors, ModelFacts, Switches
 
 if TYPE_CHECKING:
-    from ucuie.model_folder import LoadedModel
+    from ucuie.model.folder import LoadedModel
 
 _PAUSE_SECONDS = 0.01
 _COMPANY_SECONDS = 0.15

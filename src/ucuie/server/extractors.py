@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ucuie.extraction import Extraction
-from ucuie.options import OperatingPoint
-from ucuie.queries import Query, answer_each
+from ucuie.extract.query import Query, answer_each
+from ucuie.extract.result import Extraction
+from ucuie.model.operating_point import OperatingPoint
 from ucuie.schema import CAPABILITIES, Capability
 
 if TYPE_CHECKING:
-    from ucuie.extractor import Extractor
-    from ucuie.model_folder import LoadedModel
+    from ucuie.extract.extractor import Extractor
+    from ucuie.model.folder import LoadedModel
 
 _MAX_EXTRACTORS = 3
 """Each keeps caches of its own."""
@@ -95,7 +95,7 @@ class Extractors:
         switches = replace(switches, model=name)
         extractor = self._extractors.pop(switches, None)
         if extractor is None:
-            from ucuie.extractor import Extractor
+            from ucuie.extract.extractor import Extractor
 
             extractor = Extractor(self._loaded[name], capabilities=switches.capabilities, **self._options)
         self._extractors[switches] = extractor

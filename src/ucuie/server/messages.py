@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ucuie.errors import did_you_mean
-from ucuie.extraction import Extraction
+from ucuie.extract.result import Extraction
 from ucuie.schema import Capability, Record, Schema, Task
-from ucuie.schema_yaml import schema_yaml
+from ucuie.schema.drafting import schema_yaml
 from ucuie.server.problems import ProblemDocument
 from ucuie.server.schemas import NamedSchema
 

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ucuie.capabilities import element_faults
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, TextError, show
-from ucuie.options import AnswerOptions
+from ucuie.extract.query import AnswerOptions
+from ucuie.extract.thresholds import Thresholds
 from ucuie.schema import Schema
+from ucuie.schema.capabilities import element_faults
 from ucuie.server.messages import ExtractRequest, TextToRead
 from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Fault, Problem
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
-from ucuie.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from ucuie.queries import Query
+    from ucuie.extract.query import Query
 
 NO_ELEMENTS = 'is missing; the task associating links spans that are given, such as the records of "locating"'
 
@@ -69,7 +69,7 @@ def read_queries(
         Problem: a text, its elements or the schema is too large, the schema is unknown or invalid, or an
             option is impossible.
     """
-    from ucuie.queries import Query
+    from ucuie.extract.query import Query
 
     texts = _texts(request)
     _check_sizes(request, texts, settings, max_texts=max_texts)

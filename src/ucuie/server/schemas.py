@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from ucuie.errors import SchemaError, did_you_mean, show
-from ucuie.ready_schemas import ready_schemas, title_of
 from ucuie.schema import Schema
+from ucuie.schema.sources import ready_schemas, title_of
 
 _EXAMPLES = Path(__file__).with_name("examples.yaml")
 _SUFFIXES = (".yaml", ".yml", ".json")

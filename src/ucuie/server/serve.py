@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ucuie.errors import ConfigError, show
-from ucuie.model_source import DEFAULT, model_name
+from ucuie.model.source import DEFAULT, model_name
 from ucuie.server.app import create_app
 from ucuie.server.engine import Engine
 from ucuie.server.logs import log_to_stderr
@@ -25,7 +25,7 @@ from ucuie.server.settings import ServerSettings
 from ucuie.startup import collector_paused
 
 if TYPE_CHECKING:
-    from ucuie.model_folder import LoadedModel
+    from ucuie.model.folder import LoadedModel
 
 _MARGIN_SECONDS = 5
 _BACKLOG = 512
@@ -96,7 +96,7 @@ def serve(
 def _load(models: Mapping[str, str], device: str | None) -> "Mapping[str, LoadedModel]":
     """Runs in the engine's thread, so that the server answers /healthz while torch is imported."""
     with collector_paused():
-        from ucuie.model_folder import load_models
+        from ucuie.model.folder import load_models
 
         return load_models(models, device=device)
 

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from ucuie.adapter import HierarchicalMoeModel
-from ucuie.backbone import without_adapter
+from ucuie.model.backbone import without_adapter
 from ucuie.train.arguments import divide_step
 from ucuie.train.config import TrainConfig
 from ucuie.train.packed_attention import PackedLayout

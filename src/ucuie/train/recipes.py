@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ucuie.errors import ConfigError, did_you_mean, show
 
-FOLDER = Path(__file__).parents[1] / "recipes"
+FOLDER = Path(__file__).with_name("recipe_files")
 
 
 def recipe_names() -> list[str]:

@@ -25,12 +25,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, set_seed
 
 from ucuie.adapter import HierarchicalMoeConfig
-from ucuie.atomic import write_text
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.instructions import InstructionPool
-from ucuie.model_folder import load_backbone
-from ucuie.model_saving import save_model
-from ucuie.model_source import first_line
+from ucuie.files import write_text
+from ucuie.language.pool import InstructionPool
+from ucuie.model.folder import load_backbone
+from ucuie.model.saving import save_model
+from ucuie.model.source import first_line
 from ucuie.train.arguments import check_optimizer, divide_step
 from ucuie.train.config import TrainConfig
 from ucuie.train.data import TrainingData, read_training_data, warming_examples

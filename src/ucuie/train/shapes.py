@@ -5,9 +5,9 @@ from pathlib import Path
 from transformers import LlamaConfig, MistralConfig, PreTrainedConfig, Qwen3Config
 
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.known_backbones import known_backbones
-from ucuie.model_folder import EMBEDDED, read_shape
-from ucuie.model_source import is_gguf
+from ucuie.model.folder import EMBEDDED, read_shape
+from ucuie.model.known_backbones import known_backbones
+from ucuie.model.source import is_gguf
 from ucuie.train.config import TrainConfig
 from ucuie.train.recipes import config_path, recipe_names
 

@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 from transformers import PreTrainedModel
 
-from ucuie.backbone import without_adapter
 from ucuie.errors import ConfigError
+from ucuie.model.backbone import without_adapter
 
 
 def is_sharded(model: Any) -> bool:

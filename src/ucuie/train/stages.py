@@ -11,12 +11,12 @@ from accelerate import PartialState
 from peft import PeftModel
 from transformers import PreTrainedModel, TrainerState
 
-from ucuie.atomic import write_text
-from ucuie.backbone import Backbone, without_adapter
-from ucuie.decode.state import GrammarFactory
-from ucuie.encode import PromptEncoder
+from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.errors import DataError
-from ucuie.instructions import InstructionPool
+from ucuie.files import write_text
+from ucuie.language.encode import PromptEncoder
+from ucuie.language.pool import InstructionPool
+from ucuie.model.backbone import Backbone, without_adapter
 from ucuie.schema import Example
 from ucuie.templates import counted
 from ucuie.train.arguments import trainer_arguments

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ucuie.capabilities import capability_labels
 from ucuie.data import SchemaAugmentation, generator_for, narrow_schema, vary_schema, with_schema
-from ucuie.decode.grammar import build_grammar
-from ucuie.decode.state import GrammarFactory, Target, TargetError, choices
-from ucuie.encode import EncodedExample, PromptEncoder
-from ucuie.instructions import InstructionPool, InstructionTask
+from ucuie.engine.grammar_state import GrammarFactory, Target, TargetError, choices
+from ucuie.language.encode import EncodedExample, PromptEncoder
+from ucuie.language.grammar import build_grammar
+from ucuie.language.pool import InstructionPool, InstructionTask
 from ucuie.schema import Example, Frame, Schema
+from ucuie.schema.capabilities import capability_labels
 from ucuie.train.objective import IGNORED
 from ucuie.train.order import FILLER, Key, Questions
 

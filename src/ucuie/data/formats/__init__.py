@@ -12,7 +12,6 @@ from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from ucuie.atomic import staged_files
 from ucuie.data.examples import example_files, read_examples
 from ucuie.data.formats.brat import read_brat, write_brat
 from ucuie.data.formats.columns import write_columns
@@ -40,6 +39,7 @@ from ucuie.data.readers import Reader
 from ucuie.data.readers.columns import ColumnOptions, read_columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
+from ucuie.files import staged_files
 from ucuie.schema import SPLITS, Example, Split
 
 Lost = Counter[str]

@@ -14,7 +14,7 @@ from ucuie.data.formats.tools import Written
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.readers.triples import place_strings, relation_frame
 from ucuie.data.tokens import join_tokens
-from ucuie.linearize import ParsedFrame, ParsedSlot
+from ucuie.language.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Example, Filler, Record, Span
 
 _WORD = re.compile(r"\w+(?:[-_/.'’]\w+)*|\S")

@@ -1,6 +1,6 @@
 """Relations given as strings without offsets: NYT and WebNLG, DuIE, and open-relation tables.
 
-The strings are placed in the text by the rules of `ucuie.align`; a triple with a string that does
+The strings are placed in the text by the rules of `ucuie.language.align`; a triple with a string that does
 not stand in the text is left out and counted.
 """
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ucuie.align import align
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.readers.items import ReaderOptions, TokenOptions, read_items
 from ucuie.data.sources import read_lines
 from ucuie.data.tokens import respaced
-from ucuie.linearize import ParsedFrame, ParsedSlot
+from ucuie.language.align import align
+from ucuie.language.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Frame, Record, Schema, Slot
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive
 
 from ucuie.errors import TextError, did_you_mean, show
-from ucuie.extraction import Extraction
+from ucuie.extract.result import Extraction
 from ucuie.server.engine import Engine
 from ucuie.server.extractors import Switches
 from ucuie.server.messages import ExtractRequest, ExtractResponse, StreamedProblem
@@ -20,7 +20,7 @@ from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from ucuie.queries import Query
+    from ucuie.extract.query import Query
 
 NDJSON = "application/x-ndjson"
 

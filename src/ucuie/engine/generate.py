@@ -1,0 +1,447 @@
+"""Lets a causal language model write outputs under their grammars: many at once, each at its own pace.
+
+In: token ids of instruction and text with the grammar of each. Out: the tokens written, and for every choice
+that the grammar left, how likely each allowed token was. Instructions are computed once and kept; forced
+tokens are fed in one piece without asking the model; a finished output makes room for the next text at once.
+Knows no schema and no record.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache
+
+from ucuie.engine.cache import Prefix, PrefixCache, SlotCache, SpareMemory
+from ucuie.engine.fused import FusedMlps
+from ucuie.engine.grammar_state import GrammarFactory
+from ucuie.engine.lean import (
+    LeanDecoder,
+    capability_gates,
+    enabled_capabilities,
+    fixed_gates,
+    is_lean,
+    tuner_of,
+)
+from ucuie.engine.products import are_plain, has_int8, product_of
+from ucuie.engine.ragged import Places, Step, StepRow, ragged_attention
+from ucuie.engine.requests import SHORTEST_OUTPUT, Choice, Output, Request
+from ucuie.engine.static import StaticStep, StaticSteps
+from ucuie.engine.writer import Row, Search, Writer
+from ucuie.errors import ModelError, TextError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+MAX_STEP_TOKENS = 4096
+"""No further text is taken into a forward that has so many tokens to read."""
+CACHE_BYTES = 256 * 2**20
+"""What the outputs being written may hold in memory, and what the kept instructions may hold."""
+CACHE_SHARE, PREFIX_SHARE = 1 / 8, 1 / 16
+"""Of a GPU's free memory they may hold so much, where that is more."""
+GROWTH = 4
+"""Slots hold at most so many times the memory of what is written into them, since they grow in steps."""
+DRAFTS_ALONE = 3
+"""Tokens guessed ahead for an output that is written alone."""
+COPIED_BYTES = 2 * 2**30
+"""Of larger models no weights are copied."""
+
+Logits = NDArray[np.float32]
+
+
+@dataclass
+class Work:
+    """What a generator did, in counts.
+
+    Args:
+        forwards: of the model, those for instructions included.
+        tokens_read: by the model, drafts included.
+        tokens_written: into outputs.
+        choices: that the grammar left.
+        drafted: tokens that were guessed and read along.
+        accepted: of those, right ones.
+    """
+
+    forwards: int = 0
+    tokens_read: int = 0
+    tokens_written: int = 0
+    choices: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+
+class _Waiting:
+    """Requests with their indices; one may be looked at before it is taken."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._requests = enumerate(requests)
+        self.head = next(self._requests, None)
+
+    def take(self) -> None:
+        """The next request becomes the head."""
+        self.head = next(self._requests, None)
+
+
+class Generator:
+    """Writes outputs with one model.
+
+    It keeps the caches of the last instructions: make a new one after the model's weights or adapter changed.
+
+    Args:
+        model: a causal language model of `transformers`, with or without a PEFT adapter, in evaluation mode.
+        grammars: for the model's tokenizer and the width of its logits.
+        max_new_tokens: where an output is cut; also cut where the model's context ends.
+        batch_size: outputs that are written at the same time.
+        num_drafts: tokens guessed ahead, by n-grams of the text, and checked in the same forward, where an
+            output has one beam. The outputs are the same; it pays where a forward of a few more tokens costs
+            no more time: on a GPU, and for an output that is written alone, which None is for.
+        prefix_bytes: what the kept instructions may hold in memory; None takes PREFIX_SHARE of a GPU's free
+            memory, at least CACHE_BYTES.
+        cache_bytes: about what the outputs being written may hold in memory; fewer are written at the same
+            time where texts are long. None takes CACHE_SHARE of a GPU's free memory, at least CACHE_BYTES.
+        may_copy: the weights of a small model are copied, laid out for what is done here; False where they
+            are shared with other models.
+        int8: products with large weights are rounded to 8 bits. Outputs may differ; on a CPU only, and only
+            where weights may be copied.
+        cuda_graphs: forwards of few tokens are rounded up to a few fixed shapes, which a CUDA device records
+            and replays; where it cannot, a warning is logged once and they are computed as without. Other
+            devices compute the same shapes, which is only slower.
+
+    Raises:
+        ModelError: the model's attention cannot be replaced, or its weights cannot be rounded.
+        ValueError: the model is in training mode.
+    """
+
+    def __init__(
+        self,
+        model: "PreTrainedModel | PeftModel",
+        grammars: GrammarFactory,
+        *,
+        max_new_tokens: int = 512,
+        batch_size: int = 32,
+        num_drafts: int | None = None,
+        prefix_bytes: int | None = None,
+        cache_bytes: int | None = None,
+        may_copy: bool = True,
+        int8: bool = False,
+        cuda_graphs: bool = False,
+    ) -> None:
+        if model.training:
+            raise ValueError(
+                "the model is in training mode, where dropout makes outputs random; call model.eval()"
+            )
+        self.model = model
+        self.grammars = grammars
+        self.max_new_tokens = max_new_tokens
+        self.batch_size = batch_size
+        self.num_drafts = num_drafts
+        self.work = Work()
+        self._backbone: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._decoder: Any = self._backbone.get_decoder()
+        if not getattr(self._decoder, "_supports_attention_backend", False):
+            raise ModelError(
+                f"the attention of {type(self._backbone).__name__} cannot be replaced, which decoding needs; "
+                "take a model of the Llama, Qwen or Mistral kind"
+            )
+        self._device = next(model.parameters()).device
+        self.cache_bytes = _bytes_for(self._device, CACHE_SHARE) if cache_bytes is None else cache_bytes
+        prefix_bytes = _bytes_for(self._device, PREFIX_SHARE) if prefix_bytes is None else prefix_bytes
+        self._prefixes = PrefixCache(prefix_bytes)
+        self._spare = SpareMemory(self.cache_bytes)
+        self._head: Any = self._backbone.get_output_embeddings()
+        num_bytes = sum(parameter.nbytes for parameter in model.parameters())
+        if int8:
+            _check_int8(self._decoder, self._head, may_copy=may_copy)
+        copies = may_copy and (int8 or num_bytes <= COPIED_BYTES)
+        tuner = tuner_of(model)
+        self._fused = None if tuner is None else FusedMlps(tuner, copies=copies, int8=int8)
+        self._lean: LeanDecoder | None = None
+        if is_lean(self._decoder):
+            self._lean = LeanDecoder(self._decoder, self._fused, copies=copies, int8=int8)
+        if copies and are_plain([self._head]):
+            self._head = product_of([self._head], int8=int8)
+        self._static: StaticSteps | None = None
+        self._kept_slots: list[SlotCache] = []
+        if cuda_graphs:
+            self._kept_slots = [SlotCache(self._spare)]
+            self._static = StaticSteps(self._read_static, self._kept_slots[0], self._device)
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        """The output of each request, in their order. Equal requests give equal outputs.
+
+        Raises:
+            TextError: an instruction and text leave no room for an output in the model's context; nothing
+                is written then.
+        """
+        for request in requests:
+            self.budget(request)
+        outputs = dict(self.stream(requests))
+        return [outputs[index] for index in range(len(requests))]
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Output]]:
+        """The index and output of each request, as soon as it is finished; requests are taken when needed.
+
+        Raises:
+            TextError: an instruction and text leave no room for an output in the model's context.
+            ValueError: a request has no beam, or more than the batch has room for.
+        """
+        waiting = _Waiting(requests)
+        rows: list[Row] = []
+        with self._slots() as cache:
+            while True:
+                yield from self._admit(waiting, rows)
+                if not rows:
+                    return
+                yield from self._step(rows, cache)
+
+    def budget(self, request: Request) -> int:
+        """How many tokens the output may have.
+
+        Raises:
+            TextError: the context is full before the output begins.
+        """
+        context = self.context
+        if context is None:
+            return self.max_new_tokens
+        num_instruction, num_text = len(request.instruction_ids), len(request.text_ids)
+        room = context - num_instruction - num_text
+        if room < SHORTEST_OUTPUT:
+            raise TextError(
+                f"the text has {num_text:,} tokens and the instruction with its schema {num_instruction:,}; "
+                f"the model's context of {context:,} leaves no room for an output. Split the text, or ask "
+                "for fewer types at once"
+            )
+        return min(self.max_new_tokens, room)
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of the longest prompt with its output: the model's own limit, or its sliding window."""
+        config = self.model.config
+        limits = (getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window"))
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _admit(self, waiting: "_Waiting", rows: list[Row]) -> Iterator[tuple[int, Output]]:
+        """Take requests while there is room for all of their beams; some outputs need no model at all."""
+        num_slots = sum({id(row.search): row.search.width for row in rows}.values())
+        num_tokens = sum(len(row.reads) for row in rows)
+        longest = max((len(row.text_ids) for row in rows), default=0)
+        while waiting.head is not None and num_tokens < MAX_STEP_TOKENS:
+            index, request = waiting.head
+            if not 1 <= request.num_beams <= self.batch_size:
+                raise ValueError(f"{request.num_beams} beams do not fit into a batch of {self.batch_size}")
+            longest = max(longest, len(request.text_ids))
+            num_slots += request.num_beams
+            if num_slots > self.batch_size or (
+                rows and num_slots * longest > self._cache_tokens(rows[0].prefix)
+            ):
+                return
+            waiting.take()
+            writer = Writer(self.grammars, request, self.budget(request))
+            search = Search(writer, request.num_beams)
+            if writer.is_finished:
+                num_slots -= request.num_beams
+                yield self._finished(index, search)
+                continue
+            prefix = self._prefix(tuple(request.instruction_ids), request.capability_labels)
+            rows.append(Row(index, request.text_ids, writer, search, prefix))
+            num_tokens += len(writer.pending)
+
+    def _step(self, rows: list[Row], cache: SlotCache) -> Iterator[tuple[int, Output]]:
+        """One forward, and what all rows make of it; the outputs that it finished."""
+        logits = self._forward(rows, cache)
+        num_drafts = self.num_drafts
+        if num_drafts is None:
+            num_drafts = DRAFTS_ALONE if len(rows) == 1 else 0
+        searched: dict[int, list[int]] = {}
+        for slot, (row, scores) in enumerate(zip(rows, logits, strict=True)):
+            if row.search.width == 1:
+                self._write(row, scores, num_drafts=num_drafts)
+            else:
+                searched.setdefault(id(row.search), []).append(slot)
+        for slots in searched.values():
+            self._search(rows, slots, [logits[slot][0] for slot in slots], cache)
+        for slot in reversed(range(len(rows))):
+            row = rows[slot]
+            if row.writer.is_finished:
+                row.search.finish(row.writer)
+            elif not row.is_lost and not row.search.is_hopeless(row.writer):
+                continue
+            # The last slot moves into the gap.
+            last = rows.pop()
+            if last is not row:
+                rows[slot] = last
+                self._copy(cache, len(rows), slot, last.length)
+            if all(other.search is not row.search for other in rows):
+                yield self._finished(row.index, row.search)
+
+    def _finished(self, index: int, search: Search) -> tuple[int, Output]:
+        output = search.output()
+        self.work.tokens_written += len(output.tokens)
+        self.work.choices += len(output.choices)
+        return index, output
+
+    def _write(self, row: Row, logits: Logits, *, num_drafts: int) -> None:
+        """Write the likeliest token, and go on as long as the draft said the same."""
+        row.length += len(row.writer.pending)
+        for place, scores in enumerate(logits):
+            row.writer.write(self.choose(row, scores))
+            if place == len(row.draft) or row.writer.is_finished or row.writer.pending != row.draft[place]:
+                break
+            row.length += len(row.draft[place])
+            self.work.accepted += len(row.draft[place])
+        row.draft = []
+        if num_drafts and not row.writer.is_finished:
+            row.draft = row.writer.draft(num_drafts)
+            self.work.drafted += sum(map(len, row.draft))
+
+    def choose(self, row: Row, logits: Logits) -> Choice:
+        """The likeliest choice, where the output is not searched with beams."""
+        return row.writer.candidates(logits, 1)[0]
+
+    def _search(
+        self, rows: list[Row], slots: Sequence[int], logits: Sequence[Logits], cache: SlotCache
+    ) -> None:
+        """Go on with the likeliest candidates of one search: a beam with several forks, others are lost."""
+        beams = [rows[slot].writer for slot in slots]
+        for slot in slots:
+            rows[slot].length += len(rows[slot].writer.pending)
+        candidates = rows[slots[0]].search.step(beams, logits)
+        slot_of = {id(writer): slot for writer, slot in zip(beams, slots, strict=True)}
+        sources = [slot_of[id(candidate.writer)] for candidate in candidates]
+        spare = [slot for slot in slots if slot not in sources]
+        forks = [candidate.writer.fork() for candidate in candidates]
+        for place, (source, candidate, writer) in enumerate(zip(sources, candidates, forks, strict=True)):
+            writer.write(candidate.choice)
+            row = replace(rows[source], writer=writer)
+            if source not in sources[:place]:
+                rows[source] = row
+                continue
+            target = spare.pop() if spare else len(rows)
+            rows[target : target + 1] = [row]
+            self._copy(cache, source, target, row.length)
+        for slot in spare:
+            rows[slot].is_lost = True
+
+    @torch.inference_mode()
+    def _forward(self, rows: Sequence[Row], cache: SlotCache) -> list[Logits]:
+        """Each row's logits (choices, V) float32: after its pending tokens and each step of its draft."""
+        reads = [row.reads for row in rows]
+        hidden, starts = self._states(rows, reads, cache)
+        ends = [start + end for row, start in zip(rows, starts, strict=True) for end in row.ends]
+        logits: Tensor = self._head(hidden[ends])
+        self.work.forwards += 1
+        self.work.tokens_read += sum(map(len, reads))
+        ends_of_rows = np.cumsum([len(row.ends) for row in rows])
+        return np.split(logits.float().cpu().numpy(), ends_of_rows[:-1])
+
+    def _states(
+        self, rows: Sequence[Row], reads: Sequence[Sequence[int]], cache: SlotCache
+    ) -> tuple[Tensor, Sequence[int]]:
+        """The hidden states (N, D) of what rows read, and where those of each row begin."""
+        steps = [StepRow(row.prefix, row.length, len(read)) for row, read in zip(rows, reads, strict=True)]
+        if self._static is not None and cache is self._static.cache:
+            states = self._static.read(steps, reads, enabled_capabilities(self.model))
+            if states is not None:
+                return states
+        tokens = torch.tensor([token for read in reads for token in read], device=self._device)
+        starts = list(accumulate(map(len, reads[:-1]), initial=0))
+        return self._read(tokens, Step(cache, steps, self._device)), starts
+
+    def _read_static(self, step: StaticStep) -> Tensor:
+        return self._read(step.tokens, step)
+
+    def _read(self, tokens: Tensor, step: Step | StaticStep) -> Tensor:
+        """The hidden states (N, D) of tokens (N,)."""
+        with self._routed(step):
+            return self._lean(tokens, step) if self._lean else self._read_plainly(tokens, step)
+
+    def _read_plainly(self, tokens: Tensor, step: Places) -> Tensor:
+        """The same, by the decoder's own forward."""
+        with ragged_attention(self._backbone):
+            hidden: Tensor = self._decoder(
+                input_ids=tokens[:, None], position_ids=step.positions[:, None], use_cache=False, step=step
+            ).last_hidden_state
+        return hidden[:, 0]
+
+    @contextmanager
+    def _slots(self) -> Iterator[SlotCache]:
+        """The slots of a stream: those that recordings point into, unless another stream has them."""
+        cache = self._kept_slots.pop() if self._kept_slots else SlotCache(self._spare)
+        is_kept = self._static is not None and cache is self._static.cache
+        try:
+            yield cache
+        finally:
+            if not is_kept or cache.num_bytes > GROWTH * self.cache_bytes:
+                cache.release()
+            if is_kept:
+                self._clear(cache)
+                self._kept_slots.append(cache)
+
+    @torch.inference_mode()
+    def _clear(self, cache: SlotCache) -> None:
+        cache.clear()
+
+    @torch.inference_mode()
+    def _copy(self, cache: SlotCache, source: int, target: int, length: int) -> None:
+        cache.copy(source, target, length)
+
+    @torch.inference_mode()
+    def _prefix(
+        self, instruction_ids: tuple[int, ...], capability_labels: tuple[float, ...] | None
+    ) -> Prefix:
+        key = (instruction_ids, capability_labels, enabled_capabilities(self.model))
+        prefix = self._prefixes.get(key)
+        if prefix is None:
+            tokens = torch.tensor([instruction_ids], device=self._device)
+            gates = capability_gates(self.model, tokens, capability_labels)
+            cache = DynamicCache()
+            with fixed_gates(self.model, gates):
+                self._decoder(input_ids=tokens, past_key_values=cache, use_cache=True)
+            self.work.forwards += 1
+            self.work.tokens_read += len(instruction_ids)
+            prefix = Prefix.of_cache(cache, gates)
+            self._prefixes.add(key, prefix)
+        return prefix
+
+    def _routed(self, step: Step | StaticStep) -> AbstractContextManager[None]:
+        """The forward of a step goes by the gates of its tokens."""
+        gates = step.gates()
+        if gates is not None and self._fused:
+            return (self._fused.routed if self._lean else self._fused.running)(gates, step.alive())
+        return fixed_gates(self.model, gates)
+
+    def _cache_tokens(self, prefix: Prefix) -> int:
+        """How many tokens of texts may be in the slots; their outputs take about as much again."""
+        return self.cache_bytes * prefix.length // prefix.num_bytes // 2
+
+
+def _bytes_for(device: torch.device, share: float) -> int:
+    """A share of a GPU's free memory, and at least CACHE_BYTES."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    return max(CACHE_BYTES, int(share * free))
+
+
+def _check_int8(decoder: Any, head: Any, *, may_copy: bool) -> None:
+    """Raise a ModelError where products cannot be rounded."""
+    weight: Tensor = head.weight
+    if not may_copy:
+        raise ModelError(
+            "int8 copies the weights, and models on one backbone share them; load one model alone"
+        )
+    if not is_lean(decoder):
+        raise ModelError(
+            f"int8 knows decoders of the Llama, Mistral and Qwen kind, not {type(decoder).__name__}; "
+            "leave it out"
+        )
+    if not has_int8(weight):
+        raise ModelError(
+            "int8 is for float32 weights on a CPU, with a torch that has oneDNN; these are "
+            f"{weight.dtype} on {weight.device}. Leave it out, or load the model with device='cpu'"
+        )

@@ -1,0 +1,436 @@
+"""The public face: a model, a schema and texts in, extractions out.
+
+    extractor = Extractor.from_pretrained()
+    extractor.extract("Ada Lovelace lived in London.", ["person", "city"]).records
+
+Everything goes one way, a `Query` at a time: its `prompts` (`groups` of frames, windows in `documents`),
+grammar and generation (`decode`), reading (`linearize`), offsets (`align`), confidence (`decode`), all
+windows together (`merging`), all groups together (`groups`).
+"""
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import Any, Unpack
+
+from ucuie.engine.confidence import score_records
+from ucuie.engine.explanation import explain_frames, has_experts
+from ucuie.engine.generate import Generator
+from ucuie.engine.grammar_state import GrammarFactory
+from ucuie.engine.requests import Output, Request
+from ucuie.errors import (
+    MAX_LISTED_FAULTS,
+    ConfigError,
+    SchemaError,
+    TextError,
+    UserError,
+    did_you_mean,
+    show,
+)
+from ucuie.extract.document import Answer, Document, Part, is_in_circles, ran_on
+from ucuie.extract.prompts import Prompts, merge_groups
+from ucuie.extract.query import OptionArguments, Query, answer_all, positive, queries_of, query_of, task_named
+from ucuie.extract.result import Extraction, rank_answers
+from ucuie.language.align import Alignment, align
+from ucuie.language.encode import PromptEncoder
+from ucuie.language.linearize import order_records, parse
+from ucuie.model.folder import DEFAULT, LoadedModel, load_model
+from ucuie.schema import CAPABILITIES, Capability, Dropped, Record, Task
+from ucuie.schema.capabilities import element_faults
+
+__all__ = ["Extractor", "Query", "task_named"]
+
+BATCH_SIZE = 32
+NO_ALTERNATIVES = "alternatives, which a text has only where it is read as a whole, for the whole schema"
+_BATCHES_IN_FLIGHT = 4
+"""So many batches go to the generator at once: while it writes the last outputs, there is room for others."""
+_MOST_OUTPUT = 4096
+"""Tokens, without a limit that was asked for: an output that needs more has its window divided."""
+
+
+class Extractor:
+    """Extracts records from texts with one model.
+
+    Args:
+        loaded: a model; several extractors may share one, but not in threads at the same time.
+        capabilities: which of the adapter's capability experts take part; None means all. The shared expert
+            always does.
+        batch_size: texts, or windows of long ones, per forward pass.
+        max_new_tokens: where the output for a window is cut; the extraction is then marked as truncated. None
+            cuts nothing: a window whose output needs more than the model's context is divided.
+        window_tokens: a longer text is read in windows of so many tokens. None takes the length of the texts
+            that the model was trained on; where nothing is known of it, a text is read as a whole if it fits
+            into the context with an output of its length, a longer one in windows of WINDOW_TOKENS.
+        int8: large products are rounded to 8 bits: faster on a CPU, the more the larger the model is, and now
+            and then another answer.
+        cuda_graphs: forwards of few tokens are recorded on a CUDA device and replayed. Not tried on one yet.
+
+    Raises:
+        ModelError: int8 is not possible with this model, or not here.
+        ConfigError: a capability is unknown, the model has no capability experts to choose from, or a number
+            of tokens is not positive.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        capabilities: Collection[Capability] | None = None,
+        batch_size: int = BATCH_SIZE,
+        max_new_tokens: int | None = None,
+        window_tokens: int | None = None,
+        int8: bool = False,
+        cuda_graphs: bool = False,
+    ) -> None:
+        self.model_name = loaded.name
+        """What the extractions call the model."""
+        self.operating_point = loaded.operating_point
+        """Where the model stands between precision and recall: what a query's own options start from."""
+        self._info = loaded.info
+        self._model = loaded.model
+        self._calibration = loaded.calibration
+        self._capabilities = None if capabilities is None else tuple(capabilities)
+        self._check_capabilities()
+        self._int8 = int8
+        self._max_new_tokens = positive("max_new_tokens", max_new_tokens)
+        if window_tokens is None and loaded.info is not None:
+            window_tokens = loaded.info.window_tokens
+        self._window_tokens = positive("window_tokens", window_tokens)
+        self._grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
+        self._generator = Generator(
+            loaded.model,
+            self._grammars,
+            batch_size=batch_size,
+            max_new_tokens=self._max_new_tokens or _MOST_OUTPUT,
+            may_copy=not loaded.shares_backbone,
+            int8=int8,
+            cuda_graphs=cuda_graphs,
+        )
+        self._prompts = Prompts(
+            PromptEncoder(loaded.tokenizer, pool=loaded.pool), self._generator.context, self._window_tokens
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path | None = None, *, device: str | None = None, **options: Any
+    ) -> "Extractor":
+        """An extractor with a model from disk or from a hub.
+
+        Args:
+            model: a model folder, a GGUF file, a hub id or the name of a model of the package; None takes the
+                package's default.
+            device: such as "cpu" or "cuda:1"; None takes a GPU if there is one.
+            **options: of the class.
+
+        Raises:
+            ModelError: there is no such model, or it is damaged; says what to do.
+            ConfigError: an option is impossible.
+        """
+        return cls(load_model(DEFAULT if model is None else model, device=device), **options)
+
+    @property
+    def identity(self) -> str:
+        """The model and all options that change what it answers, as one string."""
+        info = None if self._info is None else self._info.model_dump_json()
+        limits = (self._max_new_tokens, self._window_tokens)
+        return repr((self.model_name, info, self._capabilities, limits, self._int8))
+
+    def extract(
+        self,
+        text: str,
+        schema: Any,
+        *,
+        id: str = "1",  # noqa: A002  the extraction's own word
+        task: Task | Capability | None = None,
+        elements: Sequence[Record] | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> Extraction:
+        """The records of one text.
+
+        Args:
+            text: not blank, of any length.
+            schema: a `Schema`, or whatever `Schema.of` reads: a list of names, a mapping from frames to
+                slots, a pydantic class, JSON, or the path of a YAML or JSON file.
+            id: of the extraction.
+            task: whose wording asks for it; None takes the task that the schema has the shape of.
+            elements: the spans that the task "associating" links, such as the records of "locating".
+            **options: see `AnswerOptions`.
+
+        Raises:
+            SchemaError: the schema cannot be read, or is too large for the model's context.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
+            TextError: the text is blank or not encodable, or the elements cannot be used.
+        """
+        query = query_of(text, schema, task, options, id=id, elements=elements)
+        (extraction,) = answer_all(self, [query])
+        return extraction
+
+    def extract_batch(
+        self,
+        texts: Sequence[str],
+        schema: Any,
+        *,
+        task: Task | Capability | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> list[Extraction]:
+        """The records of several texts, in their order; ids are positions from 1.
+
+        Raises:
+            SchemaError: the schema cannot be read, or is too large for the model's context.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
+            TextError: texts are blank or not encodable; all of them at once, before any work.
+        """
+        return answer_all(self, list(queries_of(texts, schema, task, options)))
+
+    def extract_iter(
+        self,
+        texts: Iterable[str],
+        schema: Any,
+        *,
+        task: Task | Capability | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> Iterator[Extraction]:
+        """The records of a stream of texts, in their order, while they come in; ids are positions from 1.
+
+        Raises:
+            SchemaError: the schema cannot be read, or is too large for the model's context.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
+            TextError: a text is blank or not encodable; raised where it stands in the stream.
+        """
+        return self.answer(queries_of(texts, schema, task, options))
+
+    def answer(self, queries: Iterable[Query]) -> Iterator[Extraction]:
+        """The extraction of each query, in their order, some batches at a time.
+
+        Texts are read as they come and a long one window by window; windows of several texts share batches.
+        An interrupt (Ctrl-C) is raised after the extractions that were finished by then.
+
+        Raises:
+            TextError: a text or its elements are unusable; raised where they stand, after the extractions
+                before them.
+            SchemaError: a schema is too large for the model's context; likewise.
+        """
+        documents: deque[list[Document]] = deque()
+        parts = self._parts(queries, documents)
+        # The first texts need not wait for more than they share a batch with.
+        num_parts = self._generator.batch_size
+        fault: BaseException | None = None
+        while fault is None:
+            chunk, fault = _take(parts, num_parts)
+            if not chunk:
+                break
+            start = time.perf_counter()
+            try:
+                self._answer_parts(chunk)
+            except KeyboardInterrupt as interrupt:
+                fault = interrupt
+            seconds = (time.perf_counter() - start) / len(chunk)
+            for part in takewhile(Part.is_answered, chunk):
+                part.document.add(part, seconds)
+            while documents and all(document.is_finished for document in documents[0]):
+                yield self._extraction(documents.popleft())
+            num_parts = _BATCHES_IN_FLIGHT * self._generator.batch_size
+        if fault is not None:
+            raise fault
+
+    def faults(self, queries: Iterable[Query]) -> dict[int, UserError]:
+        """Why queries cannot be answered, by their position; empty if all can.
+
+        A `TextError` is the text's, a `SchemaError` that of a schema too large for the model's context.
+        """
+        faults: dict[int, UserError] = {}
+        for index, query in enumerate(queries):
+            try:
+                self._open(query)
+            except (TextError, SchemaError) as error:
+                faults[index] = error
+        return faults
+
+    def _parts(self, queries: Iterable[Query], documents: deque[list[Document]]) -> Iterator[Part]:
+        """The parts of all texts, each text opened when its turn comes."""
+        for query in queries:
+            opened = self._open(query)
+            documents.append(opened)
+            for document in opened:
+                yield from document.parts()
+
+    def _open(self, query: Query) -> list[Document]:
+        """The text once for each group of the schema's frames; most schemas are one group."""
+        query.check()
+        query = query.at(self.operating_point)
+        if query.options.n_best > self._generator.batch_size:
+            raise ConfigError(
+                f"n_best is {query.options.n_best:,}, and the answers to a text share a batch, which has "
+                f"room for {self._generator.batch_size:,}; ask for fewer, or set a larger batch_size"
+            )
+        _check_elements(query)
+        if query.options.explain and not has_experts(self._model):
+            raise ConfigError(
+                f"the model {show(self.model_name)} has no capability experts; only those explain a record"
+            )
+        return self._prompts.documents(query)
+
+    def _answer_parts(self, parts: Sequence[Part]) -> None:
+        """Answer all parts; one whose output is longer than the context is divided and asked again.
+
+        An interrupt leaves the answers that were finished by then.
+        """
+        pending = [leaf for part in parts for leaf in part.leaves()]
+        with self._switched():
+            while pending:
+                outputs = self._generator.stream([part.request for part in pending])
+                divided: list[Part] = []
+                for index, output in outputs:
+                    part, ended = pending[index], _ended(output)
+                    if self._needs_division(part, ended) and part.divide():
+                        divided += part.leaves()
+                    else:
+                        part.answer = self._read(part, ended)
+                pending = divided
+
+    def _is_cut_by_user(self, output: Output) -> bool:
+        limit = self._max_new_tokens
+        return output.truncated and limit is not None and len(output.tokens) >= limit
+
+    def _needs_division(self, part: Part, output: Output) -> bool:
+        if not output.truncated or self._is_cut_by_user(output):
+            return False
+        return not is_in_circles(len(output.tokens), len(part.request.text_ids))
+
+    def _read(self, part: Part, output: Output) -> Answer:
+        """The records that an output describes, what of it is no record, and the same of its alternatives."""
+        others = tuple(self._read(part, other) for other in output.alternatives)
+        query = part.document.query
+        parsed = parse(output.text)
+        alignment = align(parsed.frames, part.text, query.asked)
+        records = score_records(output, parsed.frames, alignment, self._grammars)
+        if query.options.explain:
+            records = self._explained(query, part.request, output, alignment, records)
+        dropped = (*parsed.dropped, *alignment.dropped)
+        is_cut_by_user = self._is_cut_by_user(output)
+        if output.truncated and not is_cut_by_user:
+            dropped = (*dropped, ran_on(output.text))
+        return Answer(
+            order_records(records, query.asked), dropped, is_cut_by_user, output.log_probability, others
+        )
+
+    def _explained(
+        self,
+        query: Query,
+        request: Request,
+        output: Output,
+        alignment: Alignment,
+        records: Sequence[Record],
+    ) -> tuple[Record, ...]:
+        """The records, parallel to those of the alignment, with how the adapter routed their tokens."""
+        explanations = explain_frames(
+            self._model,
+            request,
+            output,
+            alignment.frames,
+            self._grammars,
+            has_linears=query.options.explain == "linears",
+        )
+        return tuple(
+            record.model_copy(update={"explanation": explanation})
+            for record, explanation in zip(records, explanations, strict=True)
+        )
+
+    def _extraction(self, documents: Sequence[Document]) -> Extraction:
+        """What was found in a text, for all groups of the schema, in the form that was asked for."""
+        document = documents[0]
+        query = document.query
+        kept = [self._kept(one.query, one.records, one.dropped) for one in documents]
+        records = merge_groups([records for records, _ in kept], (one.query.asked for one in documents))
+        dropped = tuple(one for _, dropped in kept for one in dropped)
+        alternatives = None
+        if query.options.n_best > 1:
+            if document.whole is None or len(documents) > 1:
+                dropped = (*dropped, Dropped(reason=NO_ALTERNATIVES, value=f"n_best={query.options.n_best}"))
+            else:
+                answers = (document.whole, *document.whole.alternatives)
+                best, *others = rank_answers(
+                    [self._kept(query, answer.records, answer.dropped) for answer in answers],
+                    [answer.log_probability for answer in answers],
+                )
+                records, dropped, alternatives = best.records, best.dropped, tuple(others)
+        return Extraction(
+            id=query.id,
+            text=query.text,
+            records=records,
+            dropped=dropped,
+            truncated=any(one.truncated for one in documents),
+            model=self.model_name,
+            seconds=round(sum(one.seconds for one in documents), 6),
+            alternatives=alternatives,
+        )
+
+    def _kept(
+        self, query: Query, records: tuple[Record, ...], dropped: Iterable[Dropped]
+    ) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+        """The records with the scores asked for and without those below their threshold; what is dropped."""
+        if self._calibration is not None and not query.options.raw_scores:
+            records = self._calibration.apply(records, query.task)
+        return query.options.threshold.keep(records, tuple(dropped))
+
+    def _switched(self) -> AbstractContextManager[None]:
+        """Only the chosen capabilities while it is open: the model may be shared."""
+        if self._capabilities is None:
+            return nullcontext()
+        context: AbstractContextManager[None] = self._model.base_model.capabilities(*self._capabilities)
+        return context
+
+    def _check_capabilities(self) -> None:
+        for capability in self._capabilities or ():
+            if capability not in CAPABILITIES:
+                raise ConfigError(f"no capability {show(capability)}{did_you_mean(capability, CAPABILITIES)}")
+        try:
+            with self._switched():
+                pass
+        except (AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"the model {show(self.model_name)} has no capability experts to choose from"
+            ) from error
+
+
+def _check_elements(query: Query) -> None:
+    """Raise a TextError where the task needs spans that are not given, or those given cannot be right."""
+    if query.elements is None:
+        if query.task == "associating":
+            raise TextError(
+                'there are no "elements"; the task associating links spans that are given, such as the '
+                "records of the task locating"
+            )
+        return
+    # No more are looked for than a message can list: the nearest name to an unknown one takes time.
+    faults = islice(element_faults(query.elements, query.text, query.schema), MAX_LISTED_FAULTS)
+    if reason := "; ".join(f"elements[{position}]: {fault}" for position, fault in faults):
+        raise TextError(reason)
+
+
+def _ended(output: Output) -> Output:
+    """The likeliest output that came to an end, with others that did; the output itself if none did.
+
+    The probability of a beginning cannot be compared with that of a whole output.
+    """
+    ended = [one for one in (output, *output.alternatives) if not one.truncated]
+    if not ended:
+        return replace(output, alternatives=())
+    return replace(ended[0], alternatives=tuple(ended[1:]))
+
+
+def _take(parts: Iterator[Part], num_parts: int) -> tuple[list[Part], UserError | None]:
+    """The next parts, and what was wrong with the text behind them, if anything was."""
+    taken: list[Part] = []
+    try:
+        while len(taken) < num_parts:
+            taken.append(next(parts))
+    except StopIteration:
+        pass
+    except (TextError, SchemaError) as error:
+        return taken, error
+    return taken, None

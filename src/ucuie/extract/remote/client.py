@@ -1,0 +1,278 @@
+"""Asks an OpenAI-compatible chat endpoint, many questions at a time and each as often as it takes.
+
+Messages and the fields of a request go in, the text of the answer comes out. What is asked is not known here.
+"""
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from ucuie.errors import ConfigError, show
+from ucuie.extract.remote.chat import (
+    MAX_WAIT_SECONDS,
+    TRANSIENT_STATUSES,
+    Endpoint,
+    EndpointError,
+    TransientError,
+    api_key,
+    authorization,
+    retry_after_seconds,
+)
+
+MAX_REPLY_BYTES = 10_000_000
+"""More than the longest answer with the probabilities of its tokens."""
+
+# What some endpoints call otherwise, or do not let be chosen; None leaves the field out.
+_SUBSTITUTES: dict[str, str | None] = {
+    "max_tokens": "max_completion_tokens",
+    "temperature": None,
+    "logprobs": None,
+}
+_HINTS = {
+    401: "check the API key in UCUIE_ENDPOINT_KEY or OPENAI_API_KEY",
+    403: "check the API key in UCUIE_ENDPOINT_KEY or OPENAI_API_KEY, and what it may be used for",
+    404: "check the base URL, which ends with /v1 at most servers, and the name of the model",
+    429: "ask for fewer texts at the same time, or look at the limits of the account",
+}
+_LOST_FOR_ALL = {401, 403, 404, 429}
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of an answer and the logarithm of its probability."""
+
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model answered.
+
+    Args:
+        content: its text, without lone surrogates; empty where it answers without text.
+        is_cut: the limit of tokens was reached.
+        refusal: what it says instead of an answer, where the endpoint marks that.
+        tokens: those of `content`, where they were asked for and given.
+    """
+
+    content: str
+    is_cut: bool = False
+    refusal: str = ""
+    tokens: tuple[Token, ...] = ()
+
+
+class RefusedError(Exception):
+    """The endpoint works, but does not answer this question: the reason says why."""
+
+
+class SilentError(RefusedError):
+    """It did not answer this question in time, however often it was asked."""
+
+
+class ChatClient:
+    """One endpoint; use it within the event loop that `http` belongs to.
+
+    Args:
+        endpoint: whom to ask.
+        num_concurrent: requests at the same time, at most.
+    """
+
+    def __init__(self, endpoint: Endpoint, num_concurrent: int) -> None:
+        self.endpoint = endpoint
+        self.address = re.sub(r"//[^/]*@", "//", endpoint.base_url.rstrip("/"))
+        """Of the endpoint, for messages and files: without a password."""
+        self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
+        self._headers = authorization(endpoint)
+        self._num_concurrent = num_concurrent
+        # Once: it reads some hundred certificates.
+        self._tls = httpx.create_ssl_context()
+        self._substitutes: dict[str, str | None] = {}
+        """Those that this endpoint needs."""
+        self._num_answered = 0
+        """Questions of all askers."""
+
+    def open(self) -> httpx.AsyncClient:
+        """The connections, to be closed by the caller."""
+        limits = httpx.Limits(max_connections=self._num_concurrent)
+        # The wait for a free connection is not the server's.
+        timeout = httpx.Timeout(self.endpoint.timeout_seconds, pool=None)
+        return httpx.AsyncClient(headers=self._headers, limits=limits, timeout=timeout, verify=self._tls)
+
+    async def ask(
+        self,
+        http: httpx.AsyncClient,
+        messages: Sequence[Mapping[str, str]],
+        fields: Mapping[str, Any],
+        *,
+        max_attempts: int | None = None,
+    ) -> Reply:
+        """The answer to some messages.
+
+        Timeouts, lost connections, busy or failing servers and unreadable answers are tried again; a server
+        that is busy (429) with answering others for as long as it does that.
+
+        Args:
+            http: the connections.
+            messages: of the chat.
+            fields: of the request, beside model, messages and temperature.
+            max_attempts: instead of the endpoint's.
+
+        Raises:
+            RefusedError: the endpoint refuses this question, or fails at it again and again.
+            SilentError: likewise, where no answer came in time.
+            EndpointError: it will answer no question: not reached, no such model, the key is not good.
+            ConfigError: the URL is none.
+        """
+        max_attempts = max_attempts or self.endpoint.max_attempts
+        payload = {"model": self.endpoint.model, "messages": list(messages), **fields}
+        if self.endpoint.temperature is not None:
+            payload["temperature"] = self.endpoint.temperature
+        num_failures, num_answered = 0, self._num_answered
+        while True:
+            try:
+                reply = await self._adapted(http, payload)
+            except TransientError as error:
+                fault = error
+            else:
+                self._num_answered += 1
+                return reply
+            # Many askers at the limit of an account: each gets its turn, as long as any does.
+            is_with_others = isinstance(fault, _BusyError) and self._num_answered > num_answered
+            num_failures = 0 if is_with_others else num_failures + 1
+            num_answered = self._num_answered
+            if num_failures == max_attempts:
+                raise self._lasting(fault, max_attempts)
+            backoff = self.endpoint.backoff_seconds * 2 ** max(num_failures - 1, 0)
+            await asyncio.sleep(min(max(backoff, fault.wait_seconds), MAX_WAIT_SECONDS))
+
+    def _lasting(self, fault: TransientError, num_attempts: int) -> Exception:
+        times = "once" if num_attempts == 1 else f"{num_attempts} times, at last"
+        message = f"{show(self.address)} failed {times} so: {fault}"
+        if isinstance(fault, _UnreachableError):
+            return EndpointError(f"{message}; is a server running there, and is this its base URL?")
+        if isinstance(fault, _BusyError):
+            return EndpointError(f"{message}; {_HINTS[429]}")
+        if isinstance(fault, _LateError):
+            return SilentError(message)
+        return RefusedError(message)
+
+    async def _adapted(self, http: httpx.AsyncClient, payload: Mapping[str, Any]) -> Reply:
+        """The answer, with fields named as this endpoint wants them."""
+        substitutes = dict(self._substitutes)
+        while True:
+            names = {name: substitutes.get(name, name) for name in payload}
+            renamed = {own: payload[name] for name, own in names.items() if own is not None}
+            try:
+                reply = await self._attempt(http, renamed)
+            except RefusedError as error:
+                unwanted = [
+                    name
+                    for name in _SUBSTITUTES
+                    if name in payload and name not in substitutes and re.search(rf"\b{name}\b", str(error))
+                ]
+                if not unwanted:
+                    raise
+                substitutes[unwanted[0]] = _SUBSTITUTES[unwanted[0]]
+                continue
+            # Only what has helped: of a request that is wrong otherwise, any field may be blamed.
+            self._substitutes |= substitutes
+            return reply
+
+    async def _attempt(self, http: httpx.AsyncClient, payload: Mapping[str, Any]) -> Reply:
+        seconds = self.endpoint.timeout_seconds
+        body = bytearray()
+        try:
+            # httpx limits the wait for each byte, not for all of them.
+            async with asyncio.timeout(seconds), http.stream("POST", self._url, json=payload) as response:
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_REPLY_BYTES:
+                        raise RefusedError(
+                            f"{show(self.address)} answers with more than {MAX_REPLY_BYTES:,} bytes"
+                        )
+        except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
+            raise _LateError(
+                f"no complete answer in {seconds:g} seconds; a larger timeout_seconds waits longer"
+            ) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise _UnreachableError(f"{type(error).__name__}: {self._said(str(error))}") from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise TransientError(f"{type(error).__name__}: {self._said(str(error))}") from None
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"the base URL {show(self.address)} is not a URL: {error}") from None
+        if response.is_success:
+            return self._reply(bytes(body))
+        return self._refuse(response, body)
+
+    def _refuse(self, response: httpx.Response, body: bytearray) -> Reply:
+        status = response.status_code
+        reason = f"status {status}, {self._said(body.decode(errors='replace').strip())}"
+        if status == 429:
+            raise _BusyError(reason, retry_after_seconds(response))
+        if status in TRANSIENT_STATUSES or response.is_server_error:
+            raise TransientError(reason, retry_after_seconds(response))
+        message = f"{show(self.address)} refuses: {reason}"
+        if status in _LOST_FOR_ALL or response.is_redirect:
+            hint = _HINTS.get(status, "the base URL leads elsewhere; give the one it leads to")
+            raise EndpointError(f"{message}; {hint}")
+        raise RefusedError(message)
+
+    def _said(self, text: str) -> str:
+        """What a server says, cut, and without the key that it may repeat."""
+        key = api_key(self.endpoint)
+        text = text.replace(key, "(the API key)") if key else text
+        return repr(text if len(text) <= 300 else text[:297] + "...")
+
+    def _reply(self, body: bytes) -> Reply:
+        try:
+            choice = json.loads(body)["choices"][0]
+            message = choice["message"]
+            content, refusal = message.get("content"), message.get("refusal")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            said = self._said(body[:1000].decode(errors="replace"))
+            raise TransientError(f"the answer is not a chat completion: {said}") from None
+        if content is not None and not isinstance(content, str):
+            raise TransientError(f"the content of the answer is not text: {self._said(repr(content)[:1000])}")
+        return Reply(
+            without_surrogates(content or ""),
+            choice.get("finish_reason") == "length",
+            without_surrogates(refusal) if isinstance(refusal, str) else "",
+            _tokens(choice.get("logprobs")),
+        )
+
+
+class _UnreachableError(TransientError):
+    """There is no connection."""
+
+
+class _BusyError(TransientError):
+    """Status 429."""
+
+
+class _LateError(TransientError):
+    """No answer in time."""
+
+
+def _tokens(logprobs: Any) -> tuple[Token, ...]:
+    """The tokens of an answer; none where any of them is not as it should be."""
+    listed = logprobs.get("content") if isinstance(logprobs, dict) else None
+    tokens = []
+    for item in listed if isinstance(listed, list) else ():
+        text = item.get("token") if isinstance(item, dict) else None
+        value = item.get("logprob") if isinstance(item, dict) else None
+        if not isinstance(text, str) or not isinstance(value, int | float) or math.isnan(value):
+            return ()
+        tokens.append(Token(text, min(float(value), 0.0)))
+    return tuple(tokens)
+
+
+def without_surrogates(text: str) -> str:
+    """A text with lone surrogates, which JSON can write and UTF-8 cannot, as they are written."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,251 @@
+"""The public face of extraction with a language model behind an OpenAI-compatible server.
+
+    extractor = RemoteExtractor("http://localhost:8000/v1", "Qwen/Qwen3-8B")
+    extractor.extract("Ada Lovelace lived in London.", ["person", "city"]).records
+
+Asked and answered as `Extractor` is; windows of several texts are asked for at the same time, as many as the
+endpoint is to bear. A model that was not trained for it answers in a form that it is held to, if the endpoint
+can do that; whatever it says is read, aligned with the text, and dropped where it does not stand there.
+"""
+
+import json
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from itertools import islice
+from typing import Any, Unpack
+
+from ucuie.errors import ConfigError, TextError, UserError, did_you_mean, show
+from ucuie.extract.query import OptionArguments, Query, answer_all, positive, queries_of, query_of
+from ucuie.extract.remote.chat import Endpoint
+from ucuie.extract.remote.client import ChatClient
+from ucuie.extract.remote.constraints import CONSTRAINTS, Constraint, Probe
+from ucuie.extract.remote.documents import read_text
+from ucuie.extract.remote.session import Session, requests
+from ucuie.extract.remote.windows import WindowReader
+from ucuie.extract.result import Extraction
+from ucuie.schema import TASKS, Task
+
+WINDOW_CHARACTERS = 2_000
+"""About 500 tokens: a page, which models copy from without losing their place."""
+MAX_NEW_TOKENS = 4_096
+NUM_CONCURRENT = 8
+_TEXTS_AHEAD = 4
+"""So many times the concurrent requests: texts that are under way while the first of them is waited for."""
+
+
+class RemoteExtractor:
+    """Extracts records from texts with a model that an OpenAI-compatible endpoint serves.
+
+    It has the methods of `Extractor`, for the tasks "NER", "RE", "EE" and "ABSA", with thresholds as the only
+    options; whatever needs the inside of a model is a ConfigError. Each of them may raise an EndpointError
+    beside the errors of `Extractor`: the endpoint cannot be reached, refuses, or does not obey the constraint
+    that was asked for.
+
+    Its first question to an endpoint, before any text, is what constraint it obeys. Safe to use from several
+    threads, and where an event loop runs.
+
+    Args:
+        base_url: up to and without `/chat/completions`, such as "http://localhost:8000/v1".
+        model: the name that the endpoint knows the model by.
+        constraint: what answers are held to: "grammar" (of the output language, with pieces of the text for
+            fillers), "json-schema" (any fillers), "none", or "auto", the first of these that is obeyed.
+        num_concurrent: requests at the same time, at most.
+        window_characters: longer texts are read in windows of whole sentences with so many characters.
+        max_new_tokens: where an answer is cut; None leaves it to the endpoint. A window whose answer is cut
+            is divided, and the extraction marked as truncated only where that does not help.
+        scores: ask for the probabilities of tokens, and give fillers the geometric mean of theirs as a score.
+            They are the model's own, not calibrated. Without, or where the endpoint has none, there are none.
+        **endpoint: of `Endpoint`: api_key, temperature (0 unless given), timeout_seconds, max_attempts,
+            backoff_seconds.
+
+    Raises:
+        ConfigError: an option is impossible or unknown.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        constraint: Constraint = "auto",
+        num_concurrent: int = NUM_CONCURRENT,
+        window_characters: int = WINDOW_CHARACTERS,
+        max_new_tokens: int | None = MAX_NEW_TOKENS,
+        scores: bool = False,
+        **endpoint: Any,
+    ) -> None:
+        if constraint not in CONSTRAINTS:
+            raise ConfigError(f"no constraint {show(constraint)}{did_you_mean(str(constraint), CONSTRAINTS)}")
+        self._constraint: Constraint = constraint
+        self._num_concurrent = positive("num_concurrent", num_concurrent)
+        self._window_characters = positive("window_characters", window_characters)
+        self._fields: dict[str, Any] = {"logprobs": True} if scores else {}
+        """Of every request for a window."""
+        if max_new_tokens is not None:
+            self._fields["max_tokens"] = positive("max_new_tokens", max_new_tokens)
+        options = {"temperature": 0.0, "timeout_seconds": 120.0} | endpoint
+        self._client = ChatClient(
+            Endpoint.of(base_url=base_url, model=model, **options), self._num_concurrent
+        )
+        self._probe = Probe(self._client, constraint)
+
+    @property
+    def model_name(self) -> str:
+        """What the extractions call the model; once that is known, with what its answers are held to."""
+        model, dialect = self._client.endpoint.model, self._probe.dialect
+        return f"{model} ({dialect.constraint})" if dialect else model
+
+    @property
+    def constraint(self) -> str | None:
+        """What answers are held to, and how the endpoint is told; None until it was asked."""
+        return None if self._probe.dialect is None else str(self._probe.dialect)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The model and all options that change what it answers, as plain types; without the API key."""
+        return {
+            "endpoint": self._client.address,
+            "endpoint_model": self._client.endpoint.model,
+            "temperature": self._client.endpoint.temperature,
+            "constraint": self._constraint,
+            "window_characters": self._window_characters,
+            "max_new_tokens": self._fields.get("max_tokens"),
+            "scores": "logprobs" in self._fields,
+        }
+
+    @property
+    def identity(self) -> str:
+        """The same as one string."""
+        return json.dumps(self.asked)
+
+    def connect(self) -> str:
+        """Finds out what the endpoint obeys, unless that is known, and says it as `constraint` does.
+
+        Raises:
+            EndpointError: the endpoint cannot be reached, does not answer, or does not obey the constraint
+                that was asked for; says what to do.
+            ConfigError: the URL is none.
+        """
+        with requests(self._client, self._num_concurrent) as submit:
+            return str(submit(self._probe.find).result())
+
+    def extract(
+        self,
+        text: str,
+        schema: Any,
+        *,
+        id: str = "1",  # noqa: A002  the extraction's own word
+        task: Task | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> Extraction:
+        """The records of one text; see `Extractor.extract`."""
+        (extraction,) = answer_all(self, [query_of(text, schema, task, options, id=id)])
+        return extraction
+
+    def extract_batch(
+        self,
+        texts: Sequence[str],
+        schema: Any,
+        *,
+        task: Task | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> list[Extraction]:
+        """The records of several texts, in their order; see `Extractor.extract_batch`."""
+        return answer_all(self, list(queries_of(texts, schema, task, options)))
+
+    def extract_iter(
+        self,
+        texts: Iterable[str],
+        schema: Any,
+        *,
+        task: Task | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> Iterator[Extraction]:
+        """The records of a stream of texts, while they come in; see `Extractor.extract_iter`."""
+        return self.answer(queries_of(texts, schema, task, options))
+
+    def answer(self, queries: Iterable[Query]) -> Generator[Extraction]:
+        """The extraction of each query, in their order, many of them under way at a time.
+
+        A window that gets no answer, however often it is asked for, is dropped with the reason NOT_ANSWERED
+        and its text marked as truncated; the others go on. Only if a harmless text in its place gets none
+        either, that ends all.
+
+        Raises:
+            TextError: a text is unusable; raised where it stands, after the extractions before it.
+            ConfigError: the task or an option is none that a remote model has.
+            EndpointError: the endpoint gives no answers; after the extractions that were finished by then.
+        """
+        faults: list[UserError] = []
+        usable = _until_fault(queries, faults)
+        running: deque[Future[Extraction]] = deque()
+        with requests(self._client, self._num_concurrent) as submit:
+            while True:
+                room = _TEXTS_AHEAD * self._num_concurrent - len(running)
+                running.extend(submit(self._answer_query, query) for query in islice(usable, room))
+                if not running:
+                    break
+                yield running.popleft().result()
+        if faults:
+            raise faults[0]
+
+    def faults(self, queries: Iterable[Query]) -> dict[int, UserError]:
+        """Why queries cannot be answered, by their position; empty if all can.
+
+        Raises:
+            ConfigError: the task or an option is none that a remote model has.
+        """
+        faults: dict[int, UserError] = {}
+        for index, query in enumerate(queries):
+            try:
+                _check(query)
+            except TextError as error:
+                faults[index] = error
+        return faults
+
+    async def _answer_query(self, session: Session, query: Query) -> Extraction:
+        start = time.perf_counter()
+        dialect = await self._probe.find(session)
+        reader = WindowReader(session, dialect, self._fields, may_ask_freely=self._constraint == "auto")
+        found = await read_text(
+            query, reader, window_characters=self._window_characters, num_concurrent=self._num_concurrent
+        )
+        return Extraction(
+            id=query.id,
+            text=query.text,
+            records=found.records,
+            dropped=found.dropped,
+            truncated=found.truncated,
+            model=self.model_name,
+            seconds=round(time.perf_counter() - start, 6),
+        )
+
+
+def _until_fault(queries: Iterable[Query], faults: list[UserError]) -> Iterator[Query]:
+    """The queries before the first that cannot be answered; why it cannot goes to the faults."""
+    for query in queries:
+        try:
+            _check(query)
+        except UserError as error:
+            faults.append(error)
+            return
+        yield query
+
+
+def _check(query: Query) -> None:
+    """Raise a TextError or ConfigError where a query is none for a model behind an endpoint."""
+    query.check()
+    if query.task not in TASKS:
+        raise ConfigError(
+            f"the task {show(query.task)} is for models that learned it; a model behind an endpoint "
+            f"knows {', '.join(TASKS)}"
+        )
+    for name, is_default in (
+        ("end_bias", query.options.end_bias == 0),
+        ("explain", not query.options.explain),
+        ("n_best", query.options.n_best == 1),
+    ):
+        if not is_default:
+            raise ConfigError(f"{name} needs the inside of the model, which an endpoint does not give")

@@ -1,0 +1,120 @@
+"""Where requests run: an event loop in a thread of its own, and the connections that belong to it.
+
+The caller waits, or goes on with what is finished. What is asked is not known here.
+"""
+
+import asyncio
+import sys
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import httpx
+
+from ucuie.extract.remote.client import ChatClient, Reply
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Open connections to an endpoint, and who may use them when.
+
+    Args:
+        client: of the endpoint.
+        http: the connections.
+        turns: one for each request about a text that may be under way; whoever asks has one.
+        probing: held by whoever finds out about the endpoint what the others wait for.
+    """
+
+    client: ChatClient
+    http: httpx.AsyncClient
+    turns: asyncio.Semaphore
+    probing: asyncio.Lock
+
+    @classmethod
+    async def open(cls, client: ChatClient, num_concurrent: int) -> "Session":
+        """Connections for so many requests at the same time; within the event loop."""
+        return cls(client, client.open(), asyncio.Semaphore(num_concurrent), asyncio.Lock())
+
+    async def ask(
+        self,
+        question: Sequence[Mapping[str, str]],
+        fields: Mapping[str, Any],
+        *,
+        max_attempts: int | None = None,
+    ) -> Reply:
+        """The answer to some messages; raises as `ChatClient.ask`."""
+        return await self.client.ask(self.http, question, fields, max_attempts=max_attempts)
+
+
+@contextmanager
+def requests(client: ChatClient, num_concurrent: int) -> Iterator[Callable[..., Future[Any]]]:
+    """What starts a coroutine that makes requests, given a session; what is left at the end is cancelled.
+
+    Args:
+        client: of the endpoint.
+        num_concurrent: requests at the same time, at most.
+    """
+    with _EventLoop() as loop:
+        session = loop.submit(Session.open(client, num_concurrent)).result()
+        try:
+            yield lambda work, *arguments: loop.submit(work(session, *arguments))
+        finally:
+            # A stream that nobody read to its end may be closed when the interpreter ends; then the loop's
+            # thread has been stopped already, and waiting for it would be for ever.
+            if not sys.is_finalizing():
+                loop.cancel()
+                loop.submit(session.http.aclose()).result()
+
+
+async def in_order(work: Iterator[Coroutine[Any, Any, _T]], num_concurrent: int) -> AsyncGenerator[_T]:
+    """The results of coroutines in their order, so many under way; what is left at the end is cancelled."""
+    running: deque[asyncio.Task[_T]] = deque()
+    try:
+        while True:
+            running.extend(map(asyncio.create_task, islice(work, num_concurrent - len(running))))
+            if not running:
+                return
+            yield await running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+class _EventLoop:
+    """An event loop in a thread of its own: where the caller is, as in a notebook, one may be running."""
+
+    def __enter__(self) -> "_EventLoop":
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="ucuie-remote", daemon=True)
+        self._thread.start()
+        return self
+
+    def submit(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Starts a coroutine."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def cancel(self) -> None:
+        """Ends all that runs."""
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
+
+    def __exit__(self, *_: object) -> None:
+        if sys.is_finalizing():
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

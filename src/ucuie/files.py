@@ -1,0 +1,179 @@
+"""Files that appear whole or not at all: written beside their place, then renamed; and the user's cache.
+
+The cache holds what this package fetched or worked out, and can fetch or work out again. It is the folder
+`ucuie` in $UCUIE_CACHE, else $XDG_CACHE_HOME, else ~/.cache, and may be deleted.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from ucuie.errors import UcuieError, show, storage_error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file; a reader sees the old content or the new, never a part."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file, safe from a loss of power once it is there; a reader sees the old content or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.part")
+    try:
+        with _named(path), staged.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_files(folder: Path, *, last: str) -> Iterator[Path]:
+    """A folder to write files into; on leaving without an error they move into `folder`.
+
+    Other files there stay. `last` is the file that makes the others valid: it goes first and comes last, so
+    what is interrupted in between is recognised as incomplete. After an error a new folder is not there.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".staged-", dir=folder) as staging:
+            yield Path(staging)
+            names = sorted(path.relative_to(staging) for path in Path(staging).rglob("*") if path.is_file())
+            (folder / last).unlink(missing_ok=True)
+            for name in [name for name in names if name != Path(last)] + [Path(last)]:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                Path(staging, name).replace(folder / name)
+    finally:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write files into; on leaving without an error it becomes `folder`, else nothing is left.
+
+    Raises:
+        OSError: in the place of `folder` is a file, or a folder that is not empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as around:
+        # Only its owner may look into a temporary folder itself.
+        staging = Path(around, folder.name)
+        staging.mkdir()
+        yield staging
+        if folder.is_dir():
+            folder.rmdir()
+        staging.rename(folder)
+
+
+class StagedLines:
+    """A file of lines in the making, beside its place; what an interrupted run has written is kept.
+
+    Args:
+        path: the file that `publish` makes.
+        key: tells this work from other work on the same file; only the same work goes on.
+    """
+
+    def __init__(self, path: Path, *, key: str) -> None:
+        self.path = path
+        self.staged = path.with_name(f".{path.name}.{key[:16]}.part")
+
+    def read(self) -> list[str]:
+        """The whole lines of earlier runs; the rest of a line that was cut is removed."""
+        try:
+            content = self.staged.read_bytes()
+        except FileNotFoundError:
+            return []
+        num_whole = content.rfind(b"\n") + 1
+        # Cut, not written again: on a full disk that would lose what is there.
+        os.truncate(self.staged, num_whole)
+        return content[:num_whole].decode("utf-8", errors="replace").split("\n")[:-1]
+
+    def append(self, line: str) -> None:
+        """Adds a line, safe from a kill of this process from then on."""
+        self.staged.parent.mkdir(parents=True, exist_ok=True)
+        with _named(self.path), self.staged.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(f"{line}\n")
+
+    def publish(self) -> None:
+        """Gives the file its name."""
+        self.staged.parent.mkdir(parents=True, exist_ok=True)
+        self.staged.touch()
+        self.staged.replace(self.path)
+
+    def discard(self) -> None:
+        """Forgets all lines."""
+        self.staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors while a file is written name what it is going to be; of a full disk they name nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+Progress = Callable[[int, int], None]
+"""Gets how many bytes are there, and how many there will be; 0 where that is not known."""
+
+
+def _unwatched(num_bytes: int, total: int) -> None:
+    """Where nobody looks."""
+
+
+_progress: ContextVar[Progress] = ContextVar("_progress", default=_unwatched)
+
+
+def cache_folder() -> Path:
+    """Where the cache is; it need not be there yet."""
+    default = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("UCUIE_CACHE") or default) / "ucuie"
+
+
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """For the time in which a file or folder of the cache is made: one process at a time, others wait.
+
+    Raises:
+        StorageError: the cache cannot be written; says why, and where to name another one.
+    """
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            yield
+    # Of any class: libraries have their own for a full disk.
+    except Exception as error:
+        fault = None if isinstance(error, UcuieError) else storage_error(error)
+        if fault is None:
+            raise
+        said = error.strerror if isinstance(error, OSError) else error
+        raise type(fault)(
+            f"the cache {show(str(path.parent))} cannot be written: {said}; make room, or set "
+            "UCUIE_CACHE to a folder that can be written to"
+        ) from error
+
+
+@contextmanager
+def fetches_shown(progress: Progress) -> Iterator[None]:
+    """Tells how far whatever is fetched inside is, in this thread."""
+    token = _progress.set(progress)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
+
+
+def fetch_progress() -> Progress:
+    """Whom to tell how far a fetch is."""
+    return _progress.get()

@@ -1,0 +1,1 @@
+"""The laboratory: the paper's experiments, benches, and what only they need. No part of the library."""

@@ -1,0 +1,228 @@
+"""The engine next to `generate` of `transformers`: the same model, prompts and outputs, nothing else equal.
+
+Both are led to write given outputs, so that neither the model's quality nor the length of what it says
+matters. `generate` gets what its users give it: batches of texts of like length, padded on the left, no
+grammar. The engine pays for its grammars and for asking the model where they leave a choice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ucuie.engine.generate import Generator, Work
+from ucuie.engine.grammar_state import GrammarFactory, choices
+from ucuie.engine.requests import Request
+from ucuie.engine.writer import Row
+from ucuie.lab.bench.documents import NUM_USED_TYPES, make_documents, schema_of
+from ucuie.lab.bench.timing import device_name, interleaved, threads, timed
+from ucuie.language.encode import PromptEncoder
+from ucuie.language.grammar import build_grammar
+from ucuie.language.linearize import linearize
+from ucuie.model.folder import EMBEDDED, LoadedModel, load_model
+from ucuie.schema.capabilities import capability_labels
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request and the tokens that are to be written for it."""
+
+    request: Request
+    target: tuple[int, ...]
+
+
+def bench_decode(
+    *,
+    model: str | Path = EMBEDDED,
+    num_texts: int = 64,
+    words: int = 80,
+    num_types: int = 50,
+    batch_size: int = 32,
+    num_drafts: int | None = None,
+    int8: bool = False,
+    cuda_graphs: bool = False,
+    repeats: int = 5,
+    num_threads: int = 1,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Time the engine and `generate` on made-up documents, many at once and one alone.
+
+    Args:
+        model: model folder or hub id.
+        num_texts: documents; all have one schema.
+        words: of a document, about.
+        num_types: entity types of the schema.
+        batch_size: of both.
+        num_drafts: of the engine; None drafts where a text is alone.
+        int8: of the engine; `generate` stays as it is.
+        cuda_graphs: of the engine.
+        repeats: rounds; each runs every contender once, after one round that does not count.
+        num_threads: of torch; process time adds up what threads use.
+        device: of the model; None takes a GPU if there is one.
+
+    Returns:
+        `engine_over_generate`, a ratio of texts per second; `latency_generate_over_engine`, a ratio of the
+        seconds of one text; `seconds`, medians; `work`, what the engine did for all texts; `forwards` and
+        mean `tokens` of both; `settings`.
+    """
+    loaded = load_model(model, device=device)
+    grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
+    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
+    jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
+    options = {"batch_size": batch_size, "num_drafts": num_drafts, "int8": int8, "cuda_graphs": cuda_graphs}
+    engine = LedGenerator(loaded.model, grammars, jobs, **options)
+    plain = _Plain(loaded, batch_size=batch_size)
+    where = next(loaded.model.parameters()).device
+    steps = {
+        "engine": timed(lambda: engine.write(jobs), where),
+        "generate": timed(lambda: plain.write(jobs), where),
+        "engine, one text": timed(lambda: engine.write(jobs[:1]), where),
+        "generate, one text": timed(lambda: plain.write(jobs[:1]), where),
+    }
+    with threads(num_threads):
+        engine.check(jobs)
+        _check("generate", plain.write(jobs), jobs)
+        engine.work, plain.forwards = Work(), 0
+        engine.write(jobs)
+        plain.write(jobs)
+        work = asdict(engine.work)
+        forwards = {"engine": engine.work.forwards, "generate": plain.forwards}
+        seconds = interleaved(steps, repeats=repeats)
+    return {
+        "engine_over_generate": seconds["generate"] / seconds["engine"],
+        "latency_generate_over_engine": seconds["generate, one text"] / seconds["engine, one text"],
+        "seconds": seconds,
+        "texts_per_second": {name: num_texts / seconds[name] for name in ("engine", "generate")},
+        "forwards": forwards,
+        "work": work,
+        "tokens": _mean_tokens(jobs),
+        "settings": {
+            "model": loaded.name,
+            "num_texts": num_texts,
+            "words": words,
+            "num_types": num_types,
+            **options,
+            "repeats": repeats,
+            "num_threads": num_threads,
+            "device": device_name(where),
+            "torch": torch.__version__,
+        },
+    }
+
+
+def make_jobs(
+    encoder: PromptEncoder, grammars: GrammarFactory, *, num_texts: int, words: int, num_types: int
+) -> list[Job]:
+    """Made-up documents with their records as requests and targets; the first five types are theirs."""
+    schema = schema_of(max(num_types, NUM_USED_TYPES))
+    instruction_ids = encoder.encode_instruction("NER", schema)
+    jobs = []
+    for text, records in make_documents(num_texts, words=words):
+        grammar = build_grammar(schema, text, "NER")
+        request = Request(instruction_ids, encoder.encode_text(text), grammar, capability_labels("NER"))
+        target_ids = encoder.encode_target(linearize(records, schema))[:-1]
+        jobs.append(Job(request, tuple(choices(target_ids, grammars.start(grammar)).tokens)))
+    return jobs
+
+
+class LedGenerator(Generator):
+    """The engine, which takes the target's token wherever it would take the likeliest."""
+
+    def __init__(self, model: Any, grammars: GrammarFactory, jobs: Sequence[Job], **options: Any) -> None:
+        super().__init__(model, grammars, **options)
+        self._targets = {tuple(job.request.text_ids): job.target for job in jobs}
+
+    def write(self, jobs: Sequence[Job]) -> list[tuple[int, ...]]:
+        """The tokens of each output."""
+        return [output.tokens for output in self.generate([job.request for job in jobs])]
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raise a RuntimeError if it does not write what it is led to."""
+        _check("the engine", self.write(jobs), jobs)
+
+    def choose(self, row: Row, logits: Any) -> Any:
+        """The target's token, scored as the model's own choice would be."""
+        choice = super().choose(row, logits)
+        return replace(choice, token=self._targets[tuple(row.text_ids)][choice.position])
+
+
+class _Plain:
+    """`generate`, led by a processor of its logits."""
+
+    def __init__(self, loaded: LoadedModel, *, batch_size: int) -> None:
+        self.forwards = 0
+        self._model: Any = loaded.model
+        self._tokenizer = loaded.tokenizer
+        self._batch_size = batch_size
+        self._is_adapted = hasattr(getattr(loaded.model, "base_model", None), "compute_gates")
+
+    def write(self, jobs: Sequence[Job]) -> list[tuple[int, ...]]:
+        """The tokens of each output, in batches of texts of like length."""
+        order = sorted(range(len(jobs)), key=lambda index: len(jobs[index].request.text_ids))
+        written: dict[int, tuple[int, ...]] = {}
+        for start in range(0, len(jobs), self._batch_size):
+            indices = order[start : start + self._batch_size]
+            batch = self._write([jobs[index] for index in indices])
+            written |= dict(zip(indices, batch, strict=True))
+        return [written[index] for index in range(len(jobs))]
+
+    @torch.inference_mode()
+    def _write(self, jobs: Sequence[Job]) -> list[tuple[int, ...]]:
+        device = next(self._model.parameters()).device
+        pad, end = self._tokenizer.pad_token_id or 0, self._tokenizer.eos_token_id
+        prompts = [[*job.request.instruction_ids, *job.request.text_ids] for job in jobs]
+        width = max(map(len, prompts))
+        inputs = {
+            "input_ids": [[pad] * (width - len(prompt)) + prompt for prompt in prompts],
+            "attention_mask": [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts],
+        }
+        if self._is_adapted:
+            inputs["instruction_mask"] = [
+                [0] * (width - len(prompt))
+                + [1] * len(job.request.instruction_ids)
+                + [0] * len(job.request.text_ids)
+                for job, prompt in zip(jobs, prompts, strict=True)
+            ]
+        tensors = {name: torch.tensor(rows, device=device) for name, rows in inputs.items()}
+        if self._is_adapted:
+            labels = [job.request.capability_labels for job in jobs]
+            tensors["capability_labels"] = torch.tensor(labels, device=device)
+        longest = max(len(job.target) for job in jobs) + 1
+        rows = [[*job.target, *([end] * (longest - len(job.target)))] for job in jobs]
+        targets = torch.tensor(rows, device=device)
+
+        def lead(input_ids: Tensor, scores: Tensor) -> Tensor:
+            self.forwards += 1
+            led = torch.full_like(scores, -torch.inf)
+            return led.scatter_(1, targets[:, input_ids.shape[1] - width, None], 0.0)
+
+        output = self._model.generate(
+            **tensors,
+            max_new_tokens=longest,
+            do_sample=False,
+            pad_token_id=pad,
+            eos_token_id=end,
+            logits_processor=[lead],
+        )
+        return [
+            tuple(row[width : width + len(job.target)].tolist())
+            for row, job in zip(output, jobs, strict=True)
+        ]
+
+
+def _check(name: str, written: Sequence[tuple[int, ...]], jobs: Sequence[Job]) -> None:
+    """Raise a RuntimeError if a contender did not write what it was to write: its time says nothing."""
+    if written != [job.target for job in jobs]:
+        raise RuntimeError(f"{name} did not write the given outputs; its time would mean nothing")
+
+
+def _mean_tokens(jobs: Sequence[Job]) -> dict[str, float]:
+    parts = {
+        "instruction": [len(job.request.instruction_ids) for job in jobs],
+        "text": [len(job.request.text_ids) for job in jobs],
+        "output": [len(job.target) for job in jobs],
+    }
+    return {name: sum(lengths) / len(lengths) for name, lengths in parts.items()}

@@ -1,0 +1,180 @@
+"""What extraction costs a user, end to end: rates, waiting times, the price of types, memory.
+
+Texts are made up (`documents`). Where only cost is measured the outputs are given, as in `decode`: then a
+model that says more when it is asked for more types changes nothing.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import DebertaV2Config, DebertaV2Model
+
+from ucuie.engine.grammar_state import GrammarFactory
+from ucuie.extract.extractor import Extractor
+from ucuie.lab.bench.decode import LedGenerator, make_jobs
+from ucuie.lab.bench.documents import NUM_USED_TYPES, make_documents, schema_of
+from ucuie.lab.bench.timing import device_name, interleaved, threads, timed
+from ucuie.language.encode import PromptEncoder
+from ucuie.model.folder import EMBEDDED, LoadedModel, load_model
+
+NUMBERS_OF_TYPES = (5, 10, 20, 50)
+DOCUMENT_LENGTHS = (10_000, 1_000_000)
+"""Characters."""
+ENCODER_TOKENS = 56
+"""What an encoder such as GLiNER reads of a text of 25 words and five types."""
+_MEMORY_PROGRAM = """
+import resource, sys
+from pathlib import Path
+import torch
+from ucuie import Extractor
+from ucuie.bench.documents import schema_of
+torch.set_num_threads(int(sys.argv[2]))
+extractor = Extractor.from_pretrained(sys.argv[1])
+count = len(extractor.extract(sys.stdin.read(), schema_of(5)).records)
+status = Path("/proc/self/status")
+if status.exists():
+    # `getrusage` starts from the peak of the process that started this one.
+    peak = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak, count)
+"""
+
+
+def bench_extract(
+    *,
+    model: str | Path = EMBEDDED,
+    num_texts: int = 64,
+    words: int = 25,
+    batch_size: int = 32,
+    characters: Sequence[int] = DOCUMENT_LENGTHS,
+    repeats: int = 5,
+    num_threads: int = 1,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Time extraction from made-up texts, and measure its memory in processes of their own.
+
+    Args:
+        model: model folder or hub id.
+        num_texts: in a batch.
+        words: of a text, about.
+        batch_size: texts per forward pass.
+        characters: lengths of the documents whose peak memory is compared, the shorter first; none skips it.
+        repeats: rounds; each runs every contender once, after one round that does not count.
+        num_threads: of torch; process time adds up what threads use.
+        device: of the model; None takes a GPU if there is one.
+
+    Returns:
+        `texts_per_second` and `characters_per_second` of what the model itself writes, with five types;
+        `milliseconds_per_text` by number of types and `time_50_types_over_5`, outputs given;
+        `first_result_milliseconds` of a stream of all texts, and of one text alone;
+        `texts_over_encoder`, the rate over that of a DeBERTa-v3-small-shaped encoder of the same texts;
+        `peak_memory_mb` by length and `peak_memory_1m_over_10k`, the ratio of the two; `settings`.
+    """
+    loaded = load_model(model, device=device)
+    where = next(loaded.model.parameters()).device
+    texts = [text for text, _ in make_documents(num_texts, words=words)]
+    schema = schema_of(NUM_USED_TYPES)
+    extractor = Extractor(loaded, batch_size=batch_size)
+    encoder = _Encoder(where, batch_size=batch_size)
+    led = {num: _led_extractor(loaded, num_texts, words, num, batch_size) for num in NUMBERS_OF_TYPES}
+    steps = {
+        "batch": timed(lambda: extractor.extract_batch(texts, schema), where),
+        "encoder": timed(lambda: encoder.read(num_texts), where),
+        "first of a stream": timed(lambda: next(extractor.extract_iter(texts, schema)), where),
+        "one text": timed(lambda: extractor.extract(texts[0], schema), where),
+    }
+    for num, one in led.items():
+        steps[f"{num} types"] = timed(partial(one.extract_batch, texts, schema_of(num)), where)
+    with threads(num_threads):
+        seconds = interleaved(steps, repeats=repeats)
+    by_types = {num: 1000 * seconds[f"{num} types"] / num_texts for num in NUMBERS_OF_TYPES}
+    fewest, most = by_types[NUMBERS_OF_TYPES[0]], by_types[NUMBERS_OF_TYPES[-1]]
+    report = {
+        "texts_per_second": num_texts / seconds["batch"],
+        "characters_per_second": sum(map(len, texts)) / seconds["batch"],
+        "texts_over_encoder": seconds["encoder"] / seconds["batch"],
+        "milliseconds_per_text": by_types,
+        "time_50_types_over_5": most / fewest,
+        "first_result_milliseconds": {
+            "stream": 1000 * seconds["first of a stream"],
+            "one text": 1000 * seconds["one text"],
+        },
+        "seconds": seconds,
+        "settings": {
+            "model": loaded.name,
+            "num_texts": num_texts,
+            "words": words,
+            "batch_size": batch_size,
+            "repeats": repeats,
+            "num_threads": num_threads,
+            "device": device_name(where),
+            "torch": torch.__version__,
+        },
+    }
+    if characters:
+        peaks = {size: _peak_memory(model, size, num_threads) for size in characters}
+        report["peak_memory_mb"] = peaks
+        report["peak_memory_1m_over_10k"] = peaks[characters[-1]] / peaks[characters[0]]
+    return report
+
+
+class _Encoder:
+    """The encoder of GLiNER-small, with random weights: what a tagger of the same texts has to compute."""
+
+    def __init__(self, device: torch.device, *, batch_size: int) -> None:
+        config = DebertaV2Config(
+            hidden_size=768,
+            num_hidden_layers=6,
+            num_attention_heads=12,
+            intermediate_size=3072,
+            # Few, since looking tokens up costs the same whatever their number.
+            vocab_size=1000,
+            relative_attention=True,
+            position_buckets=256,
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            pos_att_type=["p2c", "c2p"],
+            max_relative_positions=-1,
+            position_biased_input=False,
+            type_vocab_size=0,
+        )
+        self._model: Any = DebertaV2Model(config).eval().to(device)
+        self._batch_size = batch_size
+
+    @torch.inference_mode()
+    def read(self, num_texts: int) -> None:
+        """Compute the hidden states of so many texts."""
+        tokens = torch.ones(self._batch_size, ENCODER_TOKENS, dtype=torch.long, device=self._model.device)
+        for start in range(0, num_texts, self._batch_size):
+            self._model(input_ids=tokens[: num_texts - start])
+
+
+def _led_extractor(
+    loaded: LoadedModel, num_texts: int, words: int, num_types: int, batch_size: int
+) -> Extractor:
+    """An extractor that finds what is in the documents, at the price of the model."""
+    extractor = Extractor(loaded, batch_size=batch_size)
+    grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
+    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
+    jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
+    # Nobody but this bench needs an extractor with a generator of its own.
+    extractor._generator = LedGenerator(loaded.model, grammars, jobs, batch_size=batch_size)
+    return extractor
+
+
+def _peak_memory(model: str | Path, characters: int, num_threads: int) -> float:
+    """Megabytes that a process held at most which extracted from one document of this length."""
+    # The process that is measured does not make the document: making it takes memory of its own.
+    ((text, _),) = make_documents(1, words=characters // 4)
+    command = [sys.executable, "-c", _MEMORY_PROGRAM, str(model), str(num_threads)]
+    answer = subprocess.run(  # noqa: S603
+        command, input=text[:characters], capture_output=True, text=True, check=True
+    ).stdout
+    kilobytes, _ = answer.split()
+    return int(kilobytes) / 1000

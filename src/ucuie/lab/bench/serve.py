@@ -1,0 +1,232 @@
+"""What the server makes of the engine's speed: many clients at once, every answer checked.
+
+In: how many clients, for how long. Out: texts per second over HTTP and in process, status codes, answers that
+belonged to another request, memory of the server, and how soon it is ready. The server is the real command in
+a process of its own.
+"""
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from ucuie.server.schemas import NamedSchema, NamedSchemas
+
+if TYPE_CHECKING:
+    from ucuie.extract.extractor import Query
+
+_STOP_SECONDS = 90.0
+_REQUEST_SECONDS = 120.0
+_NUM_OVERFLOWING = 400
+"""Requests at once, more than the queue holds."""
+_SAMPLE_SECONDS = 1.0
+_PEOPLE = ("Maria Okafor", "Daniel Novak", "Aiko Tanaka", "Lucas Meyer", "Priya Raman", "Ada Lovelace")
+_PLACES = ("Cologne", "Lisbon", "Osaka", "Vienna", "Nairobi", "Washington")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under test."""
+
+    process: subprocess.Popen[str]
+    address: str
+    ready_seconds: float
+
+
+@dataclass
+class Tally:
+    """What the clients got."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    num_in_time: int = 0
+    """Answers before the load ended; those that were under way then are waited for, and checked too."""
+    last_in_time: float = 0.0
+    """When the last of them came: answers come in batches, and what is under way at the end is none yet."""
+    num_wrong: int = 0
+    latencies_seconds: list[float] = field(default_factory=list)
+
+
+class Questions:
+    """Texts that differ from each other, each with one of the schemas of the server."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._named = [named for named in NamedSchemas().all() if named.text]
+        self._number = 0
+
+    def next(self) -> tuple[str, str, NamedSchema]:
+        """An id, a text and what to look for."""
+        self._number += 1
+        named = self._random.choice(self._named)
+        person, place = self._random.choice(_PEOPLE), self._random.choice(_PLACES)
+        number = self._random.randrange(10**9)
+        text = f"{named.text} Case {number} was reported by {person} from {place}."
+        return f"{self._number}-{number}", text, named
+
+
+@contextmanager
+def running_server(*options: str, port: int = 0) -> Iterator[Server]:
+    """`ucuie serve` with these options, once it is ready; it is stopped as an operator would stop it."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "ucuie", "serve", "--quiet", "--port", str(port), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            if not address:
+                raise RuntimeError(f"the server ended with exit code {process.wait()}")
+            yield Server(process, address, time.perf_counter() - start)
+        finally:
+            process.terminate()
+            process.wait(_STOP_SECONDS)
+
+
+def bench_serve(*, num_clients: int = 32, seconds: float = 60.0, model: str | None = None) -> dict[str, Any]:
+    """Load a server, overload it, kill it, and compare it with the extractor alone.
+
+    Args:
+        num_clients: each asks for one text at a time, again as soon as it has its answer.
+        seconds: of load; the extractor alone gets half of it.
+        model: folder or hub id; None takes the embedded one.
+
+    Returns:
+        `texts_per_second` over HTTP, `in_process_texts_per_second` and their ratio `http_over_in_process`;
+        `statuses` and `num_wrong` of the load; `overflow_statuses`; latencies; memory; seconds until ready,
+        at first and after a kill.
+    """
+    options = () if model is None else ("--model", model)
+    tally = Tally()
+    with running_server(*options) as server:
+        first_ready = server.ready_seconds
+        start = time.perf_counter()
+        memory = asyncio.run(_load(server.address, num_clients, seconds, tally))
+        texts_per_batch = _texts_per_batch(server.address)
+        overflow = asyncio.run(_overflow(server.address, tally))
+        server.process.kill()
+        server.process.wait()
+    with running_server(*options) as server:
+        again_ready = server.ready_seconds
+    rate = tally.num_in_time / (tally.last_in_time - start)
+    alone = _in_process(num_clients, seconds / 2, model)
+    return {
+        "texts_per_second": round(rate, 2),
+        "in_process_texts_per_second": round(alone, 2),
+        "http_over_in_process": round(rate / alone, 3),
+        "texts_per_batch": round(texts_per_batch, 1),
+        "statuses": dict(tally.statuses),
+        "num_wrong": tally.num_wrong,
+        "overflow_statuses": dict(overflow),
+        "median_seconds": round(median(tally.latencies_seconds), 3),
+        "p95_seconds": round(quantiles(tally.latencies_seconds, n=20)[-1], 3),
+        "memory_mib_first": round(memory[0] / 2**20),
+        "memory_mib_half": round(memory[len(memory) // 2] / 2**20),
+        "memory_mib_last": round(memory[-1] / 2**20),
+        "ready_seconds": round(first_ready, 2),
+        "ready_again_seconds": round(again_ready, 2),
+        "clients": num_clients,
+        "seconds": seconds,
+    }
+
+
+async def _load(address: str, num_clients: int, seconds: float, tally: Tally) -> list[float]:
+    """Clients that ask without pause; gives the server's memory over the time, in bytes."""
+    end = time.perf_counter() + seconds
+    limits = httpx.Limits(max_connections=num_clients + 1)
+    async with httpx.AsyncClient(base_url=address, timeout=_REQUEST_SECONDS, limits=limits) as client:
+
+        async def ask_again_and_again(seed: int) -> None:
+            questions = Questions(seed)
+            while time.perf_counter() < end:
+                await _ask(client, questions, tally)
+                if (now := time.perf_counter()) < end:
+                    tally.num_in_time += 1
+                    tally.last_in_time = now
+
+        clients = [asyncio.create_task(ask_again_and_again(seed)) for seed in range(num_clients)]
+        memory = []
+        while time.perf_counter() < end:
+            memory.append(await _memory_bytes(client))
+            await asyncio.sleep(_SAMPLE_SECONDS)
+        await asyncio.gather(*clients)
+        return memory
+
+
+async def _ask(client: httpx.AsyncClient, questions: Questions, tally: Tally) -> None:
+    text_id, text, named = questions.next()
+    message = {"texts": [{"id": text_id, "text": text}], "schema": named.name}
+    start = time.perf_counter()
+    response = await client.post("/v1/extract", json=message)
+    tally.statuses[str(response.status_code)] += 1
+    if response.status_code == httpx.codes.OK:
+        tally.latencies_seconds.append(time.perf_counter() - start)
+        tally.num_wrong += not _is_answer(response.json(), text_id, text, named)
+
+
+def _is_answer(answer: dict[str, Any], text_id: str, text: str, named: NamedSchema) -> bool:
+    """Whether an answer is that of this text: its id, its text, its spans and its schema."""
+    (extraction,) = answer["extractions"]
+    fillers = [
+        filler
+        for record in extraction["records"]
+        for filler in (record["filler"], *(slot["filler"] for slot in record["slots"]))
+        if filler is not None
+    ]
+    return (
+        extraction["id"] == text_id
+        and extraction["text"] == text
+        and all(text[filler["start"] : filler["end"]] == filler["text"] for filler in fillers)
+        and all(record["frame"] in named.schema for record in extraction["records"])
+    )
+
+
+async def _overflow(address: str, tally: Tally) -> Counter[str]:
+    """More requests at once than the queue holds; wrong answers among them go into the tally."""
+    overflow = Tally()
+    limits = httpx.Limits(max_connections=_NUM_OVERFLOWING)
+    async with httpx.AsyncClient(base_url=address, timeout=_REQUEST_SECONDS, limits=limits) as client:
+        questions = Questions(0)
+        await asyncio.gather(*(_ask(client, questions, overflow) for _ in range(_NUM_OVERFLOWING)))
+    tally.num_wrong += overflow.num_wrong
+    return overflow.statuses
+
+
+async def _memory_bytes(client: httpx.AsyncClient) -> float:
+    return _metric((await client.get("/metrics")).text, "process_resident_memory_bytes")
+
+
+def _texts_per_batch(address: str) -> float:
+    metrics = httpx.get(f"{address}/metrics", timeout=_REQUEST_SECONDS).text
+    return _metric(metrics, "ucuie_batch_texts_sum") / _metric(metrics, "ucuie_batch_texts_count")
+
+
+def _metric(metrics: str, name: str) -> float:
+    return next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith(f"{name} "))
+
+
+def _in_process(batch: int, seconds: float, model: str | None) -> float:
+    """Texts per second of the extractor alone, with as many texts at a time as there are clients."""
+    from ucuie.extract.extractor import Extractor, Query
+
+    extractor = Extractor.from_pretrained(model)
+    questions = Questions(0)
+
+    def queries() -> "list[Query]":
+        asked = [questions.next() for _ in range(batch)]
+        return [Query(text_id, text, named.schema, named.schema.task) for text_id, text, named in asked]
+
+    # The first batch computes the instructions, as the server's first ones do.
+    list(extractor.answer(queries()))
+    num_texts = 0
+    start = time.perf_counter()
+    while (passed := time.perf_counter() - start) < seconds:
+        num_texts += len(list(extractor.answer(queries())))
+    return num_texts / passed

@@ -1,0 +1,148 @@
+"""Runs the jobs of experiments that are missing, one after another, and marks those that crash.
+
+Which jobs there are may depend on what others found, such as the best learning rate; so the list is asked for
+again after every job. It may be stopped at any time: what is finished stays, the rest is run the next time.
+Several processes may work on one queue: each takes a job that no other has.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ucuie.errors import FullDiskError, storage_error
+from ucuie.lab.experiments.trials import Cost, Evaluation, Job, Routing, Training
+from ucuie.lab.experiments.workspace import Workspace
+
+Execute = Callable[[Job, Workspace], Mapping[str, Any]]
+Say = Callable[[str], None]
+LOG_FILE = "log.txt"
+LOCK_FOLDER = "locks"
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a queue came.
+
+    Args:
+        num_finished: jobs that are done, whenever that was.
+        crashed: jobs that failed, and those that need one of these.
+        num_missing: jobs known of that time was too short for.
+    """
+
+    num_finished: int
+    crashed: tuple[Job, ...]
+    num_missing: int
+
+
+def run_queue(
+    jobs_of: Callable[[Workspace], Sequence[Job]],
+    workspace: Workspace,
+    execute: Execute,
+    *,
+    hours: float | None = None,
+    repeats_crashed: bool = False,
+    say: Say,
+) -> Progress:
+    """Runs what is missing, and waits for what other processes run of it.
+
+    Args:
+        jobs_of: all jobs known from what is finished; a training comes before the jobs on its model.
+        workspace: where results are.
+        execute: does one.
+        hours: no job is begun after so many; None runs all.
+        repeats_crashed: run jobs again that crashed in earlier runs.
+        say: is told about every job.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the job at hand is missing, not crashed.
+        FullDiskError: there is no room for what a job writes; it is missing as well.
+    """
+    end = None if hours is None else time.monotonic() + 3600 * hours
+    tried: set[Job] = set()
+    while True:
+        jobs = _runnable(jobs_of(workspace), workspace, tried, repeats_crashed)
+        if not jobs or (end is not None and time.monotonic() > end):
+            break
+        with _first_free(jobs, workspace) as job:
+            if job is None:
+                time.sleep(_POLL_SECONDS)
+            elif _runnable([job], workspace, tried, repeats_crashed):  # nobody else did it meanwhile
+                tried.add(job)
+                _run(job, workspace, execute, say)
+    return progress_of(jobs_of(workspace), workspace)
+
+
+def progress_of(jobs: Sequence[Job], workspace: Workspace) -> Progress:
+    """How far a workspace is with some jobs."""
+    states = {job: workspace.state(job) for job in jobs}
+    crashed = [job for job in states if is_lost(job, workspace)]
+    finished = [job for job, state in states.items() if state == "finished"]
+    return Progress(len(finished), tuple(crashed), len(states) - len(finished) - len(crashed))
+
+
+def is_lost(job: Job, workspace: Workspace) -> bool:
+    """Whether a job crashed, or cannot be run because its training crashed."""
+    if workspace.state(job) == "crashed":
+        return True
+    return isinstance(job, Evaluation | Routing) and workspace.state(job.training) == "crashed"
+
+
+def _run(job: Job, workspace: Workspace, execute: Execute, say: Say) -> None:
+    start = time.perf_counter()
+    try:
+        with _talk_into(workspace.folder / LOG_FILE):
+            result = execute(job, workspace)
+    except Exception as error:  # whatever a trial fails of, the others go on
+        if isinstance(fault := storage_error(error), FullDiskError):
+            # It is no trial's own, and would be that of all the others.
+            raise FullDiskError(f"{fault}; then the same command goes on from there") from error
+        workspace.crash(job, error)
+        say(f"crashed: {job.folder}: {workspace.error(job)}")
+    else:
+        workspace.finish(job, result)
+        say(f"finished: {job.folder} ({time.perf_counter() - start:.0f} s)")
+
+
+def _runnable(jobs: Sequence[Job], workspace: Workspace, tried: set[Job], repeats_crashed: bool) -> list[Job]:
+    """Jobs to run, of which another process may be running some."""
+    states = {job: workspace.state(job) for job in jobs}
+    wanted = ("missing", "crashed") if repeats_crashed else ("missing",)
+    return [
+        job
+        for job, state in states.items()
+        if state in wanted
+        and job not in tried
+        and (isinstance(job, Training | Cost) or workspace.state(job.training) == "finished")
+    ]
+
+
+@contextmanager
+def _first_free(jobs: Sequence[Job], workspace: Workspace) -> Iterator[Job | None]:
+    """Keeps other processes from the first job that none of them has; None if they have all."""
+    folder = workspace.folder / LOCK_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for job in jobs:
+        lock = FileLock(folder / f"{'--'.join(job.folder.parts)}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        try:
+            yield job
+        finally:
+            lock.release()
+        return
+    yield None
+
+
+@contextmanager
+def _talk_into(path: Path) -> Iterator[None]:
+    """What libraries print goes into a file; their bars would bury what is said about the trials."""
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        yield

@@ -1,0 +1,78 @@
+"""What finished trials gave: reports of a variant, their means over seeds, and the routing in numbers.
+
+Nothing is missing by mistake: a trial that is not finished has no report, and its cell says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ucuie.lab.experiments.definitions import Plan, headline
+from ucuie.lab.experiments.tables import Trials
+from ucuie.lab.experiments.trials import Data, Evaluation, Gates, Training
+from ucuie.metrics import HEADLINE_ROWS, Report
+from ucuie.schema import CAPABILITIES
+
+
+def finished_trainings(plan: Plan, variant: str) -> list[Training]:
+    """Those of a variant with its learning rate, by seed."""
+    trainings = [plan.training(variant, seed) for seed in range(plan.num_seeds)]
+    return [one for one in trainings if one is not None and plan.workspace.state(one) == "finished"]
+
+
+def reports_of(
+    plan: Plan,
+    variant: str,
+    data: Data = "test",
+    *,
+    gates: Gates | None = None,
+    percent: int | None = None,
+) -> list[Report]:
+    """The finished reports of a variant, by seed."""
+    trainings = [plan.training(variant, seed, percent=percent) for seed in range(plan.num_seeds)]
+    evaluations = [Evaluation(one, data, gates) for one in trainings if one is not None]
+    return [plan.workspace.report(one) for one in evaluations if plan.workspace.state(one) == "finished"]
+
+
+def mean_of(reports: Sequence[Report]) -> Trials:
+    """The mean F1 of each."""
+    return Trials(tuple(map(headline, reports)))
+
+
+def row_of(reports: Sequence[Report], row: str) -> Trials:
+    """The mean F1 of each in one row, over data sets."""
+    return Trials(tuple(report.mean_f1(row) for report in reports if report.of(row)))
+
+
+def places_of(reports: Mapping[str, Sequence[Report]]) -> list[tuple[str, str]]:
+    """(data set, row) of all that is in a mean."""
+    first = next((one[0] for one in reports.values() if one), None)
+    if first is None:
+        return []
+    return sorted({(one.dataset, one.row) for one in first.scores if one.row in HEADLINE_ROWS})
+
+
+def place_of(reports: Sequence[Report], place: tuple[str, str]) -> Trials:
+    """The F1 of each in a row of a data set."""
+    dataset, row = place
+    found = [[one.counts.f1 for one in report.of(row) if one.dataset == dataset] for report in reports]
+    return Trials(tuple(one[0] for one in found if one))
+
+
+def largest_shares(routing: Mapping[str, Any]) -> dict[str, float]:
+    """Of each capability the largest mean weight of a sub-expert in a linear, over all linears and tasks."""
+    tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
+    shares: dict[str, float] = {}
+    for index, capability in enumerate(CAPABILITIES):
+        largest = [max(linear[index]) for task in tasks.values() for linear in task["weights"]]
+        shares[capability] = sum(largest) / len(largest)
+    return shares
+
+
+def mean_weights(routing: Mapping[str, Any]) -> list[list[float]]:
+    """A line for each task: the mean over linears of the weight of every sub-expert."""
+    tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
+    lines = []
+    for task in tasks.values():
+        flat = [[value for row in linear for value in row] for linear in task["weights"]]
+        lines.append([sum(column) / len(column) for column in zip(*flat, strict=True)])
+    return lines

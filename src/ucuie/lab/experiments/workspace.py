@@ -1,0 +1,224 @@
+"""The folder of an experiment's runs: one for each scale and backbone.
+
+    runs/experiments/mini-2f83b4df/
+      workspace.json    the backbone, and what equal ranks mean for it
+      data/             the samples, see `samples`
+      trials/NAME/      model/, model.run/ (losses), result.json, and a folder for each evaluation
+      tables/           what pages are made from
+
+A job is finished, crashed or missing: what `result.json` in its folder says, if it was made with the same
+settings. Loads torch only to open a new workspace.
+"""
+
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from ucuie.errors import ConfigError, UcuieError
+from ucuie.files import write_text
+from ucuie.lab.experiments.samples import ALL, low_resource_group
+from ucuie.lab.experiments.scales import Scale
+from ucuie.lab.experiments.trials import Cost, Evaluation, Job, Routing, Training
+from ucuie.lab.experiments.variants import Variant, laid_over, variant_named
+from ucuie.metrics import Report
+
+State = Literal["finished", "crashed", "missing"]
+RESULT_FILE = "result.json"
+WORKSPACE_FILE = "workspace.json"
+PAPER_EPOCHS = 3
+"""Of the second stage (Section 4.1)."""
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Runs of one scale on one backbone.
+
+    Args:
+        folder: of all files.
+        scale: the size of the trials.
+        sources: folders with converted sets.
+        backbone: a folder or hub id.
+        backbone_name: what pages call it.
+        ranks: of a LoRA with the rank, or the trainable parameters, of all experts of UC-UIE together.
+    """
+
+    folder: Path
+    scale: Scale
+    sources: tuple[Path, ...]
+    backbone: str
+    backbone_name: str
+    ranks: Mapping[str, int]
+
+    def config(self, training: Training) -> Any:
+        """The `TrainConfig` of a training."""
+        from ucuie.train.config import TrainConfig
+
+        percent = training.percent
+        group = ALL if percent is None else low_resource_group(percent, training.seed)
+        folders = [self.folder / "data" / group / name for name in self.scale.sets]
+        places = {
+            "backbone": self.backbone,
+            "output": self.model(training),
+            "data": {"train": folders, "mixture": {"max_per_dataset": None}},
+        }
+        return TrainConfig.model_validate({**self._settings(training), **places})
+
+    def _settings(self, training: Training) -> dict[str, Any]:
+        """What of a training's configuration is not the default and no path."""
+        variant = variant_named(training.variant)
+        scale = self.scale
+        rate = {"learning_rate": training.learning_rate}
+        stages = {
+            "warming": {**rate, "max_steps": scale.warming_steps},
+            "multitask": {**rate, **_length(variant, scale)},
+        }
+        settings = laid_over(laid_over(scale.settings, stages), variant.settings)
+        if variant.match is not None:
+            rank = self.ranks[variant.match]
+            # The same alpha / r as every expert has.
+            settings = laid_over(settings, {"adapter": {"r": rank, "alpha": 2 * rank}})
+        return {**settings, "seed": training.seed}
+
+    def model(self, training: Training) -> Path:
+        """The folder of a training's model."""
+        return self.folder / training.folder / MODEL_FOLDER
+
+    def state(self, job: Job) -> State:
+        """Whether a job was run with these settings, and how it ended."""
+        result = self._read(job)
+        return "missing" if result is None else result["state"]
+
+    def result(self, job: Job) -> dict[str, Any]:
+        """What a finished job gave.
+
+        Raises:
+            LookupError: it is not finished.
+        """
+        result = self._read(job)
+        if result is None or result["state"] != "finished":
+            raise LookupError(job.folder)
+        return result
+
+    def error(self, job: Job) -> str:
+        """The last line of why a job crashed; empty if it did not."""
+        result = self._read(job)
+        return "" if result is None else result.get("error", "")
+
+    def final_loss(self, training: Training) -> float | None:
+        """The mean task loss of the last logged steps of a finished training; None if it logged none."""
+        run = self.model(training).with_suffix(".run") / "run.json"
+        logged = json.loads(run.read_text("utf-8"))["losses"]["multitask"]
+        losses: list[float] = [one["loss/task"] for one in logged if "loss/task" in one]
+        return losses[-1] if losses else None
+
+    def report(self, evaluation: Evaluation) -> Report:
+        """The scores of a finished evaluation.
+
+        Raises:
+            LookupError: it is not finished.
+        """
+        self.result(evaluation)
+        path = self.folder / evaluation.folder / "report.json"
+        return Report.from_dict(json.loads(path.read_text("utf-8"))["scores"][0])
+
+    def finish(self, job: Job, values: Mapping[str, Any]) -> None:
+        """Writes down what a job gave."""
+        self._write(job, {"state": "finished", **values})
+
+    def crash(self, job: Job, error: Exception) -> None:
+        """Writes down that a job failed, and how."""
+        # Our own errors are sentences for users; of others the place is needed.
+        lines = [line.strip() for line in str(error).splitlines()]
+        if isinstance(error, UcuieError):
+            said, told = str(error), ": ".join(lines[:2])  # what is at fault stands under where
+        else:
+            said, told = "".join(traceback.format_exception(error)), next(iter(lines), "")
+        summary = f"{type(error).__name__}: {told}"
+        self._write(job, {"state": "crashed", "error": summary, "details": said})
+
+    def _path(self, job: Job) -> Path:
+        return self.folder / job.folder / RESULT_FILE
+
+    def _read(self, job: Job) -> dict[str, Any] | None:
+        try:
+            result: dict[str, Any] = json.loads(self._path(job).read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return result if result.get("key") == self._key(job) else None
+
+    def _write(self, job: Job, values: Mapping[str, Any]) -> None:
+        content = {"key": self._key(job), **values}
+        write_text(self._path(job), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def _key(self, job: Job) -> str:
+        """A hash of all settings of a job; its folder may have moved."""
+        if isinstance(job, Cost):
+            parts: Any = self.scale.name
+        elif isinstance(job, Training):
+            parts = [self._settings(job), job.percent, self.scale.sets, self.scale.max_train]
+        elif isinstance(job, Routing | Evaluation):
+            parts = [self._key(job.training), job.folder.name]
+        return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backbone: str) -> Workspace:
+    """The workspace of a scale and a backbone; made where it is not there yet.
+
+    Args:
+        runs: folder of all workspaces.
+        scale: the size of the trials.
+        sources: folders with converted sets.
+        backbone: "embedded", a folder or a hub id; the embedded one is copied, for packages change.
+
+    Raises:
+        ModelError: there is no such backbone.
+        ConfigError: the folder holds something else.
+    """
+    from ucuie.lab.experiments.parameters import matching_ranks
+    from ucuie.model.backbone import backbone_fingerprint, save_backbone
+    from ucuie.model.folder import EMBEDDED, EMBEDDED_NAME, load_backbone
+
+    loaded = load_backbone(backbone)
+    fingerprint = backbone_fingerprint(loaded.model)
+    folder = runs / f"{scale.name}-{fingerprint[:8]}"
+    path = folder / WORKSPACE_FILE
+    if not path.exists():
+        name = backbone
+        if backbone == EMBEDDED:
+            name = EMBEDDED_NAME
+            save_backbone(loaded.model, loaded.tokenizer, folder / "backbone")
+        elif Path(backbone).is_dir():
+            name = Path(backbone).resolve().name
+        content = {
+            "backbone": "backbone" if backbone == EMBEDDED else _absolute(backbone),
+            "backbone_name": name,
+            "fingerprint": fingerprint,
+            "parameters": loaded.model.num_parameters(),
+            "ranks": matching_ranks(loaded.model.config, dict(scale.settings.get("adapter", {}))),
+        }
+        write_text(path, json.dumps(content, indent=1) + "\n")
+    content = json.loads(path.read_text("utf-8"))
+    if content.get("fingerprint") != fingerprint:
+        raise ConfigError(f"{path} is of another backbone; name another folder with --runs")
+    own = folder / content["backbone"]
+    source = str(own.resolve()) if own.is_dir() else content["backbone"]
+    return Workspace(folder, scale, sources, source, content["backbone_name"], content["ranks"])
+
+
+def _length(variant: Variant, scale: Scale) -> dict[str, float | None]:
+    """How long the second stage is."""
+    if scale.multitask_steps is None:
+        is_longer = variant.times_steps > 1
+        return {"max_steps": None, **({"epochs": variant.times_steps * PAPER_EPOCHS} if is_longer else {})}
+    extra = scale.warming_steps or 0 if variant.has_warming_steps else 0
+    return {"max_steps": variant.times_steps * scale.multitask_steps + extra}
+
+
+def _absolute(backbone: str) -> str:
+    path = Path(backbone)
+    return str(path.resolve()) if path.is_dir() else backbone

@@ -1,0 +1,198 @@
+"""What the model may write: a grammar per (schema, text).
+
+It accepts the linearised records whose types come from the schema and whose fillers are pieces of the text,
+and nothing else. Nothing here knows tokens, the model, gold records or where in the text a filler stands.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Literal
+
+from ucuie.errors import TextError, show
+from ucuie.language.linearize import NULL, escape_filler, escape_name
+from ucuie.schema import Capability, Record, Schema, Slot, Task
+
+Chunking = Literal["words", "characters"]
+"""Where a filler may begin and end: at word boundaries, or at any character."""
+
+MAX_UNIQUE_FRAMES = 64
+"""llguidance counts in 64 bits; a judging schema with more frames may repeat them."""
+
+# Each character alone: Thai to Myanmar, Khmer, Chinese and Japanese, Korean (particles are glued to words),
+# everything astral.
+_ALONE = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f"
+    r"\U00010000-\U0010ffff"
+)
+_LETTERS = re.compile(rf"[^\W\d_{_ALONE}]+")
+_WORD_CHUNK = re.compile(rf"{_LETTERS.pattern}|[^\W\D{_ALONE}]+| +|.", re.DOTALL)
+# Exactly the characters that str.strip() keeps: Rust's \s lacks the four separators.
+_NOT_SPACE = r"[^\s\x1c-\x1f]"
+_HEADER = "%llguidance {}"
+
+
+def build_grammar(
+    schema: Schema,
+    text: str,
+    task: Task | Capability,
+    *,
+    elements: Sequence[Record] | None = None,
+    chunking: Chunking = "words",
+) -> str:
+    """The lark grammar of every output that is right in form for this schema and grounded in this text.
+
+    Frames without slots have a span as filler; frames with slots have a span or Null. Slots come in schema
+    order, each any number of times, a required one at least once (Null where nothing fills it).
+    The task "judging" names types only: each frame at most once, in any order, every filler Null.
+
+    Args:
+        schema: the frames and slots to choose from.
+        text: what fillers are copied from.
+        task: judging needs its own grammar; all others write the same language.
+        elements: where given, only their strings may fill a frame or slot (the task "associating").
+        chunking: "words" forces more tokens; "characters" also accepts spans inside words and spans that
+            begin or end with white space.
+
+    Raises:
+        TextError: the text is blank.
+    """
+    if not text.strip():
+        raise TextError(f"the text {show(text)} is empty; there is nothing to extract from")
+    if task == "judging":
+        return "\n".join((_HEADER, *_judging_rules(schema)))
+    if elements is None:
+        return "\n".join((_HEADER, *_extraction_rules(schema), *_span_rules(text, chunking)))
+    strings = dict.fromkeys(filler.text for element in elements for filler in element.fillers())
+    if strings:
+        fillers = " | ".join(_literal(escape_filler(string)) for string in strings)
+        return "\n".join((_HEADER, *_extraction_rules(schema), f"FILLER: {fillers}"))
+    return "\n".join((_HEADER, 'start: "{}"'))
+
+
+def chunk_text(text: str, chunking: Chunking) -> list[str]:
+    """The text in pieces; a filler begins and ends where a piece does.
+
+    Words are runs of letters, of digits or of blanks; every other character stands alone, and so does each
+    character of scripts without blanks between words. Combining marks stay with what they combine with.
+    Measured on 49,000 gold spans that were annotated by character (ADE, SemEval, PHEE, DuIE, DuEE): fewer
+    than 1 in 1,000 begin or end inside a word.
+    """
+    if chunking == "characters":
+        return list(text)
+    pieces = _WORD_CHUNK.findall(text)
+    if text.isascii():
+        return pieces
+    chunks = pieces[:1]
+    for piece in pieces[1:]:
+        if _belong_together(chunks[-1], piece):
+            chunks[-1] += piece
+        else:
+            chunks.append(piece)
+    return chunks
+
+
+def _belong_together(chunk: str, piece: str) -> bool:
+    if _is_mark(piece[0]):
+        return not chunk[-1].isspace()
+    return _is_mark(chunk[-1]) and _LETTERS.match(piece) is not None
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
+
+
+@lru_cache(maxsize=256)
+def _extraction_rules(schema: Schema) -> tuple[str, ...]:
+    rules = [
+        'start: "{" ( frame ( ", " frame )* )? "}"',
+        "frame: " + " | ".join(f"frame_{index}" for index in range(len(schema.frames))),
+    ]
+    if any(frame.slots for frame in schema.frames):
+        rules.append(f'null_or_filler: "{NULL}" | FILLER')
+    names_of_slots: dict[tuple[Slot, ...], str] = {}
+    for index, frame in enumerate(schema.frames):
+        opening = _literal(f"({escape_name(frame.name)}: ")
+        if not frame.slots:
+            rules.append(f'frame_{index}: {opening} FILLER "): []"')
+            continue
+        if frame.slots not in names_of_slots:
+            name = names_of_slots[frame.slots] = f"slots_{len(names_of_slots)}"
+            rules += _ordered_slots(name, [_slot_rule(slot) for slot in frame.slots])
+        rules.append(f'frame_{index}: {opening} null_or_filler "): [" {names_of_slots[frame.slots]} "]"')
+    return tuple(rules)
+
+
+def _slot_rule(slot: Slot) -> tuple[str, bool]:
+    """What one slot may be written as, commas between repetitions included; is it required?"""
+    opening = _literal(f"({escape_name(slot.name)}: ")
+    pair = f'{opening} FILLER ")"'
+    many = f'{pair} ( ", " {pair} )*'
+    if not slot.required:
+        return many, False
+    # The opening apart from Null: the lexer is greedy, one literal must not begin another.
+    return f'{opening} "{NULL})" | {many}', True
+
+
+@lru_cache(maxsize=256)
+def _judging_rules(schema: Schema) -> tuple[str, ...]:
+    rules = []
+    for index, frame in enumerate(schema.frames):
+        opening = f"({escape_name(frame.name)}: {NULL}): ["
+        if not frame.slots:
+            rules.append(f"frame_{index}: {_literal(opening + ']')}")
+            continue
+        pairs = [(_literal(f"({escape_name(slot.name)}: {NULL})"), False) for slot in frame.slots]
+        rules += _ordered_slots(f"slots_{index}", pairs)
+        rules.append(f'frame_{index}: {_literal(opening)} slots_{index} "]"')
+
+    num_frames = len(schema.frames)
+    if num_frames > MAX_UNIQUE_FRAMES:
+        frames = " | ".join(f"frame_{index}" for index in range(num_frames))
+        return ('start: "{" ( frame ( ", " frame )* )? "}"', f"frame: {frames}", *rules)
+    unused = " | ".join(
+        f"frame_{index} more::set_bit({index}) %if bit_clear({index})" for index in range(num_frames)
+    )
+    return (
+        'start: "{" unused::0x0 "}" | "{}"',
+        f"unused::_: {unused}",
+        f'more::_: "" | ", " unused::_ %if not(is_ones([0:{num_frames}]))',
+        *rules,
+    )
+
+
+def _ordered_slots(name: str, slots: Sequence[tuple[str, bool]]) -> Iterator[str]:
+    """Rules for the slots of a frame in their order, each left out unless required, with commas between.
+
+    `{name}_{i}` is slot i, `{name}_from_{i}` a list whose first entry is slot i or a later one, and
+    `{name}_after_{i}` what may follow slot i.
+    """
+    is_optional = not any(is_required for _, is_required in slots)
+    yield f"{name}: {name}_from_0" + (' | ""' if is_optional else "")
+    last = len(slots) - 1
+    for index, (rule, is_required) in enumerate(slots):
+        yield f"{name}_{index}: {rule}"
+        start_later = "" if is_required or index == last else f" | {name}_from_{index + 1}"
+        yield f"{name}_from_{index}: {name}_{index} {name}_after_{index}{start_later}"
+        if index > 0:
+            skip = "" if is_required else f" | {name}_after_{index}"
+            yield f'{name}_after_{index - 1}: ", " {name}_{index} {name}_after_{index}{skip}'
+    yield f'{name}_after_{last}: ""'
+
+
+def _span_rules(text: str, chunking: Chunking) -> Iterator[str]:
+    """FILLER: any run of chunks of the text, escaped."""
+    # Only a filler that is "Null" as a whole needs its own spelling, not a chunk of a longer one.
+    escaped = [chunk if chunk == NULL else escape_filler(chunk) for chunk in chunk_text(text, chunking)]
+    yield f'SPAN: %regex {{"substring_chunks": {json.dumps(escaped)}}}'
+    edges = f"/{_NOT_SPACE}((?s:.*){_NOT_SPACE})?/" if chunking == "words" else "/(?s:.+)/"
+    if NULL in text:
+        yield f"FILLER: ( SPAN & {edges} & ~/{NULL}/ ) | {_literal(escape_filler(NULL))}"
+    else:
+        yield f"FILLER: SPAN & {edges}"
+
+
+def _literal(string: str) -> str:
+    return json.dumps(string).replace("\x7f", r"\u007f")

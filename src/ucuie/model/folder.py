@@ -1,0 +1,281 @@
+"""Model folders: what is in one, and how it becomes a model again.
+
+    my-model/
+      ucuie.json                  what belongs together, and how it came about (`ModelInfo`)
+      adapter_config.json         the adapter, as PEFT keeps it; absent where the whole backbone
+      adapter_model.safetensors     was trained
+      instructions.yaml           the instruction pool of the training
+      calibration.json            what its scores mean (`Calibration`); absent until it was calibrated
+      backbone/                   the backbone and its tokenizer; absent where `ucuie.json` names another
+      README.md                   the model card; the one file that may be edited
+
+Reading checks every file before anything is built from it; `model_saving` writes them. What a model is asked,
+and what it answers, is not known here.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from peft import (
+    PeftConfig,
+    PeftModel,
+    PeftModelForCausalLM,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+import ucuie.adapter  # noqa: F401  makes PEFT know our adapter
+from ucuie.errors import ConfigError, DataError, ModelError, show
+from ucuie.language.pool import InstructionPool
+from ucuie.model.backbone import Backbone as Backbone
+from ucuie.model.backbone import Weights as Weights
+from ucuie.model.backbone import (
+    backbone_fingerprint,
+    read_backbone,
+    stored_fingerprint,
+    tokenizer_sha256,
+    with_same_weights,
+)
+from ucuie.model.calibration import Calibration
+from ucuie.model.gguf_files import converted, read_gguf_shape
+from ucuie.model.info import (
+    ADAPTER_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    BACKBONE_FOLDER,
+    INFO_FILE,
+    POOL_FILE,
+    REPAIR,
+    ModelInfo,
+    check_files,
+    read_calibration,
+    read_info,
+)
+from ucuie.model.known_backbones import backbone_file, known_backbones
+from ucuie.model.operating_point import OperatingPoint
+from ucuie.model.source import DEFAULT as DEFAULT
+from ucuie.model.source import EMBEDDED as EMBEDDED
+from ucuie.model.source import EMBEDDED_NAME as EMBEDDED_NAME
+from ucuie.model.source import backbone_reference, first_line, is_gguf, is_hub_id, local_model, model_name
+from ucuie.model.source import embedded_model as embedded_model
+from ucuie.model.storage import read_tensors
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready for inference, with what it was trained to be used with.
+
+    `info` is None for a plain Hugging Face model, which nobody trained for extraction; `calibration` is None
+    for a model whose scores are raw.
+    """
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerFast
+    pool: InstructionPool
+    info: ModelInfo | None
+    name: str
+    calibration: Calibration | None = None
+    shares_backbone: bool = False
+    """With other models: what would copy its weights is not worth it."""
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """Where it stands between precision and recall unless it is asked for another place."""
+        return OperatingPoint() if self.info is None else self.info.operating_point
+
+
+def load_backbone(
+    source: str | Path, *, device: str | torch.device = "cpu", weights: Weights | None = None
+) -> Backbone:
+    """A backbone to train an adapter on.
+
+    Args:
+        source: as of `local_model`; of a model folder it is the backbone without the adapter.
+        device: of the weights.
+        weights: how they are kept; see `read_backbone`.
+
+    Raises:
+        ConfigError: the model folder would need a copy of weights that are not kept as they were.
+        MissingExtraError: quantised weights need bitsandbytes.
+        ModelError: there is no such model, or its files cannot be read.
+    """
+    is_rounded = weights not in (None, "float32")
+    if is_rounded and backbone_reference(str(source)) == BACKBONE_FOLDER:
+        raise ConfigError(
+            f"config error: backbone_weights: {weights} is for backbones that stay where they are; the model "
+            f"would get a copy of {show(str(source))}, so keep it in float32"
+        )
+    folder = _readable(_bare(local_model(source)))
+    model, tokenizer = read_backbone(folder, device=device, weights=weights)
+    fingerprint = stored_fingerprint(folder, model) if is_rounded else None
+    return Backbone(model, tokenizer, source=str(source), fingerprint=fingerprint)
+
+
+def read_shape(source: str | Path) -> PreTrainedConfig:
+    """The configuration of a backbone; of a model folder it is that of the backbone in it.
+
+    Raises:
+        ModelError: there is no such model, or its configuration cannot be read.
+    """
+    folder = _bare(local_model(source))
+    if is_gguf(folder):
+        return read_gguf_shape(folder)
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{show(str(folder))} holds no model: {first_line(error)}") from error
+
+
+def load_model(source: str | Path = DEFAULT, *, device: str | torch.device | None = None) -> LoadedModel:
+    """The model of a folder or hub id, checked and in evaluation mode.
+
+    A plain model loads too, from a folder of Hugging Face's or a GGUF file, for use without any training.
+
+    Args:
+        source: as of `local_model`; a hub is asked for nothing but an id of it.
+        device: of the weights; None takes a GPU if there is one, else the CPU.
+
+    Raises:
+        ModelError: there is no such model, a file is missing or damaged, or the adapter was trained on
+            another backbone, tokenizer or format; says which and what to do.
+    """
+    return _load(source, device, {})
+
+
+def load_models(
+    sources: Mapping[str, str | Path], *, device: str | torch.device | None = None
+) -> dict[str, LoadedModel]:
+    """Several models by their names; those with the same backbone have its weights in memory once.
+
+    Args:
+        sources: of each name, as of `load_model`.
+        device: of all weights.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    backbones: dict[_BackboneKey, Backbone] = {}
+    loaded = {name: _load(source, device, backbones) for name, source in sources.items()}
+    places = Counter(_place_of_weights(one) for one in loaded.values())
+    return {
+        name: replace(one, name=name, shares_backbone=places[_place_of_weights(one)] > 1)
+        for name, one in loaded.items()
+    }
+
+
+_BackboneKey = tuple[str, ...]
+"""The files of a backbone by their SHA-256, or where it is."""
+
+
+def _load(
+    source: str | Path, device: str | torch.device | None, backbones: dict[_BackboneKey, Backbone]
+) -> LoadedModel:
+    folder = local_model(source)
+    name = model_name(source)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not (folder / INFO_FILE).is_file():
+        if (folder / ADAPTER_FILE).is_file():
+            raise ModelError(f"{INFO_FILE} is missing in the model folder {show(str(folder))}; {REPAIR}")
+        backbone, tokenizer = read_backbone(_readable(folder), device=device)
+        return LoadedModel(backbone.requires_grad_(False), tokenizer, InstructionPool.load(), None, name)
+    info = read_info(folder)
+    check_files(folder, info)
+    pool = _read_pool(folder, info)
+    place = _backbone_of(folder, info)
+    inside = sorted(sha256 for name, sha256 in info.files.items() if name.startswith(f"{BACKBONE_FOLDER}/"))
+    key = tuple(inside) or (str(place.resolve()),)
+    if key not in backbones:
+        backbones[key] = Backbone(*read_backbone(_readable(place), device=device), source=str(place))
+    backbone, tokenizer = with_same_weights(backbones[key].model), backbones[key].tokenizer
+    _check_belongs(backbone, tokenizer, folder, info)
+    model = _load_adapter(backbone, folder) if ADAPTER_FILE in info.files else backbone
+    calibration = read_calibration(folder, info)
+    return LoadedModel(model.eval().requires_grad_(False), tokenizer, pool, info, name, calibration)
+
+
+def _place_of_weights(loaded: LoadedModel) -> int:
+    first: torch.Tensor = next(loaded.model.get_input_embeddings().parameters())
+    return first.data_ptr()
+
+
+def _load_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
+    """The backbone with the adapter of a model folder; PEFT itself reads no tensors in int8."""
+    try:
+        tensors = read_tensors(folder / ADAPTER_WEIGHTS_FILE)
+        with warnings.catch_warnings():
+            # PEFT asks transformers for an attribute that the next version drops.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+            model = PeftModelForCausalLM(backbone, PeftConfig.from_pretrained(str(folder)))
+        # "auto" would ask the hub whether the vocabulary has grown.
+        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+        # It would go on with random weights.
+        if missing := sorted(wanted.keys() - tensors.keys()):
+            raise KeyError(f"found missing adapter keys: {missing}")
+        set_peft_model_state_dict(model, tensors)
+    except Exception as error:  # of any class: PEFT, safetensors and torch each raise their own
+        raise ModelError(
+            f"the adapter in {show(str(folder))} does not load: {first_line(error)}; {REPAIR}"
+        ) from error
+    return model
+
+
+def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
+    try:
+        pool = InstructionPool.load(folder / POOL_FILE)
+    except DataError as error:
+        raise ModelError(f"{error}\n  {REPAIR}") from None
+    if pool.hash != info.instruction_pool_hash:
+        raise ModelError(f"{folder / POOL_FILE} is not the pool that {INFO_FILE} names; {REPAIR}")
+    return pool
+
+
+def _bare(place: Path) -> Path:
+    """Where the backbone of a model is: of a model folder what that names, else the place itself."""
+    return _backbone_of(place, read_info(place)) if (place / INFO_FILE).is_file() else place
+
+
+def _readable(place: Path) -> Path:
+    """The folder to read a plain model from."""
+    return converted(place) if is_gguf(place) else place
+
+
+def _backbone_of(folder: Path, info: ModelInfo) -> Path:
+    """The folder or GGUF file of the backbone that a model names.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    # An absolute path stays what it is when joined.
+    backbone = folder / info.backbone
+    if backbone.is_dir() or is_gguf(backbone):
+        return backbone
+    if info.backbone in known_backbones():
+        return backbone_file(known_backbones()[info.backbone])
+    if is_hub_id(info.backbone):
+        return local_model(info.backbone)
+    raise ModelError(
+        f"the backbone {show(info.backbone)} of the model {show(str(folder))} is not there; "
+        f'put it there, or change "backbone" in {folder / INFO_FILE} to where it is'
+    )
+
+
+def _check_belongs(
+    backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, info: ModelInfo
+) -> None:
+    """Raise a ModelError if the adapter was trained on another backbone or tokenizer."""
+    if backbone_fingerprint(backbone) != info.backbone_fingerprint:
+        raise ModelError(
+            f"the model {show(str(folder))} was trained on another backbone than the one at "
+            f"{show(info.backbone)}: their parameters differ; "
+            f'point "backbone" in {folder / INFO_FILE} to the one it was trained on'
+        )
+    if tokenizer_sha256(tokenizer) != info.tokenizer_sha256:
+        raise ModelError(
+            f"the model {show(str(folder))} was trained with another tokenizer than the one at "
+            f"{show(info.backbone)}; restore the tokenizer files of its backbone"
+        )

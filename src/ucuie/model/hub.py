@@ -1,0 +1,318 @@
+"""Model folders on a hub of Hugging Face: checked and sent, fetched and checked.
+
+Nothing goes up but the files that `ucuie.json` lists, that file and the card. What comes down is whole, or
+not there. Where the hub is, and who asks, is told by arguments or by what its own tools use: HF_ENDPOINT,
+HF_TOKEN and `hf auth login`.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from glob import escape
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ucuie.errors import ModelError, show
+from ucuie.files import new_folder
+from ucuie.model.card import model_card, own_card
+from ucuie.model.info import (
+    ADAPTER_FILE,
+    BACKBONE_FOLDER,
+    CARD_FILE,
+    INFO_FILE,
+    ModelInfo,
+    check_files,
+    file_faults,
+    file_sha256,
+    read_calibration,
+    read_info,
+    with_backbone,
+)
+from ucuie.model.known_backbones import known_backbones
+from ucuie.model.source import CONFIG_FILE, hub_error, is_gguf, is_hub_id, local_model
+
+_BACKBONE_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
+_OF_A_RUN = ("trainer_state.json",)
+_PATH = re.compile(r"~?/[^/]|[A-Za-z]:\\")
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file to send: its name in the repository, and where its content is, or the content."""
+
+    name: str
+    content: Path | bytes
+
+    @property
+    def num_bytes(self) -> int:
+        """Its size."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+
+@dataclass(frozen=True)
+class Push:
+    """What is about to be sent.
+
+    Args:
+        repo_id: the repository, "owner/name".
+        files: all that goes up.
+        notes: what its owner may want to know before.
+    """
+
+    repo_id: str
+    files: tuple[HubFile, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.num_bytes for file in self.files)
+
+
+def plan_push(source: str | Path, repo_id: str, *, backbone: str | None = None) -> Push:
+    """What `push_model` is to send of a model, checked; no hub is asked, and the folder stays as it is.
+
+    Args:
+        source: a model folder, or "embedded".
+        repo_id: where to, "owner/name".
+        backbone: what `ucuie.json` on the hub calls the backbone: the hub id of the same one, or "backbone"
+            for a copy that goes up too. None leaves it as it is.
+
+    Raises:
+        ModelError: there is no such model, it is not whole, or others could not find its backbone.
+    """
+    _check_id(repo_id)
+    folder = local_model(source)
+    if not (folder / INFO_FILE).is_file():
+        raise ModelError(
+            f"{show(str(source))} is not a model folder of ucuie ({INFO_FILE} is missing); a plain model is "
+            f"sent by: hf upload {repo_id} {folder}"
+        )
+    info = read_info(folder)
+    check_files(folder, info)
+    contents: dict[str, Path | bytes] = {name: folder / name for name in info.files}
+    if hidden := [
+        name for name in contents if any(part.startswith(".") for part in PurePosixPath(name).parts)
+    ]:
+        raise ModelError(f"{folder / INFO_FILE} lists hidden files, which are not sent: {', '.join(hidden)}")
+    info = _with_backbone(folder, info, contents, backbone)
+    card = own_card(folder, read_info(folder))
+    text = card or model_card(repo_id, info, read_calibration(folder, info))
+    contents |= {CARD_FILE: text.encode(), INFO_FILE: info.to_json().encode()}
+    files = tuple(HubFile(name, content) for name, content in sorted(contents.items()))
+    return Push(repo_id, files, tuple(_notes(folder, info, contents, has_own_card=card is not None)))
+
+
+def push_model(
+    push: Push,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+) -> str:
+    """Sends a model in one commit, and makes the repository if there is none; other files there stay.
+
+    Args:
+        push: of `plan_push`.
+        private: a repository that is made now is seen by its owner alone.
+        revision: the branch, made if there is none; None takes the main one.
+        token: of the account; None takes HF_TOKEN or the one of `hf auth login`.
+        endpoint: address of the hub; None takes HF_ENDPOINT or https://huggingface.co.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ModelError: the hub cannot be reached or refuses.
+    """
+    from huggingface_hub import CommitOperationAdd
+
+    api = _api(token, endpoint)
+    info = next(file.content for file in push.files if file.name == INFO_FILE)
+    digest = sha256(info if isinstance(info, bytes) else info.read_bytes()).hexdigest()
+    try:
+        api.create_repo(push.repo_id, private=private or None, exist_ok=True)
+        if revision is not None:
+            api.create_branch(push.repo_id, branch=revision, exist_ok=True)
+        operations = [
+            CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=file.content) for file in push.files
+        ]
+        message = f"Model of ucuie, hash {digest[:12]}"
+        commit = api.create_commit(push.repo_id, operations, commit_message=message, revision=revision)
+    except Exception as error:  # the hub's client and the network each raise their own
+        raise hub_error(push.repo_id, error) from error
+    return str(commit.commit_url)
+
+
+def pull_model(
+    repo_id: str,
+    folder: Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+) -> ModelInfo:
+    """Fetches a model into a new folder, which is there when all of it is, and as it was sent.
+
+    Args:
+        repo_id: "owner/name".
+        folder: new, or empty.
+        revision: a branch, a tag or a commit; None takes the main branch.
+        token: as of `push_model`.
+        endpoint: as of `push_model`.
+
+    Raises:
+        ModelError: the hub cannot be reached, has no such model or refuses; what it has is no model of ucuie,
+            or not whole; or something stands in the folder's place.
+    """
+    _check_id(repo_id)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ModelError(f"{show(str(folder))} is there already; name a new folder")
+    fetch = _fetcher(repo_id, revision, token, endpoint)
+    try:
+        with new_folder(folder) as staging:
+            fetch([INFO_FILE, CARD_FILE], staging)
+            if not (staging / INFO_FILE).is_file():
+                raise ModelError(
+                    f"{show(repo_id)} is no model of ucuie: {INFO_FILE} is missing in it; a plain model "
+                    f"is no folder to pull, its id is enough: --model {repo_id}"
+                )
+            info = _read_fetched(repo_id, staging)
+            fetch(list(info.files), staging)
+            if faults := file_faults(staging, info):
+                raise ModelError(
+                    f"{show(repo_id)} did not arrive as it was made: {'; '.join(faults)}; pull it again, and "
+                    "if that says the same, its owner has to push it again"
+                )
+            # What the hub's client remembers about its work.
+            shutil.rmtree(staging / ".cache", ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"{show(str(folder))} cannot be written: {error.strerror or error}") from error
+    return info
+
+
+def _check_id(repo_id: str) -> None:
+    if not is_hub_id(repo_id):
+        raise ModelError(f"{show(repo_id)} is no hub id; it has the form owner/name")
+
+
+def _api(token: str | None, endpoint: str | None) -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=endpoint, token=token, library_name="ucuie", library_version=version("ucuie"))
+
+
+def _fetcher(
+    repo_id: str, revision: str | None, token: str | None, endpoint: str | None
+) -> Callable[[Sequence[str], Path], None]:
+    """What fetches files by their names into a folder, all of one commit; those that are missing stay so."""
+    api = _api(token, endpoint)
+    try:
+        commit = api.model_info(repo_id, revision=revision).sha
+    except Exception as error:  # the hub's client and the network each raise their own
+        raise hub_error(repo_id, error) from error
+
+    def fetch(names: Sequence[str], folder: Path) -> None:
+        try:
+            api.snapshot_download(
+                repo_id, revision=commit, local_dir=folder, allow_patterns=[escape(name) for name in names]
+            )
+        except Exception as error:  # as above
+            raise hub_error(repo_id, error) from error
+
+    return fetch
+
+
+def _read_fetched(repo_id: str, folder: Path) -> ModelInfo:
+    try:
+        return read_info(folder)
+    except ModelError as error:
+        # Where it was for a moment is of no use to anyone.
+        raise ModelError(str(error).replace(str(folder), repo_id)) from None
+
+
+def _with_backbone(
+    folder: Path, info: ModelInfo, contents: dict[str, Path | bytes], backbone: str | None
+) -> ModelInfo:
+    """The `ucuie.json` to send; adds to `contents` what goes with it.
+
+    Raises:
+        ModelError: the backbone is where others cannot find it.
+    """
+    is_inside = any(name.startswith(f"{info.backbone}/") for name in info.files)
+    if backbone is None:
+        is_on_hub = is_hub_id(info.backbone) and not (folder / info.backbone).exists()
+        if is_inside or is_on_hub or info.backbone in known_backbones():
+            return info
+        raise ModelError(
+            f"the model {show(str(folder))} has its backbone at {show(info.backbone)}, where only this "
+            "machine finds it: give --embed-backbone to send a copy along, or --backbone OWNER/NAME if a hub "
+            "has just this backbone"
+        )
+    if is_inside:
+        raise ModelError(f"the model {show(str(folder))} has its backbone in it; no other is to be named")
+    if backbone == BACKBONE_FOLDER:
+        contents |= _backbone_files(folder, info)
+    else:
+        _check_id(backbone)
+    changed = {name: contents[name] for name in contents if name not in info.files}
+    if ADAPTER_FILE in info.files:
+        config = with_backbone((folder / ADAPTER_FILE).read_text("utf-8"), backbone)
+        contents[ADAPTER_FILE] = changed[ADAPTER_FILE] = config.encode()
+    hashes = {
+        name: sha256(content).hexdigest() if isinstance(content, bytes) else file_sha256(content)
+        for name, content in changed.items()
+    }
+    files = dict(sorted({**info.files, **hashes}.items()))
+    return info.model_copy(update={"backbone": backbone, "files": files})
+
+
+def _backbone_files(folder: Path, info: ModelInfo) -> dict[str, Path]:
+    place = folder / info.backbone
+    if not place.exists() and (is_hub_id(info.backbone) or info.backbone in known_backbones()):
+        place = local_model(info.backbone)
+    if is_gguf(place):
+        from ucuie.model.gguf_files import converted
+
+        place = converted(place)
+    if not (place / CONFIG_FILE).is_file():
+        raise ModelError(f"the backbone {show(info.backbone)} of the model {show(str(folder))} is not there")
+    return {
+        f"{BACKBONE_FOLDER}/{path.name}": path
+        for path in sorted(place.iterdir())
+        if path.is_file()
+        and path.suffix in _BACKBONE_SUFFIXES
+        and not path.name.startswith(".")
+        and path.name not in _OF_A_RUN
+    }
+
+
+def _notes(
+    folder: Path, info: ModelInfo, contents: Mapping[str, object], *, has_own_card: bool
+) -> Iterator[str]:
+    if has_own_card:
+        yield f"{CARD_FILE} goes up as you wrote it; `ucuie model card` makes a new one"
+    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    if others := [name for name in names if name not in contents]:
+        yield f"not of the model, so not sent: {', '.join(others[:5])}{', ...' if len(others) > 5 else ''}"
+    if path := next(_paths(info.training), None):
+        yield (
+            f"{INFO_FILE} names paths of this machine, such as {show(path)}; where nobody is to see them, "
+            'change "training" in it'
+        )
+
+
+def _paths(value: object) -> Iterator[str]:
+    """The strings in nested values that look like absolute paths."""
+    if isinstance(value, str) and _PATH.match(value):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _paths(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _paths(one)

@@ -1,0 +1,205 @@
+"""Writes model folders (`model_folder` says what is in one): whole models, their scores, their calibration.
+
+A folder is written whole or not at all, and so is every change to one.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from ucuie.errors import ModelError, show
+from ucuie.files import staged_files
+from ucuie.language.pool import InstructionPool
+from ucuie.model.backbone import Backbone, backbone_fingerprint, save_backbone, tokenizer_sha256
+from ucuie.model.calibration import Calibration
+from ucuie.model.card import own_card, write_info
+from ucuie.model.info import (
+    ADAPTER_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    BACKBONE_FOLDER,
+    CALIBRATION_FILE,
+    CARD_FILE,
+    INFO_FILE,
+    POOL_FILE,
+    ModelInfo,
+    check_files,
+    file_sha256,
+    read_calibration,
+    read_info,
+    with_backbone,
+)
+from ucuie.model.operating_point import OperatingPoint
+from ucuie.model.source import DEFAULT, EMBEDDED, backbone_reference, local_model
+from ucuie.model.storage import Form, read_tensors, write_tensors
+
+
+def save_model(
+    model: PreTrainedModel | PeftModel,
+    backbone: Backbone,
+    folder: Path,
+    *,
+    pool: InstructionPool | None = None,
+    training: Mapping[str, Any] | None = None,
+    window_tokens: int | None = None,
+    copy_as: torch.dtype | None = None,
+) -> ModelInfo:
+    """Writes a model folder; files of a model that is there already are replaced, others stay.
+
+    Args:
+        model: the adapted backbone, or the backbone itself if that was trained.
+        backbone: what the model was made from.
+        folder: where to.
+        pool: of the training; the one that comes with the package if None.
+        training: its data and settings, for `ucuie.json` and the card.
+        window_tokens: of a text, as long as those it was trained on.
+        copy_as: put a copy of the backbone into the folder, its matrices in this dtype. None names the
+            backbone by its source, and copies it in fp32 only where it was trained itself, is embedded in
+            the package or in another model's folder.
+    """
+    pool = pool or InstructionPool.load()
+    is_adapter = isinstance(model, PeftModel)
+    reference = backbone_reference(backbone.source) if is_adapter and copy_as is None else BACKBONE_FOLDER
+    with staged_files(folder, last=INFO_FILE) as staging:
+        pool.save(staging / POOL_FILE)
+        if reference == BACKBONE_FOLDER:
+            dtype = copy_as or torch.float32
+            save_backbone(model, backbone.tokenizer, staging / BACKBONE_FOLDER, dtype=dtype)
+        if is_adapter:
+            _save_adapter(model, staging, reference)
+        info = ModelInfo(
+            backbone=reference,
+            backbone_fingerprint=backbone.fingerprint or backbone_fingerprint(model),
+            tokenizer_sha256=tokenizer_sha256(backbone.tokenizer),
+            instruction_pool_hash=pool.hash,
+            num_parameters=model.num_parameters(),
+            window_tokens=window_tokens,
+            training=dict(training or {}),
+            files={name: file_sha256(staging / name) for name in _files(staging)},
+        )
+        write_info(staging, info, name=folder.resolve().name)
+    # It was another model's; `ucuie.json` no longer lists it either.
+    (folder / CALIBRATION_FILE).unlink(missing_ok=True)
+    return info
+
+
+def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
+    """Writes into a model folder what the model reached, every number under the name of its scorer.
+
+    Raises:
+        ModelError: the folder holds no model.
+    """
+    earlier = read_info(folder)
+    info = earlier.model_copy(update={"scores": dict(scores)})
+    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
+    with staged_files(folder, last=INFO_FILE) as staging:
+        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
+    return info
+
+
+def store_adapter(folder: Path, form: Form) -> ModelInfo:
+    """Writes the adapter of a model folder anew, in fewer bits or as it is read from such a form.
+
+    Args:
+        folder: of the model.
+        form: "float32", "float16" or "int8", see `adapter_storage`; what was rounded away does not come back.
+
+    Raises:
+        ModelError: the folder holds no model, has no adapter, or is not whole.
+        ConfigError: there is no such form.
+    """
+    earlier = read_info(folder)
+    check_files(folder, earlier)
+    if ADAPTER_WEIGHTS_FILE not in earlier.files:
+        raise ModelError(f"the model {show(str(folder))} has no adapter: its whole backbone was trained")
+    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
+    with staged_files(folder, last=INFO_FILE) as staging:
+        staged = staging / ADAPTER_WEIGHTS_FILE
+        write_tensors(read_tensors(folder / ADAPTER_WEIGHTS_FILE), staged, form=form)
+        info = earlier.model_copy(
+            update={"files": earlier.files | {ADAPTER_WEIGHTS_FILE: file_sha256(staged)}}
+        )
+        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
+    return info
+
+
+def record_calibration(
+    source: str | Path,
+    calibration: Calibration,
+    *,
+    point: OperatingPoint | None = None,
+    output: Path | None = None,
+) -> Path:
+    """Writes into a model folder how the model's scores are to be read, in the place of what was there.
+
+    Args:
+        source: as of `local_model`.
+        calibration: fitted to the raw scores of just this model.
+        point: where it is to stand from now on; None leaves it where it is.
+        output: leave the source alone and make a copy of the model here, with the calibration.
+
+    Returns:
+        The folder that has it.
+
+    Raises:
+        ModelError: there is no model, or `calibration_target` refuses it.
+    """
+    target = calibration_target(source, output)
+    folder = local_model(source)
+    info = read_info(folder)
+    card = own_card(folder, info)
+    with staged_files(target, last=INFO_FILE) as staging:
+        if target != folder:
+            check_files(folder, info)
+            for name in info.files:
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, staging / name)
+        (staging / CALIBRATION_FILE).write_text(calibration.to_json(), "utf-8")
+        files = {**info.files, CALIBRATION_FILE: file_sha256(staging / CALIBRATION_FILE)}
+        values = {} if point is None else asdict(point)
+        info = info.model_copy(update={**values, "files": dict(sorted(files.items()))})
+        write_info(staging, info, name=target.resolve().name, calibration=calibration, card=card)
+    return target
+
+
+def calibration_target(source: str | Path, output: Path | None = None) -> Path:
+    """The folder that `record_calibration` writes, checked before any work.
+
+    Raises:
+        ModelError: the source is a plain Hugging Face model; or it belongs to the package or a hub's cache
+            and `output` names no folder for a copy; or that folder holds a model already.
+    """
+    folder = local_model(source)
+    if not (folder / INFO_FILE).is_file():
+        raise ModelError(
+            f"{show(str(source))} is not a model folder of ucuie ({INFO_FILE} is missing), so a calibration "
+            "has no place in it"
+        )
+    if output is not None and output.resolve() != folder.resolve():
+        if (output / INFO_FILE).exists():
+            raise ModelError(f"{output} holds a model already; name a new folder for the calibrated copy")
+        return output
+    if source in (DEFAULT, EMBEDDED) or not Path(source).expanduser().is_dir():
+        raise ModelError(
+            f"the model {show(str(source))} is not yours to change; name a folder for a calibrated copy with "
+            "--output"
+        )
+    return folder
+
+
+def _save_adapter(model: PeftModel, folder: Path, backbone: str) -> None:
+    # "auto" would ask the hub whether the vocabulary has grown.
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / CARD_FILE).unlink(missing_ok=True)
+    path = folder / ADAPTER_FILE
+    path.write_text(with_backbone(path.read_text("utf-8"), backbone), "utf-8")
+
+
+def _files(folder: Path) -> list[str]:
+    """The files below a folder, as sorted relative paths."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,1 @@
+"""Extractions, scores and data sets in other shapes: tables, files, graphs, data frames."""

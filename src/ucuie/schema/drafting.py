@@ -1,0 +1,294 @@
+"""Help with schemas: making them from what people have instead, and saying what would make one better.
+
+Models read names and descriptions as people do, so what confuses a person who is new to the task is warned
+about. Nothing here keeps a schema from being used.
+"""
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher, get_close_matches
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel
+
+from ucuie.errors import SchemaError, did_you_mean, show
+from ucuie.schema.model import Frame, Schema, Slot
+from ucuie.schema.sources import FRAME_KEYS, SLOT_KEYS, SchemaSource, read_schema_source
+
+MANY_FRAMES = 40
+LONG_NAME = 40
+LONG_DESCRIPTION = 200
+_Place = tuple[str | int, ...]
+_SIMILAR_NAMES = 0.92
+_SIMILAR_WORDS = 0.75
+_MAX_COMPARED = 500
+"""Names that are compared with each other; their pairs would take minutes beyond that."""
+_WRITTEN_OUT = {
+    "per": "person",
+    "org": "organization",
+    "loc": "location",
+    "gpe": "country, city or state",
+    "misc": "the kinds that are meant",
+    "fac": "building",
+    "veh": "vehicle",
+    "wea": "weapon",
+    "rel": "the relation's own name",
+    "evt": "event",
+    "pos": "positive",
+    "neg": "negative",
+    "neu": "neutral",
+}
+_VAGUE = {"other", "misc", "miscellaneous", "entity", "thing", "item", "object", "unknown", "none", "null"}
+_STOP_WORDS = frozenset(
+    {"a", "an", "and", "as", "by", "for", "from", "in", "is", "of", "or", "that", "the", "to", "who"}
+)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A warning about a schema.
+
+    Args:
+        words: what is doubtful, and what to do.
+        line: of the file, counted from 1; None where the source has no lines.
+    """
+
+    words: str
+    line: int | None = None
+
+
+class _Doubt(NamedTuple):
+    """A warning with its place in the schema, such as ("frames", 0, "slots", 1)."""
+
+    place: _Place
+    words: str
+
+
+@dataclass(frozen=True)
+class CheckedSchema:
+    """A schema that can be used, with what would make it better."""
+
+    schema: Schema
+    advice: tuple[Advice, ...]
+
+
+def check_schema(source: Any) -> CheckedSchema:
+    """Whatever `Schema.of` reads, with the warnings about it in the order of its lines.
+
+    Raises:
+        SchemaError: the schema cannot be used; all faults at once.
+    """
+    schema = Schema.of(source)
+    read = SchemaSource(schema.model_dump(), "the schema") if isinstance(source, Schema) else None
+    read = read or read_schema_source(source)
+    advice = [Advice(doubt.words, read.line_at(*doubt.place)) for doubt in _warnings(schema)]
+    return CheckedSchema(schema, tuple(sorted(advice, key=lambda one: one.line or 0)))
+
+
+def _warnings(schema: Schema) -> Iterator[_Doubt]:
+    if len(schema.frames) > MANY_FRAMES:
+        yield _Doubt(
+            (),
+            f"{len(schema.frames)} types in one schema: the more there are, the slower and less sure the "
+            "answers; ask for groups of them one after another",
+        )
+    yield from _pairs(schema.frames, ("frames",), "types")
+    for index, frame in enumerate(schema.frames):
+        place = ("frames", index)
+        yield from _about(frame, place, "type")
+        yield from _pairs(frame.slots, (*place, "slots"), f"slots of {show(frame.name)}")
+        for number, slot in enumerate(frame.slots):
+            yield from _about(slot, (*place, "slots", number), "slot")
+            yield from _misplaced(slot, frame, (*place, "slots", number))
+
+
+def _about(one: Frame | Slot, place: _Place, kind: str) -> Iterator[_Doubt]:
+    name = one.name
+    word = name.casefold()
+    if written := _WRITTEN_OUT.get(re.sub(r"^[bis]-", "", word)):
+        yield _Doubt(place, f"the {kind} {show(name)} is an abbreviation; write out {written!r}")
+    elif word in _VAGUE and kind == "type" and one.description is None:
+        yield _Doubt(place, f"the {kind} {show(name)} does not say what belongs to it; give it a description")
+    elif "_" in name or re.search(r"[a-z][A-Z]", name):
+        plain = re.sub(r"_+|(?<=[a-z])(?=[A-Z])", " ", name).strip()
+        yield _Doubt(
+            place,
+            f"the {kind} {show(name)} reads better as {plain.lower()!r}: names are words to the model",
+        )
+    if len(name) > LONG_NAME:
+        yield _Doubt(place, f"the {kind} {show(name)} is long; a short name and a description say it better")
+    description = one.description
+    if description is not None and len(description) > LONG_DESCRIPTION:
+        yield _Doubt(
+            place,
+            f"the description of {show(name)} has {len(description)} characters; a sentence of up to "
+            f"{LONG_DESCRIPTION} is read with every text",
+        )
+    if description is not None and _words(description) <= _words(name):
+        yield _Doubt(
+            place, f"the description of {show(name)} says no more than the name; leave it out or add to it"
+        )
+
+
+def _misplaced(slot: Slot, frame: Frame, place: _Place) -> Iterator[_Doubt]:
+    if slot.name.casefold() == frame.name.casefold():
+        yield _Doubt(
+            place,
+            f"the slot {show(slot.name)} is named like its type; the mention itself is found without a slot",
+        )
+    keys = FRAME_KEYS | SLOT_KEYS
+    near = get_close_matches(slot.name, keys, n=1, cutoff=0.8)
+    if near:
+        hint = "" if slot.name == near[0] else f"; did you mean {near[0]!r}?"
+        yield _Doubt(place, f"{show(slot.name)} of {show(frame.name)} was read as a slot, not as a key{hint}")
+
+
+def _pairs(many: Sequence[Frame | Slot], place: _Place, kind: str) -> Iterator[_Doubt]:
+    """Names and descriptions that are hard to tell apart, at the later of the two."""
+    numbered = list(enumerate(many))[:_MAX_COMPARED]
+    for (_, first), (index, second) in combinations(numbered, 2):
+        if _is_alike(first.name, second.name):
+            yield _Doubt(
+                (*place, index),
+                f"the {kind} {show(first.name)} and {show(second.name)} have nearly the same name; keep one, "
+                "or say in descriptions what parts them",
+            )
+        elif first.description and second.description and _overlap(first.description, second.description):
+            yield _Doubt(
+                (*place, index),
+                f"the {kind} {show(first.name)} and {show(second.name)} have nearly the same description; "
+                "say what is true of only one of them",
+            )
+
+
+def _is_alike(first: str, second: str) -> bool:
+    first, second = _plain(first), _plain(second)
+    if first == second:
+        return True
+    if abs(len(first) - len(second)) > 2:
+        return False
+    return SequenceMatcher(None, first, second, autojunk=False).ratio() > _SIMILAR_NAMES
+
+
+def _plain(name: str) -> str:
+    """Without case, punctuation and plural."""
+    words = re.findall(r"\w+", name.casefold().replace("_", " "))
+    return " ".join(word.removesuffix("s") if len(word) > 3 else word for word in words)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.casefold().replace("_", " "))) - _STOP_WORDS
+
+
+def _overlap(first: str, second: str) -> bool:
+    one, other = _words(first), _words(second)
+    return len(one & other) > _SIMILAR_WORDS * len(one | other)
+
+
+def schema_yaml(schema: Schema) -> str:
+    """A schema as short YAML, which `Schema.from_yaml` reads back."""
+    if all(not frame.slots and frame.description is None for frame in schema.frames):
+        return _dump([frame.name for frame in schema.frames])
+    return _dump({frame.name: _frame_content(frame) for frame in schema.frames})
+
+
+def _frame_content(frame: Frame) -> object:
+    slots: object = list(frame.slot_names)
+    if any(slot.description is not None or slot.required for slot in frame.slots):
+        slots = {slot.name: slot.model_dump(exclude={"name"}) or None for slot in frame.slots}
+    # A list under the name "frames" would be read as the frames of the schema, and a mapping from "slots" or
+    # "description" as a frame's own keys.
+    elif frame.name != "frames" and frame.description is None:
+        return slots
+    return (
+        {"slots": slots} if frame.description is None else {"description": frame.description, "slots": slots}
+    )
+
+
+def _dump(value: object) -> str:
+    # PyYAML writes the line breaks of Unicode as they are, and reads them back as blanks.
+    is_plain = json.dumps(value, ensure_ascii=False).isprintable()
+    return yaml.safe_dump(value, allow_unicode=is_plain, sort_keys=False, default_flow_style=None, width=100)
+
+
+# Commas, semicolons and line breaks part names, and so do the words before the last one.
+_SEPARATOR = re.compile(r"[,;\n]+|\s+(?:and|or|&)\s+")
+_ITEM = re.compile(r"\s*(?:(?:and|or)\b\s*)?([^()]*?)\s*(?:\(([^()]*)\))?\s*\.?\s*")
+_OUTSIDE_BRACKETS = re.compile(r"(?:[,;\n]|\s(?:and|or|&)\s)(?![^()]*\))")
+
+
+def schema_of_names(sentence: str) -> Schema:
+    """The schema of names as people list them: "person, city and works for (person, company)".
+
+    Raises:
+        SchemaError: there is no name, a bracket has no partner, or a name stands there twice.
+    """
+    frames: list[dict[str, object]] = []
+    for item in _OUTSIDE_BRACKETS.split(sentence):
+        match = _ITEM.fullmatch(item)
+        if match is None:
+            raise SchemaError(
+                f"schema error: {show(item.strip())} is no name with perhaps slots in brackets, such as "
+                "'works for (person, company)'"
+            )
+        name, slots = match.groups()
+        if name:
+            frames.append({"name": name, "slots": _names(slots or "")})
+        elif slots is not None:
+            raise SchemaError(f"schema error: the slots ({slots}) have no name before them")
+    return Schema.of({"frames": frames})
+
+
+def _names(listed: str) -> list[str]:
+    names = (re.sub(r"^(?:and|or)\b\s*", "", name.strip()) for name in _SEPARATOR.split(listed))
+    return [name for name in names if name]
+
+
+def class_named(address: str) -> type[BaseModel]:
+    """The pydantic class at "module:Class", or "file.py:Class"; its module is imported, so its code runs.
+
+    Raises:
+        SchemaError: there is no such module or class, the module does not import, or the class is no
+            pydantic model.
+    """
+    place, separator, name = address.rpartition(":")
+    if not separator or not place or not name:
+        raise SchemaError(
+            f"schema error: {show(address)} is no address of a class; write module:Class or file.py:Class"
+        )
+    module = _module_at(place)
+    found = getattr(module, name, None)
+    models = sorted(key for key, value in vars(module).items() if _is_model(value))
+    if found is None:
+        raise SchemaError(f"schema error: {place} has no class {show(name)}{did_you_mean(name, models)}")
+    if not _is_model(found):
+        raise SchemaError(
+            f"schema error: {show(name)} in {place} is no pydantic model class{did_you_mean(name, models)}"
+        )
+    return found  # type: ignore[no-any-return]  # `_is_model` said so
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel
+
+
+def _module_at(place: str) -> object:
+    path = Path(place)
+    folder, name = (path.parent, path.stem) if path.suffix == ".py" else (Path(), place)
+    # As `python -m` would: what lies here is found, whichever way the command was started.
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever the user's module raises
+        raise SchemaError(
+            f"schema error: {place} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.pop(0)

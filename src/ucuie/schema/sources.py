@@ -1,0 +1,265 @@
+"""Reads every way of writing a schema down into one plain form, `{"frames": [...]}`.
+
+The forms, from the shortest:
+
+- a list of names: `["person", "city"]`;
+- a mapping from frame to slots: `{"works for": ["person", "company"]}`, slots as a list, as a mapping
+  from slot to description, or as `{"description": ..., "slots": ...}`; a string alone is a description;
+- the canonical form: `{"frames": [{"name": ..., "description": ..., "slots": [...]}]}`;
+- a pydantic model class: the class is a frame, its fields are slots; a class whose fields are lists of
+  model classes is a schema of those frames;
+- a JSON Schema, read like the class it may come from (`json_schema`);
+- JSON text, or the path of a YAML or JSON file with any of the above (without classes);
+- the name of one of the ready schemas that come with the package.
+
+What the names mean and whether they contradict each other is checked in `model`, not here. Ready schemas are
+the files `ready/NAME.yaml`; the first line of each is a comment with its title.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ucuie.errors import SchemaError, did_you_mean, show
+from ucuie.schema.json_schema import frames_of_json_schema, is_json_schema
+from ucuie.schema.located_yaml import line_at, load_located
+
+FRAME_KEYS = {"description", "slots"}
+SLOT_KEYS = {"description", "required"}
+
+HINT = (
+    'a schema is a list of names, a mapping from frame to slots, {"frames": [...]}, '
+    "a file with one of these, or the name of a ready schema"
+)
+
+
+@dataclass(frozen=True)
+class SchemaSource:
+    """A schema in plain form, with the place it came from for error messages."""
+
+    plain: dict[str, Any]
+    origin: str
+
+    def explain(self, error: ValidationError) -> str:
+        """All faults that validation found, each with its line where the source has lines."""
+        lines = []
+        for fault in error.errors():
+            line = self.line_at(*fault["loc"], *fault.get("ctx", {}).get("within", ()))
+            place = self.origin if line is None else f"{self.origin}, line {line}"
+            lines.append(f"{_message(fault)} ({place})")
+        return "schema error: " + "\n".join(lines)
+
+    def line_at(self, *location: int | str) -> int | None:
+        """The line of a place such as ("frames", 0, "slots", 1), counted from 1, if the source has lines."""
+        return line_at(self.plain, location)
+
+
+_OWN_FAULTS = ("value_error", "repetition")
+
+
+def _message(fault: ErrorDetails) -> str:
+    """What is wrong; a fault that pydantic words itself gets its place and value."""
+    if fault["type"] in _OWN_FAULTS:
+        return fault["msg"].removeprefix("Value error, ")
+    *within, last = fault["loc"]
+    if fault["type"] == "extra_forbidden":
+        keys = ("name", *sorted(SLOT_KEYS if "slots" in within else FRAME_KEYS))
+        return (
+            f"{'.'.join(map(str, within))}: the key {show(last)} is not known{did_you_mean(str(last), keys)}"
+        )
+    if fault["type"] == "missing":
+        return f"{'.'.join(map(str, within))}: the key {show(last)} is missing in {show(fault['input'])}"
+    if fault["type"] == "string_type" and last == "description" and "slots" in within:
+        return (
+            f"{show(fault['input'])} stands where the description of a slot should be; slots of a frame that "
+            "has other keys stand under 'slots'"
+        )
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {show(fault['input'])}"
+
+
+def read_schema_source(source: Any) -> SchemaSource:
+    """Any accepted form of a schema (see the module's docstring) in its plain form.
+
+    Raises:
+        SchemaError: the file is missing, the YAML or JSON is malformed (with its line), or the form is
+            none of the accepted ones.
+    """
+    if isinstance(source, str) and source.lstrip()[:1] in {"{", "["}:
+        return SchemaSource(_canonical(_parse_json(source, "the schema text")), "the schema text")
+    if isinstance(source, str) and not source.strip():
+        raise SchemaError(f"schema error: {show(source)} is not a schema; {HINT}")
+    if isinstance(source, str | Path):
+        path = _ready_file(source) or Path(source)
+        return SchemaSource(_canonical(_read_file(path)), str(path))
+    return SchemaSource(_canonical(source), "the schema")
+
+
+def _ready_file(source: str | Path) -> Path | None:
+    """The file of a ready schema; a path, and a name that a file has, are no names of ready schemas."""
+    if not isinstance(source, str) or source not in ready_schemas() or Path(source).is_file():
+        return None
+    return ready_schemas()[source]
+
+
+def read_schema_yaml(text: str) -> SchemaSource:
+    """The content of a YAML file in its plain form.
+
+    Raises:
+        SchemaError: the YAML is malformed (with its line), or none of the accepted forms.
+    """
+    origin = "the YAML"
+    return SchemaSource(_canonical(_parse_yaml(text, origin)), origin)
+
+
+def _canonical(source: Any) -> dict[str, Any]:
+    if isinstance(source, type) and issubclass(source, BaseModel):
+        return {"frames": _frames_of_class(source)}
+    if isinstance(source, Mapping):
+        if is_json_schema(source):
+            return {"frames": frames_of_json_schema(source)}
+        if set(source) == {"frames"} and _is_list(source["frames"]):
+            source = source["frames"]
+        else:
+            return {"frames": [_frame(name, content) for name, content in source.items()]}
+    if not _is_list(source):
+        raise SchemaError(f"schema error: {show(source)} is not a schema; {HINT}")
+    return {"frames": [_listed_frame(item) for item in source]}
+
+
+def _listed_frame(item: Any) -> dict[str, Any]:
+    if isinstance(item, type) and issubclass(item, BaseModel):
+        return _frame_of_class(item)
+    if isinstance(item, Mapping):
+        frame = dict(item)
+        if "slots" in frame:
+            frame["slots"] = _slots(frame["slots"])
+        return frame
+    return {"name": item}
+
+
+def _frame(name: Any, content: Any) -> dict[str, Any]:
+    if isinstance(content, str):
+        return {"name": name, "description": content}
+    if isinstance(content, Mapping) and content and set(content) <= FRAME_KEYS:
+        return {"name": name, **content, "slots": _slots(content.get("slots"))}
+    return {"name": name, "slots": _slots(content)}
+
+
+def _slots(content: Any) -> list[Any]:
+    if content is None:
+        return []
+    if isinstance(content, Mapping):
+        return [_slot(name, value) for name, value in content.items()]
+    if not _is_list(content):
+        raise SchemaError(f"schema error: {show(content)} is not a list of slots; {HINT}")
+    return [dict(item) if isinstance(item, Mapping) else {"name": item} for item in content]
+
+
+def _slot(name: Any, content: Any) -> dict[str, Any]:
+    if isinstance(content, Mapping) and set(content) <= SLOT_KEYS:
+        return {"name": name, **content}
+    return {"name": name, "description": content}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _frames_of_class(model: type[BaseModel]) -> list[dict[str, Any]]:
+    listed = [_listed_class(info.annotation) for info in model.model_fields.values()]
+    frames = [item for item in listed if item is not None]
+    if not frames:
+        return [_frame_of_class(model)]
+    if len(frames) < len(listed):
+        raise SchemaError(
+            f"schema error: class {model.__name__} mixes lists of model classes (frames) with other fields "
+            "(slots); put the slots into a class of their own"
+        )
+    return [_frame_of_class(frame) for frame in frames]
+
+
+def _listed_class(annotation: Any) -> type[BaseModel] | None:
+    """The model class M of a `list[M]` annotation, if it is one."""
+    if get_origin(annotation) in {list, tuple, Sequence} and (arguments := get_args(annotation)):
+        first = arguments[0]
+        if isinstance(first, type) and issubclass(first, BaseModel):
+            return first
+    return None
+
+
+def _frame_of_class(model: type[BaseModel]) -> dict[str, Any]:
+    slots = [
+        {"name": info.alias or name, "description": info.description}
+        for name, info in model.model_fields.items()
+    ]
+    # BaseModel's own docstring is inherited; only one written for this class describes the frame.
+    description = model.__dict__.get("__doc__")
+    return {
+        "name": model.model_config.get("title") or model.__name__,
+        "description": description.strip() if description else None,
+        "slots": slots,
+    }
+
+
+def _read_file(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors like to begin with a byte order mark
+    except FileNotFoundError:
+        # Whoever writes no suffix meant a name rather than a file.
+        hint = HINT if path.suffix else f"{HINT}{did_you_mean(str(path), ready_schemas())}"
+        raise SchemaError(f"schema error: there is no file {show(str(path))}; {hint}") from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no possible name of a file
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SchemaError(f"schema error: {show(str(path))} cannot be read: {reason}; {HINT}") from None
+    return (_parse_json if path.suffix == ".json" else _parse_yaml)(text, str(path))
+
+
+def _parse_json(text: str, origin: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        raise SchemaError(
+            f"schema error: {error.msg} ({origin}, line {error.lineno}, column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise SchemaError(f"schema error: {origin} is nested too deeply; {HINT}") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise SchemaError(f"schema error: the key {show(key)} stands twice in one JSON object")
+    return dict(pairs)
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return load_located(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise SchemaError(f"schema error: {error.problem} ({origin}, line {line})") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SchemaError(f"schema error: {error} ({origin})") from None
+
+
+_FOLDER = Path(__file__).with_name("ready")
+
+
+@cache
+def ready_schemas() -> dict[str, Path]:
+    """The files of the ready schemas by their names, in alphabetical order."""
+    return {path.stem: path for path in sorted(_FOLDER.glob("*.yaml"))}
+
+
+def title_of(path: Path) -> str:
+    """What a ready schema is for, in a few words."""
+    first_line, _, _ = path.read_text("utf-8").partition("\n")
+    return first_line.removeprefix("#").strip()

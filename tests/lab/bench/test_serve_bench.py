@@ -1,0 +1,17 @@
+"""The load test checks what it says; its timings are not asserted, the machine is shared."""
+
+import pytest
+
+from tiny_model import save_adapted
+from ucuie.lab.bench.serve import bench_serve
+
+
+@pytest.mark.slow
+def test_the_load_has_no_wrong_answer_and_the_overflow_is_refused(tmp_path):
+    report = bench_serve(num_clients=8, seconds=3, model=str(save_adapted(tmp_path / "model")))
+    assert set(report["statuses"]) == {"200"}
+    assert report["num_wrong"] == 0
+    assert set(report["overflow_statuses"]) == {"200", "429"}
+    assert sum(report["overflow_statuses"].values()) == 400
+    assert report["texts_per_second"] > 0
+    assert report["in_process_texts_per_second"] > 0
