@@ -13,7 +13,7 @@ from pathlib import Path
 from ucuie.data import read_gold
 from ucuie.evaluation.calibrate import CalibrationReport, calibrate
 from ucuie.extract.extractor import Extractor, Query
-from ucuie.extract.query import AnswerOptions
+from ucuie.extract.options import AnswerOptions
 from ucuie.files import write_text
 from ucuie.metrics import score
 from ucuie.model.folder import EMBEDDED

@@ -9,7 +9,8 @@ from tiny_model import make_adapted, make_backbone, tokenizer
 from ucuie import Extractor, Schema
 from ucuie.batch.question import Question
 from ucuie.batch.rows import OutputRow, Row
-from ucuie.extract.query import AnswerOptions, answer_each
+from ucuie.extract.options import AnswerOptions
+from ucuie.extract.query import answer_each
 from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import LoadedModel
 from ucuie.model.operating_point import OperatingPoint
@@ -49,5 +50,5 @@ def test_a_models_threshold_counts_where_none_is_given(
 
 def test_no_threshold_and_one_of_0_are_two_questions() -> None:
     asked = [question(**options).asked for options in ({}, {"threshold": 0}, {"threshold": 0.5})]
-    assert [one["threshold"] for one in asked] == [{}, {"*": 0.0}, {"*": 0.5}]
+    assert [one["threshold"] for one in asked] == [None, {"*": 0.0}, {"*": 0.5}]
     assert replace(question(), options=AnswerOptions()).asked == asked[0]

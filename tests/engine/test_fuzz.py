@@ -11,7 +11,8 @@ from tiny_model import make_adapted, make_backbone, tokenizer
 from ucuie import Extractor
 from ucuie.errors import SchemaError, TextError
 from ucuie.extract.extractor import NO_ALTERNATIVES, task_named
-from ucuie.extract.query import AnswerOptions, Query
+from ucuie.extract.options import AnswerOptions
+from ucuie.extract.query import Query
 from ucuie.extract.result import Extraction
 from ucuie.language.align import TOO_OFTEN
 from ucuie.language.pool import InstructionPool

@@ -17,7 +17,7 @@ from ucuie import Extractor
 from ucuie.data import read_gold
 from ucuie.errors import ConfigError, DataError
 from ucuie.evaluation.evaluate import evaluate
-from ucuie.extract.query import AnswerOptions
+from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.language.pool import InstructionPool
 from ucuie.metrics import SCORERS

@@ -9,7 +9,7 @@ import pytest
 from server_cases import Held, held_model, tiny_model
 
 from ucuie.extract.extractor import Query
-from ucuie.extract.query import AnswerOptions
+from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.schema import Schema
 from ucuie.server.engine import Engine, NotReadyError, QueueFullError

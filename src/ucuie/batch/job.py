@@ -1,12 +1,13 @@
 """A model that answers rows: the same in every process and on every machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ucuie.batch.question import Question
 from ucuie.batch.rows import Row
 from ucuie.errors import ModelError, show
+from ucuie.extract.options import ModelOptions
 from ucuie.extract.query import answer_each
 from ucuie.model.source import DEFAULT, model_sha256
 
@@ -20,42 +21,32 @@ class Job:
 
     Args:
         question: what is asked.
-        model: a source of `local_model`, for every worker to load.
-        model_sha256: of that model; a worker that finds another refuses.
-        capabilities: which of the adapter's experts take part; None means all.
-        window_tokens: longer texts are read in windows; None as many as in training.
-        max_new_tokens: where the output for a window is cut; None cuts nothing.
-        batch_size: texts per forward pass.
-        int8: large products are rounded to 8 bits.
-        device: of the model; None takes a GPU if there is one.
+        model_sha256: of the model; a worker that finds another refuses.
+        options: the model, for every worker to load, and how it does its work.
     """
 
     question: Question
-    model: str = DEFAULT
     model_sha256: str = ""
-    capabilities: tuple[str, ...] | None = None
-    window_tokens: int | None = None
-    max_new_tokens: int | None = None
-    batch_size: int = 32
-    int8: bool = False
-    device: str | None = None
+    options: ModelOptions = field(default_factory=ModelOptions)
+
+    @property
+    def model(self) -> str:
+        """A source of `local_model`."""
+        return DEFAULT if self.options.model is None else self.options.model
 
     @property
     def slice_rows(self) -> int:
         """Rows that a worker gets at once."""
-        return BATCHES_PER_SLICE * self.batch_size
+        return BATCHES_PER_SLICE * self.options.batch_size
 
     @property
     def asked(self) -> dict[str, Any]:
         """All that the content of the output depends on, but the input, as plain types."""
         return {
             **self.question.asked,
+            **self.options.asked,
             "model": self.model,
             "model_sha256": self.model_sha256,
-            "capabilities": None if self.capabilities is None else list(self.capabilities),
-            "window_tokens": self.window_tokens,
-            "max_new_tokens": self.max_new_tokens,
-            "int8": self.int8,
             "slice_rows": self.slice_rows,
         }
 
@@ -78,8 +69,6 @@ class Answerer:
         # torch, which the program that hands out the work does without.
         import torch
 
-        from ucuie.extract.extractor import Extractor
-
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         if model_sha256(job.model) != job.model_sha256:
@@ -88,15 +77,8 @@ class Answerer:
                 "copy it anew"
             )
         self._question = job.question
-        self._extractor = Extractor.from_pretrained(
-            job.model,
-            device=device or job.device,
-            batch_size=job.batch_size,
-            int8=job.int8,
-            capabilities=job.capabilities,
-            window_tokens=job.window_tokens,
-            max_new_tokens=job.max_new_tokens,
-        )
+        here = {"model": job.model, "device": device or job.options.device}
+        self._extractor = job.options.model_copy(update=here).load()
         self._question.check(self._extractor)
 
     def answer(self, rows: Sequence[Row]) -> list[bytes]:

@@ -7,7 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ucuie.batch.texts import BadLine, Line, TextFile, write_rejected
 from ucuie.errors import DataError, SchemaError, validation_faults
-from ucuie.extract.query import AnswerOptions, AnswersQueries, Query
+from ucuie.extract.options import AnswerOptions
+from ucuie.extract.query import AnswersQueries, Query
 from ucuie.schema import Capability, Record, Schema, Task
 
 

@@ -159,8 +159,8 @@ def _device(job: Job, index: int) -> str | None:
     """The device of a worker: one GPU after the other, where nothing else is asked for."""
     import torch
 
-    if job.device is not None or not torch.cuda.is_available():
-        return job.device
+    if job.options.device is not None or not torch.cuda.is_available():
+        return job.options.device
     return f"cuda:{index % torch.cuda.device_count()}"
 
 

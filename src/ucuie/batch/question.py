@@ -11,7 +11,8 @@ from ucuie.batch.lines import read_elements
 from ucuie.batch.rows import Columns, OutputRow, Row
 from ucuie.batch.texts import Line
 from ucuie.errors import SchemaError, TextError, show, validation_faults
-from ucuie.extract.query import AnswerOptions, AnswersQueries, Query
+from ucuie.extract.options import AnswerOptions
+from ucuie.extract.query import AnswersQueries, Query
 from ucuie.extract.result import Extraction
 from ucuie.schema import Capability, Schema, Task
 
@@ -40,9 +41,7 @@ class Question:
         return {
             "schema": self.schema.model_dump(mode="json"),
             "task": self.task,
-            "threshold": dict(self.options.threshold.values),
-            "end_bias": self.options.end_bias,
-            "raw_scores": self.options.raw_scores,
+            **self.options.model_dump(mode="json"),
             "columns": asdict(self.columns),
         }
 

@@ -12,36 +12,23 @@ import typer
 from rich.console import Console
 
 from ucuie import __version__
-from ucuie.cli.common import (
-    BATCH_SIZE,
-    BatchSize,
-    Concurrency,
-    Constrained,
-    Device,
-    EndBias,
-    IdKey,
-    Int8,
-    Model,
-    Quiet,
-    RawScores,
-    ServedAt,
-    ServedModel,
-    TextKey,
-    Threshold,
-    WindowCharacters,
-    answer_options,
-    connected,
-    exit_interrupted,
-    one_of,
-    refuse,
-    talk_console,
+from ucuie.cli.common import IdKey, Quiet, TaskName, TextKey, exit_interrupted, one_of, refuse, talk_console
+from ucuie.cli.options import (
+    NOT_ELSEWHERE,
+    NOT_HERE,
+    EndpointFlags,
+    EndpointOptions,
+    ModelFlags,
+    answer_flags,
+    grouped,
+    refuse_given,
 )
+from ucuie.extract.options import AnswerOptions, ModelOptions
 from ucuie.extract.query import task_named
-from ucuie.schema import CAPABILITIES, TASKS, Schema
+from ucuie.schema import Schema
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
-    from ucuie.batch.job import Job
     from ucuie.batch.question import Question
     from ucuie.batch.run import BatchReport, Progress
     from ucuie.batch.work import Engine
@@ -50,76 +37,63 @@ _TELL_SECONDS = 10.0
 """Between two lines, where there is no terminal to write one over the other."""
 _ENGINES = ("local", "ray")
 
+Input = Annotated[
+    str,
+    typer.Argument(
+        metavar="INPUT",
+        help="File, folder or pattern, here or at an address such as s3://...: .jsonl, .parquet, .csv, "
+        ".tsv, .txt with a text on each line, or a folder of .txt files that are a text each.",
+    ),
+]
+Shards = Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder of shards; new, or of the same run.")]
+SchemaSource = Annotated[
+    str, typer.Option("--schema", "-s", help="YAML or JSON file, or JSON itself, such as a list of names.")
+]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        parser=one_of(_ENGINES), metavar="NAME", help="local for processes here, ray for a cluster."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", "-w", min=1, help="Processes or actors, a model each.", show_default="1"),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; left out, one is started here."),
+]
+Cpus = Annotated[float | None, typer.Option(min=0, help="Of an actor of Ray; left out, 1.")]
+Gpus = Annotated[
+    float | None, typer.Option(min=0, help="Of an actor of Ray; 0.5 shares one; left out, none.")
+]
+ShardFormat = Annotated[Literal["jsonl", "parquet"], typer.Option("--format", "-f", help="Of the shards.")]
+ShardRows = Annotated[
+    int, typer.Option(min=1, help="Rows of a shard, which is done or not done after an interruption.")
+]
+MaxCharacters = Annotated[int, typer.Option(min=1, help="Longer texts are set aside with an error.")]
 
+
+@grouped
 def batch(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="File, folder or pattern, here or at an address such as s3://...: .jsonl, .parquet, .csv, "
-            ".tsv, .txt with a text on each line, or a folder of .txt files that are a text each.",
-        ),
-    ],
-    output: Annotated[
-        str, typer.Argument(metavar="OUTPUT", help="Folder of shards; new, or of the same run.")
-    ],
-    schema: Annotated[
-        str,
-        typer.Option("--schema", "-s", help="YAML or JSON file, or JSON itself, such as a list of names."),
-    ],
-    engine: Annotated[
-        str,
-        typer.Option(
-            parser=one_of(_ENGINES), metavar="NAME", help="local for processes here, ray for a cluster."
-        ),
-    ] = "local",
-    workers: Annotated[
-        int, typer.Option("--workers", "-w", min=1, help="Processes or actors, a model each.")
-    ] = 1,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; left out, one is started here."
-        ),
-    ] = None,
-    cpus_per_worker: Annotated[
-        float | None, typer.Option(min=0, help="Of an actor of Ray; left out, 1.")
-    ] = None,
-    gpus_per_worker: Annotated[
-        float | None, typer.Option(min=0, help="Of an actor of Ray; 0.5 shares one; left out, none.")
-    ] = None,
-    output_format: Annotated[
-        Literal["jsonl", "parquet"], typer.Option("--format", "-f", help="Of the shards.")
-    ] = "jsonl",
-    shard_rows: Annotated[
-        int, typer.Option(min=1, help="Rows of a shard, which is done or not done after an interruption.")
-    ] = 1_000,
+    *,
+    source: Input,
+    output: Shards,
+    schema: SchemaSource,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    address: Address = None,
+    cpus_per_worker: Cpus = None,
+    gpus_per_worker: Gpus = None,
+    output_format: ShardFormat = "jsonl",
+    shard_rows: ShardRows = 1_000,
     text_column: TextKey = "text",
     id_column: IdKey = "id",
-    max_characters: Annotated[
-        int, typer.Option(min=1, help="Longer texts are set aside with an error.")
-    ] = 1_000_000,
-    task: Annotated[
-        str | None,
-        typer.Option(parser=one_of((*TASKS, *CAPABILITIES)), metavar="NAME", help="As of ucuie extract."),
-    ] = None,
-    threshold: Threshold = None,
-    end_bias: EndBias = 0.0,
-    raw_scores: RawScores = False,
-    window_tokens: Annotated[int | None, typer.Option(min=1, help="As of ucuie extract.")] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of an output; a longer one is cut, and its row says so."),
-    ] = None,
-    model: Model = None,
-    device: Device = None,
-    batch_size: BatchSize = BATCH_SIZE,
-    int8: Int8 = False,
-    endpoint: ServedAt = None,
-    endpoint_model: ServedModel = None,
-    constraint: Constrained = None,
-    window_characters: WindowCharacters = None,
-    concurrency: Concurrency = None,
+    max_characters: MaxCharacters = 1_000_000,
+    task: TaskName = None,
+    answer: Annotated[AnswerOptions, answer_flags("threshold", "end_bias", "raw_scores")],
+    model: ModelFlags,
+    endpoint: EndpointFlags,
     quiet: Quiet = False,
 ) -> None:
     """Extract from any number of texts, with processes, machines or a server; an interrupted run goes on.
@@ -133,51 +107,22 @@ def batch(
     from ucuie.batch.run import Batch, run_batch
     from ucuie.batch.sources import Source
 
-    on_cluster = {
-        "address": address,
-        "cpus_per_worker": cpus_per_worker,
-        "gpus_per_worker": gpus_per_worker,
-    }
+    on_cluster = {"address": address, "cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
     if engine == "local":
         refuse(on_cluster, "is for --engine ray")
     parsed = Schema.of(schema)
-    options = answer_options(threshold=threshold, end_bias=end_bias, raw_scores=raw_scores)
-    options.threshold.check(parsed)
+    answer.threshold.check(parsed)
     columns = Columns(text_column, id_column, max_characters)
     rows = Source(source, columns)
-    question = Question(parsed, task_named(task, parsed), options, columns)
+    question = Question(parsed, task_named(task, parsed), answer, columns)
     talk = talk_console(quiet=quiet)
-    elsewhere = {
-        "endpoint_model": endpoint_model,
-        "constraint": constraint,
-        "window_characters": window_characters,
-        "concurrency": concurrency,
-    }
-    here = {
-        "engine": None if engine == "local" else engine,
-        "workers": None if workers == 1 else workers,
-        "model": model,
-        "device": device,
-        "int8": int8 or None,
-        "window_tokens": window_tokens,
-        "batch_size": None if batch_size == BATCH_SIZE else batch_size,
-    }
-    answering: _Answering
-    if endpoint is not None:
-        refuse(here, "is for a model here, not for one behind --endpoint")
-        answering = _served(question, endpoint, talk, max_new_tokens=max_new_tokens, **elsewhere)
+    if endpoint.endpoint is not None:
+        here = {"engine": None if engine == "local" else engine, "workers": workers}
+        refuse(here, NOT_ELSEWHERE)
+        answering = _served(question, model, endpoint, talk)
     else:
-        refuse(elsewhere, "is for a model behind --endpoint, so give that too")
-        job = _job(
-            question,
-            model,
-            window_tokens=window_tokens,
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            int8=int8,
-            device=device,
-        )
-        answering = _loaded(job, workers, None if engine == "local" else on_cluster)
+        refuse_given(endpoint, NOT_HERE)
+        answering = _loaded(question, model, workers or 1, None if engine == "local" else on_cluster)
     manifest = Manifest(
         ucuie=__version__,
         input=rows.facts,
@@ -213,30 +158,32 @@ class _Answering:
     asked: dict[str, Any]
 
 
-def _served(question: "Question", endpoint: str, talk: Console, **options: Any) -> _Answering:
-    """A model behind an endpoint."""
+def _served(
+    question: "Question", model: ModelOptions, endpoint: EndpointOptions, talk: Console
+) -> _Answering:
+    """A model behind an endpoint, of whose options a model here shares one."""
     from ucuie.batch.endpoint import SLICE_ROWS, EndpointEngine
 
-    extractor = connected(endpoint, talk, **options)
+    extractor = endpoint.connect(model, talk)
     asked = {**question.asked, **extractor.asked}
     engine = EndpointEngine(extractor, question)
     return _Answering(nullcontext(engine), SLICE_ROWS, extractor.model_name, asked)
 
 
-def _job(question: "Question", model: str | None, **options: Any) -> "Job":
-    """What workers are told, who may have another working directory."""
-    from ucuie.batch.job import Job
-    from ucuie.model.source import DEFAULT, model_sha256
-
-    named = DEFAULT if model is None else str(Path(model).resolve()) if Path(model).exists() else model
-    return Job(question, named, model_sha256(named), **options)
-
-
-def _loaded(job: "Job", num_workers: int, on_cluster: Mapping[str, Any] | None) -> _Answering:
+def _loaded(
+    question: "Question", model: ModelOptions, num_workers: int, on_cluster: Mapping[str, Any] | None
+) -> _Answering:
     """A model in processes of this machine, or in actors of a cluster."""
     from ucuie.batch.cluster import RayEngine
+    from ucuie.batch.job import Job
     from ucuie.batch.local import LocalEngine
+    from ucuie.model.source import DEFAULT, model_sha256
 
+    named = model.model or DEFAULT
+    if Path(named).exists():
+        # Workers may have another working directory.
+        named = str(Path(named).resolve())
+    job = Job(question, model_sha256(named), model.model_copy(update={"model": named}))
     if on_cluster is None:
         engine: LocalEngine | RayEngine = LocalEngine(job, num_workers=num_workers)
     else:

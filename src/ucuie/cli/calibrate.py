@@ -9,19 +9,18 @@ from typing import Annotated
 import typer
 
 from ucuie.cli.common import (
-    BatchSize,
-    Device,
     Gold,
     GoldSplit,
     Json,
     Limit,
-    Model,
     Quiet,
     Track,
     exit_interrupted,
     results,
     talk_console,
 )
+from ucuie.cli.options import grouped, model_flags
+from ucuie.extract.options import ModelOptions
 from ucuie.extract.result import Extraction
 from ucuie.model.operating_point import END_BIASES
 from ucuie.render.tables import calibration_tables
@@ -41,7 +40,9 @@ def _numbers(listed: str) -> list[float]:
     return numbers
 
 
+@grouped
 def calibrate(
+    *,
     gold: Gold,
     split: GoldSplit = "validation",
     limit: Limit = None,
@@ -69,9 +70,7 @@ def calibrate(
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, help="SVG file for the reliability diagram.")
     ] = None,
-    model: Model = None,
-    device: Device = None,
-    batch_size: BatchSize = 32,
+    model: Annotated[ModelOptions, model_flags("model", "device", "batch_size")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,16 +84,15 @@ def calibrate(
 
     examples = read_gold(gold, split=split, limit=limit)
     from ucuie.evaluation import calibrate as calibration
-    from ucuie.extract.extractor import Extractor
     from ucuie.files import write_text
     from ucuie.model.saving import calibration_target, record_calibration
     from ucuie.model.source import DEFAULT
     from ucuie.render.plots import reliability_plot
 
-    source = DEFAULT if model is None else model
+    source = model.model or DEFAULT
     calibration_target(source, output)
     talk = talk_console(quiet=quiet)
-    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size)
+    extractor = model.load()
     track = Track(talk, is_shown=True)
     tested = calibration.tested_biases(biases)
     if tested:

@@ -4,10 +4,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import click
 import typer
@@ -29,16 +28,11 @@ from ucuie.errors import (
     did_you_mean,
     storage_error,
 )
-from ucuie.extract.query import AnswerOptions
 from ucuie.extract.result import Extraction
-from ucuie.extract.thresholds import Thresholds
 from ucuie.render.formats import TABLE_WIDTH
-from ucuie.schema import SPLITS, TASKS, Split, Task
+from ucuie.schema import CAPABILITIES, SPLITS, TASKS, Split, Task
 from ucuie.startup import is_interrupted
 from ucuie.templates import counted
-
-if TYPE_CHECKING:
-    from ucuie.extract.remote import RemoteExtractor
 
 INTERRUPTED = 130
 
@@ -93,28 +87,8 @@ Model = Annotated[
     typer.Option("--model", "-m", help="Model folder, GGUF file or hub id; left out, the default."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; left out, a GPU if there is one.")]
-Threshold = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--threshold",
-        metavar="[NAME=]NUMBER",
-        help="Least score: 0.5, or person=0.7 for one type; repeatable. Left out, the model's own; 0 keeps "
-        "everything.",
-    ),
-]
-EndBias = Annotated[
-    float,
-    typer.Option(
-        "--end-bias", help="Above 0 for more recall, below 0 for more precision; added to the model's own."
-    ),
-]
-RawScores = Annotated[
-    bool,
-    typer.Option(
-        "--raw-scores",
-        help="Leave scores as the model gives them, without calibration or the model's threshold.",
-    ),
-]
+BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Round large products to 8 bits: faster on a CPU.")]
 TextKey = Annotated[str, typer.Option(help="Key or column of the text.")]
 IdKey = Annotated[str, typer.Option(help="Key or column of the id.")]
 Gold = Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")]
@@ -126,55 +100,15 @@ AnnotatedFor = Annotated[
     Task,
     typer.Option(parser=one_of(TASKS), metavar="NAME", help="What the files of a format are annotated for."),
 ]
-BATCH_SIZE = 32
-BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
-Int8 = Annotated[bool, typer.Option("--int8", help="Round large products to 8 bits: faster on a CPU.")]
-ServedAt = Annotated[
+TaskName = Annotated[
     str | None,
     typer.Option(
-        "--endpoint",
-        metavar="URL",
-        help="Ask an OpenAI-compatible server, such as http://localhost:8000/v1, instead of a model here; "
-        "its key, if it wants one, is taken from the environment: UCUIE_ENDPOINT_KEY or OPENAI_API_KEY.",
-    ),
-]
-ServedModel = Annotated[
-    str | None,
-    typer.Option("--endpoint-model", metavar="NAME", help="The model, as the endpoint calls it."),
-]
-Constrained = Annotated[
-    str | None,
-    typer.Option(
-        "--constraint",
+        parser=one_of((*TASKS, *CAPABILITIES)),
         metavar="NAME",
-        help="What the endpoint has to hold answers to: grammar, json-schema or none; left out, or auto, the "
-        "first of these that it obeys.",
+        help="NER, RE, EE or ABSA, left out the schema's shape tells; judging for the types that occur, "
+        "locating for candidate spans, associating to link the elements of the input.",
     ),
 ]
-WindowCharacters = Annotated[
-    int | None,
-    typer.Option(min=1, help="Longer texts are sent to the endpoint in windows of so many characters."),
-]
-Concurrency = Annotated[
-    int | None, typer.Option(min=1, help="Requests to the endpoint at the same time, at most.")
-]
-
-
-def answer_options(
-    *,
-    threshold: Sequence[str] | None,
-    end_bias: float,
-    raw_scores: bool,
-    explain: bool = False,
-    n_best: int = 1,
-) -> AnswerOptions:
-    """The options of a command line.
-
-    Raises:
-        ConfigError: one of them is impossible.
-    """
-    options = AnswerOptions.of(end_bias=end_bias, raw_scores=raw_scores, explain=explain, n_best=n_best)
-    return replace(options, threshold=Thresholds.parse(threshold or ()))
 
 
 class Track:
@@ -283,20 +217,3 @@ def refuse(given: Mapping[str, object], reason: str) -> None:
     for name, value in given.items():
         if value is not None:
             raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")
-
-
-def connected(
-    endpoint: str, talk: Console, *, endpoint_model: str | None, **options: Any
-) -> "RemoteExtractor":
-    """What asks an endpoint, once it has told what it obeys; options that are None are left to it."""
-    from ucuie.extract.remote import RemoteExtractor
-
-    if endpoint_model is None:
-        raise typer.BadParameter("the endpoint has to be told which model", param_hint="'--endpoint-model'")
-    names = {"concurrency": "num_concurrent"}
-    given = {names.get(name, name): value for name, value in options.items() if value is not None}
-    extractor = RemoteExtractor(endpoint, endpoint_model, **given)
-    with talk.status(Text(f"asking {endpoint_model} what its answers can be held to")):
-        found = extractor.connect()
-    talk.print(f"answers of {endpoint_model} are held to: {found}")
-    return extractor

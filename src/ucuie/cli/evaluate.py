@@ -8,24 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ucuie.cli.common import (
-    BatchSize,
-    Device,
-    EndBias,
     Gold,
     GoldSplit,
-    Int8,
     Json,
     Limit,
-    Model,
     Quiet,
-    Threshold,
     Track,
-    answer_options,
     exit_interrupted,
     results,
     talk_console,
 )
+from ucuie.cli.options import answer_flags, grouped, model_flags
 from ucuie.errors import ConfigError, DataError
+from ucuie.extract.options import AnswerOptions, ModelOptions
 from ucuie.render.tables import evaluation_tables, trials_table
 
 if TYPE_CHECKING:
@@ -36,7 +31,9 @@ Scorer = Annotated[str, typer.Option(help="The name of a scorer, or all.")]
 _REPORT_HINT = "`ucuie evaluate --output` writes report.json, `ucuie score --output` breakdown.json"
 
 
+@grouped
 def evaluate(
+    *,
     gold: Gold,
     output: Annotated[
         Path,
@@ -50,12 +47,8 @@ def evaluate(
     scorer: Scorer = "offset",
     split: GoldSplit = "test",
     limit: Limit = None,
-    threshold: Threshold = None,
-    end_bias: EndBias = 0.0,
-    model: Model = None,
-    device: Device = None,
-    batch_size: BatchSize = 32,
-    int8: Int8 = False,
+    answer: Annotated[AnswerOptions, answer_flags("threshold", "end_bias")],
+    model: Annotated[ModelOptions, model_flags("model", "device", "batch_size", "int8")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -67,16 +60,13 @@ def evaluate(
     from ucuie.evaluation import evaluate as evaluation
 
     metrics.scorer_names(scorer)
-    options = answer_options(threshold=threshold, end_bias=end_bias, raw_scores=False)
     examples = data.read_gold(gold, split=split, limit=limit)
-    from ucuie.extract.extractor import Extractor
-
     talk = talk_console(quiet=quiet)
-    extractor = Extractor.from_pretrained(model, device=device, batch_size=batch_size, int8=int8)
+    extractor = model.load()
     track = Track(talk, is_shown=True)
     try:
         report = evaluation.evaluate(
-            extractor, examples, output, scorer=scorer, options=options, progress=track
+            extractor, examples, output, scorer=scorer, options=answer, progress=track
         )
     except KeyboardInterrupt:
         exit_interrupted(f"after {track.summary}", "the same command")

@@ -1,197 +1,125 @@
 """`ucuie extract`."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucuie.cli.common import (
-    BATCH_SIZE,
-    BatchSize,
-    Concurrency,
-    Constrained,
-    Device,
-    EndBias,
     IdKey,
-    Int8,
-    Model,
     Quiet,
-    RawScores,
-    ServedAt,
-    ServedModel,
+    TaskName,
     TextKey,
-    Threshold,
     Track,
-    WindowCharacters,
-    answer_options,
-    connected,
     exit_interrupted,
     one_of,
-    refuse,
     results,
     talk_console,
 )
+from ucuie.cli.options import (
+    NOT_HERE,
+    AnswerFlags,
+    EndpointFlags,
+    EndpointOptions,
+    ModelFlags,
+    grouped,
+    refuse_given,
+)
+from ucuie.extract.options import ModelOptions
 from ucuie.extract.result import Extraction
 from ucuie.render.formats import FORMATS, Format, check_format, render
 from ucuie.render.tables import extraction_table
-from ucuie.schema import CAPABILITIES, TASKS, Schema
+from ucuie.schema import Schema
 from ucuie.startup import collector_paused
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ucuie.batch.texts import TextFile
-    from ucuie.extract.extractor import Extractor
     from ucuie.extract.query import AnswersQueries
 
+SchemaSource = Annotated[
+    str,
+    typer.Option(
+        "--schema",
+        "-s",
+        help="YAML or JSON file, JSON itself, such as a list of names, or a ready schema's name.",
+    ),
+]
+Text = Annotated[str | None, typer.Option("--text", "-t", help="The text itself.")]
+Source = Annotated[
+    Path | None,
+    typer.Option(
+        "--input",
+        "-i",
+        help="JSONL with text, id and elements, .parquet, .csv or .tsv with text and id, .txt with a "
+        "text on each line, a folder of .txt files that are a text each, or - for stdin.",
+    ),
+]
+Whole = Annotated[
+    bool, typer.Option("--document", help="The whole input file is one text, whatever its length.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", dir_okay=False, help="File instead of stdout; appears when it is whole."),
+]
+OutputFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        parser=one_of(FORMATS),
+        metavar="NAME",
+        help="jsonl, table, html, parquet, graphml or turtle.",
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave bad lines or rows out and list them in NAME.rejected.jsonl."),
+]
 
+
+@grouped
 def extract(
-    schema: Annotated[
-        str,
-        typer.Option(
-            "--schema",
-            "-s",
-            help="YAML or JSON file, JSON itself, such as a list of names, or a ready schema's name.",
-        ),
-    ],
-    text: Annotated[str | None, typer.Option("--text", "-t", help="The text itself.")] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--input",
-            "-i",
-            help="JSONL with text, id and elements, .parquet, .csv or .tsv with text and id, .txt with a "
-            "text on each line, a folder of .txt files that are a text each, or - for stdin.",
-        ),
-    ] = None,
+    *,
+    schema: SchemaSource,
+    text: Text = None,
+    source: Source = None,
     text_column: TextKey = "text",
     id_column: IdKey = "id",
-    document: Annotated[
-        bool, typer.Option("--document", help="The whole input file is one text, whatever its length.")
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", dir_okay=False, help="File instead of stdout; appears when it is whole."
-        ),
-    ] = None,
-    output_format: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            "-f",
-            parser=one_of(FORMATS),
-            metavar="NAME",
-            help="jsonl, table, html, parquet, graphml or turtle.",
-        ),
-    ] = "jsonl",
-    task: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of((*TASKS, *CAPABILITIES)),
-            metavar="NAME",
-            help="NER, RE, EE or ABSA, left out the schema's shape tells; judging for the types that occur, "
-            "locating for candidate spans, associating to link the elements of the input.",
-        ),
-    ] = None,
-    threshold: Threshold = None,
-    end_bias: EndBias = 0.0,
-    raw_scores: RawScores = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say which experts of the adapter wrote each record.")
-    ] = False,
-    n_best: Annotated[
-        int,
-        typer.Option(
-            "--n-best",
-            metavar="N",
-            help="The likeliest answer to a text and up to N - 1 alternatives, by a search with N beams; "
-            "a text too long to be read as a whole has none.",
-        ),
-    ] = 1,
-    capabilities: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,NAME", help="Capability experts that take part; left out, all three of them."
-        ),
-    ] = None,
-    window_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Longer texts are read in windows of so many tokens; left out, as many as in training.",
-        ),
-    ] = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Leave bad lines or rows out and list them in NAME.rejected.jsonl."),
-    ] = False,
-    model: Model = None,
-    device: Device = None,
-    batch_size: BatchSize = BATCH_SIZE,
-    int8: Int8 = False,
-    endpoint: ServedAt = None,
-    endpoint_model: ServedModel = None,
-    constraint: Constrained = None,
-    window_characters: WindowCharacters = None,
-    concurrency: Concurrency = None,
+    document: Whole = False,
+    skip_bad: SkipBad = False,
+    output: Output = None,
+    output_format: OutputFormat = "jsonl",
+    task: TaskName = None,
+    answer: AnswerFlags,
+    model: ModelFlags,
+    endpoint: EndpointFlags,
     quiet: Quiet = False,
 ) -> None:
     """Extract records from texts."""
-    if (text is None) == (source is None):
-        raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
-    if task == "associating" and source is None:
-        raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
-    if document and source is None:
-        raise typer.BadParameter("is for the file of --input", param_hint="'--document'")
-    if output_format == "parquet" and output is None:
-        raise typer.BadParameter("parquet goes into a file, so give --output", param_hint="'--format'")
-    check_format(output_format)
+    _check_together(text, source, output, output_format, task=task, is_document=document)
     parsed = Schema.of(schema)
-    options = answer_options(
-        threshold=threshold, end_bias=end_bias, raw_scores=raw_scores, explain=explain, n_best=n_best
-    )
-    options.threshold.check(parsed)
-    columns = {"text_column": text_column, "id_column": id_column}
-    file = None if source is None else _texts(source, columns, is_document=document)
+    answer.threshold.check(parsed)
+    file = None if source is None else _texts(source, text_column, id_column, is_document=document)
     talk = talk_console(quiet=quiet)
-    here = {
-        "model": model,
-        "device": device,
-        "int8": int8 or None,
-        "window_tokens": window_tokens,
-        "batch_size": None if batch_size == BATCH_SIZE else batch_size,
-        "capabilities": _names(capabilities),
-    }
-    elsewhere: dict[str, Any] = {
-        "endpoint_model": endpoint_model,
-        "constraint": constraint,
-        "window_characters": window_characters,
-        "concurrency": concurrency,
-    }
     with collector_paused():
         from ucuie.batch.lines import rejected_path, usable_queries
         from ucuie.extract.query import Query, task_named
         from ucuie.render.answers import answer_to_file
 
-        extractor: AnswersQueries
-        if endpoint is None:
-            extractor = _loaded(here, elsewhere)
-        else:
-            refuse(here, "is for a model here, not for one behind --endpoint")
-            extractor = connected(endpoint, talk, **elsewhere)
+        extractor = _extractor(model, endpoint, talk)
+    asked = task_named(task, parsed)
+    queries: Sequence[Query]
     if file is None:
-        queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
+        queries = [Query("1", text or "", parsed, asked, None, answer)]
     else:
         rejected = rejected_path(file, output)
         queries = usable_queries(
-            file,
-            extractor,
-            parsed,
-            task=task_named(task, parsed),
-            options=options,
-            rejected=rejected if skip_bad else None,
+            file, extractor, parsed, task=asked, options=answer, rejected=rejected if skip_bad else None
         )
         if num_bad := len(file.lines) - len(queries):
             talk.print(f"left out {counted(num_bad, 'bad line')}, listed in {rejected}")
@@ -207,26 +135,41 @@ def extract(
         exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
 
 
-def _texts(source: Path, columns: Mapping[str, str], *, is_document: bool) -> "TextFile":
+def _check_together(
+    text: str | None,
+    source: Path | None,
+    output: Path | None,
+    output_format: Format,
+    *,
+    task: str | None,
+    is_document: bool,
+) -> None:
+    """Refuse options that do not go together, before anything is read."""
+    if (text is None) == (source is None):
+        raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
+    if task == "associating" and source is None:
+        raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
+    if is_document and source is None:
+        raise typer.BadParameter("is for the file of --input", param_hint="'--document'")
+    if output_format == "parquet" and output is None:
+        raise typer.BadParameter("parquet goes into a file, so give --output", param_hint="'--format'")
+    check_format(output_format)
+
+
+def _texts(source: Path, text_column: str, id_column: str, *, is_document: bool) -> "TextFile":
     from ucuie.batch.texts import read_documents, read_texts
 
     if is_document or source.is_dir():
         return read_documents(source)
-    return read_texts(source, **columns)
+    return read_texts(source, text_column=text_column, id_column=id_column)
 
 
-def _loaded(options: Mapping[str, Any], foreign: Mapping[str, Any]) -> "Extractor":
-    """What asks a model here; options that are foreign to one must not be given."""
-    from ucuie.extract.extractor import Extractor
-
-    refuse(foreign, "is for a model behind --endpoint, so give that too")
-    given = {name: value for name, value in options.items() if value is not None}
-    return Extractor.from_pretrained(**given)
-
-
-def _names(listed: str | None) -> list[str] | None:
-    """The names between the commas."""
-    return None if listed is None else [name.strip() for name in listed.split(",") if name.strip()]
+def _extractor(model: ModelOptions, endpoint: EndpointOptions, talk: "Console") -> "AnswersQueries":
+    """What answers: a model here, or the one behind an endpoint; options of the other must not be given."""
+    if endpoint.endpoint is not None:
+        return endpoint.connect(model, talk)
+    refuse_given(endpoint, NOT_HERE)
+    return model.load()
 
 
 def _print_extractions(extractions: Iterable[Extraction], output_format: Format) -> None:

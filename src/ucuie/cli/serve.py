@@ -5,15 +5,19 @@ from typing import Annotated
 
 import typer
 
-from ucuie.cli.common import BatchSize, Device, Model, Quiet, require_serve_extra
+from ucuie.cli.common import Quiet, require_serve_extra
+from ucuie.cli.options import grouped, model_flags
+from ucuie.extract.options import ModelOptions
 
 
+@grouped
 def serve(
+    *,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    model: Model = None,
+    model: Annotated[ModelOptions, model_flags("model", "device", "batch_size")],
     more_models: Annotated[
         list[str] | None,
         typer.Option(
@@ -23,8 +27,6 @@ def serve(
             "its weights in memory once.",
         ),
     ] = None,
-    device: Device = None,
-    batch_size: BatchSize = 32,
     schemas: Annotated[
         Path | None,
         typer.Option(help="Folder of YAML and JSON schemas that requests may name by their files' names."),
@@ -63,7 +65,7 @@ def serve(
 
     settings = make_settings(
         host=host,
-        batch_size=batch_size,
+        batch_size=model.batch_size,
         queue_size=queue_size,
         max_texts=max_texts,
         max_text_characters=max_text_characters,
@@ -78,8 +80,8 @@ def serve(
     run(
         settings,
         port=port,
-        model=model,
-        device=device,
+        model=model.model,
+        device=model.device,
         more_models=named,
         schemas_folder=schemas,
         on_ready=typer.echo,

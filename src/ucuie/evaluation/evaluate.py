@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ucuie.extract.extractor import Extractor, Query
-from ucuie.extract.query import AnswerOptions
+from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.extract.resumed import Progress, answer_staged, resume_key
 from ucuie.files import StagedLines, staged_files, write_text

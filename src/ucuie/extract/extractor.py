@@ -32,8 +32,9 @@ from ucuie.errors import (
     show,
 )
 from ucuie.extract.document import Answer, Document, Part, is_in_circles, ran_on
+from ucuie.extract.options import BATCH_SIZE, OptionArguments, positive
 from ucuie.extract.prompts import Prompts, merge_groups
-from ucuie.extract.query import OptionArguments, Query, answer_all, positive, queries_of, query_of, task_named
+from ucuie.extract.query import Query, answer_all, queries_of, query_of, task_named
 from ucuie.extract.result import Extraction, rank_answers
 from ucuie.language.align import Alignment, align
 from ucuie.language.encode import PromptEncoder
@@ -44,7 +45,6 @@ from ucuie.schema.capabilities import element_faults
 
 __all__ = ["Extractor", "Query", "task_named"]
 
-BATCH_SIZE = 32
 NO_ALTERNATIVES = "alternatives, which a text has only where it is read as a whole, for the whole schema"
 _BATCHES_IN_FLIGHT = 4
 """So many batches go to the generator at once: while it writes the last outputs, there is room for others."""

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ucuie.errors import MissingExtraError
-from ucuie.extract.extractor import BATCH_SIZE, Extractor
-from ucuie.extract.query import AnswerOptions
+from ucuie.extract.extractor import Extractor
+from ucuie.extract.options import BATCH_SIZE, AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.schema import Filler, Schema
 

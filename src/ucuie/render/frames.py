@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from ucuie.errors import ConfigError, MissingExtraError, TextError, did_you_mean, show
 from ucuie.extract.extractor import Extractor
-from ucuie.extract.query import OptionArguments
+from ucuie.extract.options import OptionArguments
 from ucuie.extract.result import Extraction
 from ucuie.schema import Capability, Filler, Record, Schema, Task
 

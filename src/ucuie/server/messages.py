@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ucuie.errors import did_you_mean
+from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.schema import Capability, Record, Schema, Task
 from ucuie.schema.drafting import schema_yaml
@@ -58,8 +59,8 @@ class TextToRead(_Message):
     elements: ElementList | None = None
 
 
-class ExtractRequest(_Message):
-    """What to extract from which texts: either `text` or `texts`."""
+class ExtractRequest(_Message, AnswerOptions):
+    """What to extract from which texts: either `text` or `texts`; and how they are to be answered."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -125,37 +126,6 @@ class ExtractRequest(_Message):
     capabilities: list[Capability] | None = Field(
         default=None,
         description="Which of the model's capability experts take part; left out, all.",
-    )
-    threshold: float | dict[str, float] | None = Field(
-        default=None,
-        description=(
-            "Least scores that are kept: one for all types, or by the names of frames and slots. Types "
-            "without one go by the model's own, which `/v1/models` names; 0 keeps everything."
-        ),
-        examples=[0.3, 0, {"person": 0.5, "*": 0.2}],
-    )
-    end_bias: float = Field(
-        default=0.0,
-        description="Above 0 more records are found, below 0 fewer and surer ones; added to the model's own.",
-    )
-    n_best: int = Field(
-        default=1,
-        ge=1,
-        description=(
-            "The likeliest answer to each text and up to so many alternatives less one, by a search with so "
-            "many beams; a text too long to be read as a whole has none."
-        ),
-    )
-    raw_scores: bool = Field(
-        default=False,
-        description="Scores without the calibration that the model may have, and without its threshold.",
-    )
-    explain: bool | Literal["linears"] = Field(
-        default=False,
-        description=(
-            "Each record says which experts of the adapter wrote it; with `linears`, also for each adapted "
-            "linear of the model."
-        ),
     )
 
     @model_validator(mode="after")

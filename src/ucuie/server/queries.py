@@ -8,8 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, TextError, show
-from ucuie.extract.query import AnswerOptions
-from ucuie.extract.thresholds import Thresholds
+from ucuie.extract.options import AnswerOptions
 from ucuie.schema import Schema
 from ucuie.schema.capabilities import element_faults
 from ucuie.server.messages import ExtractRequest, TextToRead
@@ -193,21 +192,15 @@ def _elements_field(request: ExtractRequest, index: int) -> str:
 
 
 def _read_options(request: ExtractRequest, schema: Schema) -> AnswerOptions:
+    # Not validated anew: the request is.
+    options = AnswerOptions.model_construct(
+        **{name: getattr(request, name) for name in AnswerOptions.model_fields}
+    )
     try:
-        Thresholds.of(request.threshold).check(schema)
+        options.threshold.check(schema)
     except ConfigError as error:
         raise Problem(INVALID_REQUEST, faults=[Fault(field="threshold", detail=str(error))]) from None
-    try:
-        return AnswerOptions.of(
-            threshold=request.threshold,
-            end_bias=request.end_bias,
-            raw_scores=request.raw_scores,
-            explain=request.explain,
-            n_best=request.n_best,
-        )
-    except ConfigError as error:
-        # The form of the others is that of the message.
-        raise Problem(INVALID_REQUEST, faults=[Fault(field="end_bias", detail=str(error))]) from None
+    return options
 
 
 def _schema_fault(error: SchemaError) -> Fault:

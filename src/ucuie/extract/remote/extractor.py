@@ -17,7 +17,8 @@ from itertools import islice
 from typing import Any, Unpack
 
 from ucuie.errors import ConfigError, TextError, UserError, did_you_mean, show
-from ucuie.extract.query import OptionArguments, Query, answer_all, positive, queries_of, query_of
+from ucuie.extract.options import NEED_THE_MODEL, AnswerOptions, OptionArguments, positive
+from ucuie.extract.query import Query, answer_all, queries_of, query_of
 from ucuie.extract.remote.chat import Endpoint
 from ucuie.extract.remote.client import ChatClient
 from ucuie.extract.remote.constraints import CONSTRAINTS, Constraint, Probe
@@ -242,10 +243,6 @@ def _check(query: Query) -> None:
             f"the task {show(query.task)} is for models that learned it; a model behind an endpoint "
             f"knows {', '.join(TASKS)}"
         )
-    for name, is_default in (
-        ("end_bias", query.options.end_bias == 0),
-        ("explain", not query.options.explain),
-        ("n_best", query.options.n_best == 1),
-    ):
-        if not is_default:
+    for name in NEED_THE_MODEL:
+        if getattr(query.options, name) != AnswerOptions.model_fields[name].default:
             raise ConfigError(f"{name} needs the inside of the model, which an endpoint does not give")
