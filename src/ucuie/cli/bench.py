@@ -106,9 +106,6 @@ def bench_decode(
         typer.Option(min=0, help="Tokens that the engine guesses ahead; left out, where a text is alone."),
     ] = None,
     int8: Int8 = False,
-    cuda_graphs: Annotated[
-        bool, typer.Option(help="Record the engine's forwards of few tokens on a GPU, and replay them.")
-    ] = False,
     backbone_config: Annotated[
         str | None,
         typer.Option(
@@ -136,7 +133,6 @@ def bench_decode(
         "num_types": types,
         "batch_size": batch_size,
         "num_drafts": drafts,
-        "cuda_graphs": cuda_graphs,
         "repeats": repeats,
         "num_threads": threads,
         "device": device,
