@@ -19,7 +19,6 @@ from ucuie.server.app import create_app
 from ucuie.server.engine import Engine
 from ucuie.server.logs import log_to_stderr
 from ucuie.server.metrics import Metrics
-from ucuie.server.protocol import PatientProtocol
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 from ucuie.startup import collector_paused
@@ -116,7 +115,7 @@ def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
     """Uvicorn as the settings want it."""
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http="h11",
         ws="none",
         loop="asyncio",
         log_config=None,
