@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ucuie.errors import ConfigError, show
+from ucuie.model import collector_paused
 from ucuie.model.source import DEFAULT, model_name
 from ucuie.server.app import create_app
 from ucuie.server.engine import Engine
@@ -21,7 +22,6 @@ from ucuie.server.logs import log_to_stderr
 from ucuie.server.metrics import Metrics
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
-from ucuie.startup import collector_paused
 
 if TYPE_CHECKING:
     from ucuie.model.folder import LoadedModel
