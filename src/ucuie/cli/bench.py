@@ -113,9 +113,6 @@ def bench_decode(
             "recipe, or the folder of a model."
         ),
     ] = None,
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="With --backbone-config, which can do nothing else.")
-    ] = False,
     layers: Layers = None,
     peak_tflops: PeakTflops = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,
@@ -138,7 +135,7 @@ def bench_decode(
         "device": device,
     }
     of_model = {"model": model, "int8": int8 or None}
-    of_shape = {"random_weights": random_weights or None, "layers": layers, "peak_tflops": peak_tflops}
+    of_shape = {"layers": layers, "peak_tflops": peak_tflops}
     if backbone_config is None:
         refuse(of_shape, "goes with --backbone-config, so give that too")
         from ucuie.lab.bench.decode import bench_decode as measure

@@ -80,15 +80,13 @@ def test_from_the_command_line(tmp_path):
     shape = LlamaConfig(vocab_size=9000, architectures=["LlamaForCausalLM"], **SIZES)
     shape.save_pretrained(tmp_path)
     options = ["--texts", "2", "--words", "6", "--types", "5", "--repeats", "1", "--device", "cpu", "--json"]
-    given = ["bench", "decode", "--backbone-config", str(tmp_path), "--random-weights", "--layers", "1"]
+    given = ["bench", "decode", "--backbone-config", str(tmp_path), "--layers", "1"]
     result = CliRunner().invoke(app, given + options)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["settings"]["layers"] == 1
 
 
-@pytest.mark.parametrize(
-    "options", [["--layers", "2"], ["--backbone-config", "llama-2-7b", "--int8"], ["--random-weights"]]
-)
+@pytest.mark.parametrize("options", [["--layers", "2"], ["--backbone-config", "llama-2-7b", "--int8"]])
 def test_options_of_the_other_bench_are_refused(options):
     result = CliRunner().invoke(app, ["bench", "decode", *options])
     assert result.exit_code == 2
