@@ -109,7 +109,7 @@ def make_settings(**values: object) -> ServerSettings:
             ".".join(map(str, (*fault["loc"][:1],))) + ": " + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors(include_input=False, include_url=False)
         ]
-        raise ConfigError("config error in the server's options\n  " + "\n  ".join(faults)) from None
+        raise ConfigError("in the server's options\n  " + "\n  ".join(faults)) from None
 
 
 def read_api_keys(path: Path | None) -> tuple[str, ...]:
