@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -21,6 +21,9 @@ MAX_LISTED_FAULTS = 20
 class UcuieError(Exception):
     """Base class: `except UcuieError` catches all that the package raises on purpose."""
 
+    kind: ClassVar[str] = "error"
+    """What the command calls it, before the message."""
+
 
 class UserError(UcuieError):
     """The input is at fault, not the program."""
@@ -29,21 +32,31 @@ class UserError(UcuieError):
 class SchemaError(UserError):
     """A schema cannot be read, contradicts itself, or is larger than the model's context."""
 
+    kind = "schema error"
+
 
 class ConfigError(UserError):
     """A configuration has an unknown key or an impossible value."""
+
+    kind = "config error"
 
 
 class ModelError(UserError):
     """A model folder is missing, incomplete, damaged or made for another backbone."""
 
+    kind = "model error"
+
 
 class TextError(UserError):
     """A text cannot be processed: it is empty or not encodable."""
 
+    kind = "text error"
+
 
 class StorageError(UserError):
     """A file or folder cannot be read or written: no room, no permission, another thing in its place."""
+
+    kind = "storage error"
 
 
 class FullDiskError(StorageError):
@@ -70,6 +83,8 @@ class DataError(UserError):
         faults: one line each, with the place (`line 17   "text" is missing`).
         hint: what to do about it.
     """
+
+    kind = "data error"
 
     def __init__(self, source: str, faults: Sequence[str], hint: str = "") -> None:
         super().__init__(source, tuple(faults), hint)

@@ -15,35 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 from typer.core import TyperGroup
 
-from ucuie.errors import (
-    ConfigError,
-    DataError,
-    MissingExtraError,
-    ModelError,
-    SchemaError,
-    StorageError,
-    TextError,
-    UcuieError,
-    UserError,
-    did_you_mean,
-    storage_error,
-)
+from ucuie.errors import MissingExtraError, UcuieError, UserError, did_you_mean, storage_error
 from ucuie.extract.result import Extraction
 from ucuie.render.formats import TABLE_WIDTH
 from ucuie.schema import CAPABILITIES, SPLITS, TASKS, Split, Task
-from ucuie.startup import is_interrupted
 from ucuie.templates import counted
 
 INTERRUPTED = 130
-
-_KINDS: dict[type[UserError], str] = {
-    ConfigError: "config error",
-    DataError: "data error",
-    ModelError: "model error",
-    SchemaError: "schema error",
-    StorageError: "storage error",
-    TextError: "text error",
-}
 
 
 class Commands(TyperGroup):
@@ -52,14 +30,17 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a mistake of the user's becomes a message and exit code 2, other errors 1.
 
-        Ctrl-C where the command itself does not listen for it, such as in imports, ends with 130.
+        Ctrl-C where the command itself does not listen for it ends with 130.
         """
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Of several processes their launcher speaks.
+            if is_one_of_several():
+                raise typer.Exit(INTERRUPTED) from None
+            exit_interrupted("", None)
         # Of any class: libraries have their own for a full disk.
-        except (KeyboardInterrupt, Exception) as error:
-            if is_interrupted(error):
-                _exit_early()
+        except Exception as error:
             said = error if isinstance(error, UcuieError) else storage_error(error)
             if said is None:
                 raise
@@ -186,9 +167,9 @@ def talk_console(*, quiet: bool = False) -> Console:
 
 
 def _print_error(error: UcuieError) -> None:
-    kind = next((name for cls, name in _KINDS.items() if isinstance(error, cls)), "error")
     message = str(error)
-    prefix = "" if message.startswith(f"{kind}") else f"{kind}: "
+    # "config error: there is no file", and "config error in run.yaml" with a line for each fault.
+    prefix = f"{error.kind} " if message.startswith("in ") else f"{error.kind}: "
     talk_console().print(Text(prefix, "bold red") + Text(message))
 
 
@@ -203,13 +184,6 @@ def is_quiet() -> bool:
     """Whether the command that runs is to say nothing."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.params.get("quiet"))
-
-
-def _exit_early() -> NoReturn:
-    # Of several processes their launcher speaks.
-    if is_one_of_several():
-        raise typer.Exit(INTERRUPTED)
-    exit_interrupted("", None)
 
 
 def refuse(given: Mapping[str, object], reason: str) -> None:

@@ -29,7 +29,7 @@ class ServerSettings(Config):
         max_schema_characters: of one schema, written as JSON or YAML.
         max_body_bytes: of one request.
         request_seconds: from the whole request to its answer; of a stream, for each text.
-        receive_seconds: for the header, and again for the body of a request.
+        receive_seconds: for the body of a request, and for an idle connection.
         api_keys: whoever sends none of them gets 401; empty lets everyone in.
         cors_origins: web pages of other origins that may read answers; empty allows none.
         allowed_hosts: values of the `Host` header; empty allows those of this machine if only it can reach
@@ -109,7 +109,7 @@ def make_settings(**values: object) -> ServerSettings:
             ".".join(map(str, (*fault["loc"][:1],))) + ": " + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors(include_input=False, include_url=False)
         ]
-        raise ConfigError("config error in the server's options\n  " + "\n  ".join(faults)) from None
+        raise ConfigError("in the server's options\n  " + "\n  ".join(faults)) from None
 
 
 def read_api_keys(path: Path | None) -> tuple[str, ...]:
