@@ -22,8 +22,8 @@ _NUMBER = re.compile(r"[+-]?[\d,.]+(-[\d.]+)?( GiB| %)?")
 class Table:
     """Rows of cells under headings, to be shown in a terminal, as Markdown, CSV, HTML or plain text.
 
-    A cell is a string, a number, None (left empty), or anything that `str` makes words of. A column of numbers
-    is set to the right, one of words to the left.
+    A cell is a string, a number, None (left empty), or anything that `str` makes words of. Columns of numbers
+    are set to the right, those of words to the left.
 
     Args:
         columns: the headings; empty for a table without.

@@ -147,7 +147,7 @@ def _print_estimate(run: "TrainConfig", *, row_tokens: int, num_processes: int) 
         run, backbone_shape(run.backbone), row_tokens=row_tokens, num_processes=num_processes
     )
     rows = [("parameters", f"{estimated.num_parameters:,}"), ("trained", f"{estimated.num_trained:,}")]
-    for name in ("weights", "gradients", "optimizer", "activations", "gathered", "total"):
-        if num_bytes := getattr(estimated, name):
-            rows.append((name, f"{num_bytes / 2**30:.2f} GiB"))
+    parts = ("weights", "gradients", "optimizer", "activations", "gathered", "total")
+    sizes = {name: getattr(estimated, name) for name in parts}
+    rows += [(name, f"{num_bytes / 2**30:.2f} GiB") for name, num_bytes in sizes.items() if num_bytes]
     results().print(Table((), rows).to_terminal())

@@ -121,11 +121,7 @@ def render_text(found: Breakdown) -> str:
     """Tables of plain text, and of each kind of mistake the first five."""
     tables = [comparison_table(found)] if len(found.reports) > 1 else []
     tables += [score_table(found), *map(_label_table, found.report.scores)]
-    tables += [
-        _kind_table(found.mistakes),
-        _confusion_table(found.mistakes),
-        *_mistake_tables(found.mistakes),
-    ]
+    tables += _mistake_tables(found.mistakes)
     return "\n\n".join(table.to_text() for table in tables) + "\n"
 
 
@@ -152,19 +148,9 @@ def score_table(found: Breakdown) -> Table:
             name = "mean" if dataset is None else dataset or "-"
             numbers = (precision, recall, f"{one.f1:.2f}", f"{one.low:.2f}-{one.high:.2f}", gold)
             rows.append((task, row, name, *numbers, _or_dash(found.ceiling_of(one))))
-    columns = (
-        "task",
-        "row",
-        "data set",
-        "precision %",
-        "recall %",
-        "F1 %",
-        "95 % interval",
-        "gold",
-        "ceiling",
-    )
+    columns = ("task", "row", "data set", "precision %", "recall %", "F1 %", "95 % interval", "gold")
     notes = ["ceiling: F1 of the gold placed again by its strings"]
-    return Table(columns, rows, title=f"scorer: {found.report.scorer}", notes=notes)
+    return Table((*columns, "ceiling"), rows, title=f"scorer: {found.report.scorer}", notes=notes)
 
 
 def _label_table(row: RowScore) -> Table:
@@ -182,17 +168,11 @@ def _label_table(row: RowScore) -> Table:
     return Table(columns, rows, title=f"{row.task}, {row.row}, {row.dataset or '-'}")
 
 
-def _kind_table(mistakes: Mistakes) -> Table:
-    return Table(("findings", "count"), [("right", mistakes.right), *mistakes.kinds.items()])
-
-
-def _confusion_table(mistakes: Mistakes) -> Table:
-    rows = [(*pair, count) for pair, count in mistakes.confusions[:_MAX_CONFUSIONS]]
-    return Table(("gold", "predicted", "count"), rows)
-
-
 def _mistake_tables(mistakes: Mistakes) -> Iterator[Table]:
-    """The first mistakes of each kind, a line each."""
+    """How many of each kind, what was taken for what most often, and the first of each kind, a line each."""
+    yield Table(("findings", "count"), [("right", mistakes.right), *mistakes.kinds.items()])
+    confusions = [(*pair, count) for pair, count in mistakes.confusions[:_MAX_CONFUSIONS]]
+    yield Table(("gold", "predicted", "count"), confusions)
     for kind in KINDS:
         of_kind = [one for one in mistakes.mistakes if one.kind == kind]
         if of_kind:
@@ -245,7 +225,7 @@ def mistake_pieces(mistake: Mistake) -> list[tuple[str, str]]:
 
 
 def _confusion_matrix(mistakes: Mistakes) -> Table:
-    """How often each label of the gold was taken for each other; those that were always right are left out."""
+    """How often each label of the gold was taken for each other, if it ever was."""
     names = sorted({name for pair, _ in mistakes.confusions for name in pair})
     rows = [(gold, *(mistakes.confusion[gold, name] or None for name in names)) for gold in names]
     return Table(("", *names), rows)

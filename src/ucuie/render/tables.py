@@ -67,11 +67,9 @@ def calibration_tables(report: "CalibrationReport") -> RenderableType:
     notes = [counted(report.num_texts, "text")]
     if report.num_unreadable:
         notes.append(f"{report.num_unreadable:,} more were too long for the model")
+    names = ("element", "task", "data set", "method")
     errors = Table(
-        (
-            *("element", "task", "data set", "method"),
-            *("elements", "right %", "before %", "after %", "by chance %"),
-        ),
+        (*names, "elements", "right %", "before %", "after %", "by chance %"),
         [
             (
                 *(row.kind, row.task or "all", row.dataset or "all", row.method, row.num_elements),
