@@ -1,27 +1,6 @@
-"""The command `ucuie`, and `python -m ucuie`: hears Ctrl-C while the command itself is being imported."""
+"""`python -m ucuie`: the command."""
 
-import sys
-
-from ucuie.startup import is_interrupted
-
-
-def main() -> None:
-    """The entry point of the command."""
-    try:
-        from ucuie.cli import main as run
-
-        run()
-    except (KeyboardInterrupt, Exception) as error:
-        if not is_interrupted(error):
-            raise
-        # What `cli.common` says, which may not be there yet.
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
-    finally:
-        # After Ctrl-C in code made of a string, as dataclasses make it, `python -m` ends itself by the
-        # signal, though it was heard; running another such code makes it forget.
-        exec("")  # noqa: S102
-
+from ucuie.cli import main
 
 if __name__ == "__main__":
     main()

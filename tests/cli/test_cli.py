@@ -21,6 +21,7 @@ from ucuie.cli import app, demo
 from ucuie.errors import ModelError
 from ucuie.extract.extractor import Extractor
 from ucuie.model import source as model_source
+from ucuie.schema import Schema
 
 TEXT = "Ada Lovelace lived in London."
 PERSON = '["person", "city"]'
@@ -706,6 +707,20 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
     assert sorted(path.name for path in Path().iterdir()) == ["notes.txt", "out.jsonl"]
 
 
+def test_ctrl_c_that_a_command_does_not_listen_for_ends_it_with_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Schema, "of", interrupted)
+    result = ucuie("extract", "-s", PERSON, "-t", TEXT)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = ucuie("extract", "-s", PERSON, "-t", TEXT)
+    assert (result.exit_code, result.stderr) == (130, "")
+
+
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "ucuie", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -745,64 +760,6 @@ def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
     assert len(lines) < 3000
     assert "interrupted after" in said
     assert "Traceback" not in said
-
-
-INTERRUPTED_IMPORT = """
-import signal, sys
-
-# Whatever started the tests may have it ignored.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
-class Interrupter:
-    def find_spec(self, name, path=None, target=None):
-        if name == {module!r}:
-            sys.meta_path.remove(self)
-            {how}
-
-sys.meta_path.insert(0, Interrupter())
-from ucuie.__main__ import main
-main()
-"""
-COMPILED = """
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt as stop:
-                raise ImportError("initialization failed") from stop
-"""
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [("extract", "-s", PERSON, "-t", TEXT), ("train", "run.yaml"), ("serve", "--port", "0")],
-    ids=lambda arguments: arguments[0],
-)
-@pytest.mark.parametrize("module", ["typer", "ucuie.cli.serve", "ucuie.extract.extractor"])
-@pytest.mark.parametrize(
-    "how",
-    [
-        "signal.raise_signal(signal.SIGINT)",
-        "exec('signal.raise_signal(signal.SIGINT)')",
-        COMPILED.strip(),
-    ],
-    ids=["plain", "made of a string", "compiled"],
-)
-def test_ctrl_c_while_modules_are_imported_is_told(arguments: tuple[str, ...], module: str, how: str) -> None:
-    where = {"train": "transformers", "serve": "uvicorn"}
-    if module == "ucuie.extract.extractor":
-        module = where.get(arguments[0], module)
-    write("run.yaml", json.dumps({"data": {"train": ["here"]}, "output": "model"}))
-    program = INTERRUPTED_IMPORT.format(module=module, how=how)
-    write("program.py", program)
-    process = subprocess.run(
-        [sys.executable, "-m", "program", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert process.returncode == 130, process.stderr
-    assert process.stderr.startswith("interrupted")
-    assert len(process.stderr.splitlines()) == 1
 
 
 def test_a_real_process_survives_ctrl_c(model: str) -> None:

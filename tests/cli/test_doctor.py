@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,11 @@ from typer.testing import CliRunner, Result
 
 from tiny_model import save_adapted, save_plain
 from ucuie.cli import app
-from ucuie.cli import doctor_checks as doctor
-from ucuie.cli.doctor_checks import Finding, Patient, examine
+from ucuie.cli.doctor import Finding, Patient, examine
 from ucuie.model import source as model_source
+
+# The package has the command under the name of its module.
+doctor = sys.modules["ucuie.cli.doctor"]
 
 
 @pytest.fixture(scope="module")
@@ -20,30 +22,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_adapted(tmp_path_factory.mktemp("models") / "tiny")
 
 
-@pytest.fixture(autouse=True)
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A control group without limits, whatever the tests run in."""
-    monkeypatch.setattr(doctor, "_CONTROL_GROUP", tmp_path)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ATEN_CPU_CAPABILITY"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def torch_threads() -> Iterator[int]:
-    import torch
-
-    before = torch.get_num_threads()
-    yield before
-    torch.set_num_threads(before)
-
-
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["doctor", *map(str, arguments)])
 
 
 def findings(model: Path | None = None) -> dict[str, Finding]:
-    return {one.subject: one for one in examine(model=None if model is None else str(model), seconds=0)}
+    patient = Patient(None if model is None else str(model), seconds=0)
+    return {one.subject: one for one in examine(patient)}
 
 
 def test_every_check_runs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,76 +76,6 @@ def test_the_embedded_model_is_mended_by_installing_again(
 
 def test_a_plain_model_was_not_trained_to_extract(tmp_path: Path) -> None:
     assert "nobody trained" in doctor._model(Patient(str(save_plain(tmp_path / "plain")))).words
-
-
-@pytest.mark.parametrize("value", ["0", "many", "-1", ""])
-def test_a_number_of_threads_that_is_none_is_found(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", value)
-    state, words, advice = doctor._threads(Patient())
-    assert state == "note"
-    assert f"OMP_NUM_THREADS is {value!r}" in words
-    assert advice.startswith("export OMP_NUM_THREADS=")
-
-
-def test_more_threads_than_a_container_may_use_are_found(
-    machine: Path, torch_threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-
-    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    (machine / "cpu.max").write_text("200000 100000\n")  # two of the eight
-    torch.set_num_threads(4)
-    assert doctor._threads(Patient()) == (
-        "note",
-        "torch uses 4 of 2 cores; more threads than cores wait for each other",
-        "export OMP_NUM_THREADS=2",
-    )
-    (machine / "cpu.max").write_text("max 100000\n")
-    assert doctor._threads(Patient()).words == "torch uses 4 of 8 cores"
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert doctor._threads(Patient()).advice.startswith("unset OMP_NUM_THREADS")
-
-
-def test_too_little_memory_in_a_container_is_found(machine: Path) -> None:
-    (machine / "memory.max").write_text(f"{2**30}\n")
-    (machine / "memory.current").write_text(f"{2**29}\n")
-    result = doctor._memory(Patient())
-    assert (result.state, result.words[:12]) == ("note", "0.5 GiB free")
-    (machine / "memory.max").write_text("max\n")
-    assert doctor._free_in_control_group() == float("inf")
-
-
-@pytest.mark.parametrize(
-    ("flags", "used", "limit", "state", "words"),
-    [
-        ("sse4_2", "DEFAULT", None, "note", "without AVX2"),
-        ("avx2 fma", "DEFAULT", "default", "note", "ATEN_CPU_CAPABILITY=default holds it back"),
-        ("avx2 fma", "AVX2", None, "ok", "the CPU has avx2, fma; it has no products in bf16"),
-        ("avx2 avx512f avx512_bf16", "AVX512", None, "ok", "the CPU has avx2, avx512f, avx512_bf16"),
-    ],
-)
-def test_what_the_cpu_can_do(
-    flags: str,
-    used: str,
-    limit: str | None,
-    state: str,
-    words: str,
-    machine: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import torch
-
-    facts = machine / "cpuinfo"
-    facts.write_text(f"model name\t: x\nflags\t\t: fpu {flags}\n")
-    monkeypatch.setattr(doctor, "_CPU_FACTS", facts)
-    monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: used)
-    if limit is not None:
-        monkeypatch.setenv("ATEN_CPU_CAPABILITY", limit)
-    result = doctor._cpu(Patient())
-    assert result.state == state
-    assert words in result.words
-    assert bool(result.advice) == (state != "ok")
 
 
 def test_packages_of_other_versions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

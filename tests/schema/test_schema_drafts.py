@@ -41,40 +41,38 @@ def ucuie(*arguments: object) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "expected"),
+    ("names", "expected"),
     [
         ("person", ["person"]),
-        ("person, city and company.", ["person", "city", "company"]),
-        ("person, city, and company", ["person", "city", "company"]),
-        ("person; city\nhome & garden", ["person", "city", "home", "garden"]),
-        ("work for (a, b), live in(a and c)", {"work for": ["a", "b"], "live in": ["a", "c"]}),
-        ("brand, order and sandal", ["brand", "order", "sandal"]),
+        ("person, city,company,", ["person", "city", "company"]),
+        ("work for (a, b), live in(a)", {"work for": ["a", "b"], "live in": ["a"]}),
+        ("home and garden, sandal ()", ["home and garden", "sandal"]),
     ],
 )
-def test_names_are_read_as_people_list_them(sentence: str, expected: object) -> None:
-    assert schema_of_names(sentence) == Schema.of(expected)
+def test_names_stand_between_commas(names: str, expected: object) -> None:
+    assert schema_of_names(names) == Schema.of(expected)
 
 
 @pytest.mark.parametrize(
-    ("sentence", "message"),
+    ("names", "message"),
     [
         ("", "no frames"),
-        ("and, ;", "no frames"),
+        (" , ,", "no frames"),
         ("person (a", "is no name with perhaps slots"),
-        ("(a, b)", r"the slots \(a, b\) have no name"),
+        ("(a, b)", "is no name with perhaps slots"),
         ("person, person", "lists frame 'person' twice"),
         ("meet (a, a)", "lists slot 'a' twice"),
     ],
 )
-def test_sentences_without_usable_names_are_refused(sentence: str, message: str) -> None:
+def test_lists_without_usable_names_are_refused(names: str, message: str) -> None:
     with pytest.raises(SchemaError, match=message):
-        schema_of_names(sentence)
+        schema_of_names(names)
 
 
-@given(st.text(st.sampled_from("ab ,;()&\nd.") | st.characters(), max_size=30))
-def test_any_sentence_is_a_schema_or_a_schema_error(sentence: str) -> None:
+@given(st.text(st.sampled_from("ab ,()&\nd.") | st.characters(), max_size=30))
+def test_any_text_is_a_schema_or_a_schema_error(names: str) -> None:
     with suppress(SchemaError):
-        assert schema_of_names(sentence).frames
+        assert schema_of_names(names).frames
 
 
 def test_a_class_is_found_by_its_file_or_module(folder: Path) -> None:
@@ -103,7 +101,7 @@ def test_what_is_no_class_is_named(address: str, message: str, folder: Path) -> 
 
 
 def test_init_writes_yaml_that_reads_back(folder: Path) -> None:
-    result = ucuie("init", "person, city and work for (person, company)")
+    result = ucuie("init", "person, city, work for (person, company)")
     assert Schema.from_yaml(result.stdout) == schema_of_names("person, city, work for (person, company)")
     (folder / "schema.json").write_text('{"type": "object", "title": "meet", "properties": {"who": {}}}')
     assert ucuie("init", "--json-schema", "schema.json").stdout == "meet: [who]\n"

@@ -10,16 +10,14 @@ from peft.utils import register_peft_method
 from ucuie.adapter.config import CAPABILITIES, HierarchicalMoeConfig, register_peft_type
 from ucuie.adapter.layer import HierarchicalMoeLinear
 from ucuie.adapter.model import HierarchicalMoeModel
-from ucuie.adapter.routing import AuxiliaryLosses, MissingGatesError, RoutingStatistics, TokenRouting
+from ucuie.adapter.routing import MissingGatesError, TokenRouting
 
 __all__ = [
     "CAPABILITIES",
-    "AuxiliaryLosses",
     "HierarchicalMoeConfig",
     "HierarchicalMoeLinear",
     "HierarchicalMoeModel",
     "MissingGatesError",
-    "RoutingStatistics",
     "TokenRouting",
     "register",
 ]

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from filelock import FileLock, Timeout
 from fsspec.core import url_to_fs
@@ -29,7 +29,6 @@ from ucuie.files import write_bytes
 from ucuie.templates import counted
 
 OutputFormat = Literal["jsonl", "parquet"]
-OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
 MANIFEST, REPORT, REJECTED = "manifest.json", "report.json", "rejected"
 _LOCK = ".lock"
 _SHARD = re.compile(r"part-(\d{5,})\.(?:jsonl|parquet)")

@@ -46,7 +46,7 @@ app.add_typer(schema_app, name="schema")
 
 
 def main() -> None:
-    """Run the command, once all of it is imported."""
+    """Run the command."""
     app()
 
 

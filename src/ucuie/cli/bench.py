@@ -106,9 +106,6 @@ def bench_decode(
         typer.Option(min=0, help="Tokens that the engine guesses ahead; left out, where a text is alone."),
     ] = None,
     int8: Int8 = False,
-    cuda_graphs: Annotated[
-        bool, typer.Option(help="Record the engine's forwards of few tokens on a GPU, and replay them.")
-    ] = False,
     backbone_config: Annotated[
         str | None,
         typer.Option(
@@ -116,9 +113,6 @@ def bench_decode(
             "recipe, or the folder of a model."
         ),
     ] = None,
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="With --backbone-config, which can do nothing else.")
-    ] = False,
     layers: Layers = None,
     peak_tflops: PeakTflops = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken over them.")] = 5,
@@ -136,13 +130,12 @@ def bench_decode(
         "num_types": types,
         "batch_size": batch_size,
         "num_drafts": drafts,
-        "cuda_graphs": cuda_graphs,
         "repeats": repeats,
         "num_threads": threads,
         "device": device,
     }
     of_model = {"model": model, "int8": int8 or None}
-    of_shape = {"random_weights": random_weights or None, "layers": layers, "peak_tflops": peak_tflops}
+    of_shape = {"layers": layers, "peak_tflops": peak_tflops}
     if backbone_config is None:
         refuse(of_shape, "goes with --backbone-config, so give that too")
         from ucuie.lab.bench.decode import bench_decode as measure

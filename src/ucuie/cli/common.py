@@ -34,7 +34,6 @@ from ucuie.extract.result import Extraction
 from ucuie.extract.thresholds import Thresholds
 from ucuie.render.formats import TABLE_WIDTH
 from ucuie.schema import SPLITS, TASKS, Split, Task
-from ucuie.startup import is_interrupted
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
@@ -58,14 +57,17 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a mistake of the user's becomes a message and exit code 2, other errors 1.
 
-        Ctrl-C where the command itself does not listen for it, such as in imports, ends with 130.
+        Ctrl-C where the command itself does not listen for it ends with 130.
         """
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Of several processes their launcher speaks.
+            if is_one_of_several():
+                raise typer.Exit(INTERRUPTED) from None
+            exit_interrupted("", None)
         # Of any class: libraries have their own for a full disk.
-        except (KeyboardInterrupt, Exception) as error:
-            if is_interrupted(error):
-                _exit_early()
+        except Exception as error:
             said = error if isinstance(error, UcuieError) else storage_error(error)
             if said is None:
                 raise
@@ -269,13 +271,6 @@ def is_quiet() -> bool:
     """Whether the command that runs is to say nothing."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.params.get("quiet"))
-
-
-def _exit_early() -> NoReturn:
-    # Of several processes their launcher speaks.
-    if is_one_of_several():
-        raise typer.Exit(INTERRUPTED)
-    exit_interrupted("", None)
 
 
 def refuse(given: Mapping[str, object], reason: str) -> None:

@@ -1,12 +1,43 @@
-"""`ucuie doctor`."""
+"""`ucuie doctor`: what works on this machine and, where something is amiss, what to do."""
 
 import json
-from typing import Annotated
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, requires, version
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 from rich.text import Text
 
 from ucuie.cli.common import Json, Model, results
+from ucuie.errors import UcuieError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+    from ucuie.model.folder import LoadedModel
+
+State = Literal["ok", "note", "broken"]
+_COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "broken": "red"}
+_SLOW_TEXTS = 5
+"""Texts in a second: below that the embedded model is held up by something."""
+_BATCH_SIZE = 16
+_REPORT = "report it, with all lines of this"
+_SCHEMA = ["person", "organization", "location"]
+_TEXTS = (
+    "Ada Lovelace lived in London.",
+    "Maria Okafor, a chemist at Bayer, moved from Lagos to Cologne in 2019.",
+    "The University of Oxford and Siemens opened a laboratory in Munich.",
+    "Nobody was hurt when the roof came down.",
+)
 
 
 def doctor(
@@ -15,14 +46,11 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Tell what works on this machine, in words, and what to do about what does not."""
-    from ucuie.cli.doctor_checks import examine
-
-    colours = {"ok": "green", "note": "yellow", "broken": "red"}
     findings = []
-    for finding in examine(model=model, seconds=seconds):
+    for finding in examine(Patient(model, seconds)):
         findings.append(finding)
         if not as_json:
-            line = Text(f"{finding.state:<7}", colours[finding.state]) + Text(f"{finding.subject:<13}")
+            line = Text(f"{finding.state:<7}", _COLOURS[finding.state]) + Text(f"{finding.subject:<13}")
             results().print(line + Text(finding.words), soft_wrap=True)
             if finding.advice:
                 results().print(Text(f"{'':<20}-> {finding.advice}"), soft_wrap=True)
@@ -30,3 +58,196 @@ def doctor(
         typer.echo(json.dumps([vars(finding) for finding in findings], ensure_ascii=False))
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check.
+
+    Args:
+        state: `note` is worth knowing, `broken` keeps extraction from working.
+        subject: what was looked at.
+        words: what was found.
+        advice: what to do about it; empty where nothing has to be done.
+    """
+
+    state: State
+    subject: str
+    words: str
+    advice: str = ""
+
+
+@dataclass
+class Patient:
+    """What is examined; the model is loaded once, for the checks that need it.
+
+    Args:
+        model: as for `Extractor.from_pretrained`; None takes the default.
+        seconds: how long the self-test extracts.
+    """
+
+    model: str | None = None
+    seconds: float = 5.0
+
+    @cached_property
+    def loaded(self) -> "LoadedModel | UcuieError":
+        """The model, on the device that extraction would use, or why there is none."""
+        from ucuie.model.folder import DEFAULT, load_model
+
+        try:
+            return load_model(self.model or DEFAULT)
+        except UcuieError as error:
+            return error
+
+
+def examine(patient: Patient) -> Iterator[Finding]:
+    """The findings, one after another; a check that fails in an unexpected way is itself a finding."""
+    for subject, check in _CHECKS.items():
+        try:
+            result = check(patient)
+        except Exception as error:  # a doctor does not die of what the patient has
+            result = _Result("broken", f"{type(error).__name__}: {error}", _REPORT)
+        yield Finding(result.state, subject, result.words, result.advice)
+
+
+class _Result(NamedTuple):
+    state: State
+    words: str
+    advice: str = ""
+
+
+def _python(_: Patient) -> _Result:
+    return _Result(
+        "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})"
+    )
+
+
+def _packages(_: Patient) -> _Result:
+    """The packages that ucuie cannot do without, against the versions that it was made for."""
+    found, faults, wanted = [], [], []
+    for requirement in _requirements():
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        installed = _version(requirement.name)
+        if installed is None:
+            faults.append(f"{requirement.name} is missing")
+            wanted.append(str(requirement))
+        # Builds such as 2.9.0+cpu and release candidates do.
+        elif not requirement.specifier.contains(installed, prereleases=True):
+            faults.append(f"{requirement.name} is {installed}, needed is {requirement.specifier}")
+            wanted.append(str(requirement))
+        if installed and requirement.name in {"llguidance", "peft", "tokenizers", "torch", "transformers"}:
+            found.append(f"{requirement.name} {installed}")
+    if faults:
+        return _Result("broken", "; ".join(faults), f"pip install {' '.join(map(repr, wanted))}")
+    return _Result("ok", ", ".join(found))
+
+
+def _extras(_: Patient) -> _Result:
+    missing: dict[str, list[str]] = {}
+    conditions = " ".join(str(requirement.marker) for requirement in _requirements())
+    extras = sorted(set(re.findall(r"extra == \"([^\"]+)\"", conditions)))
+    for extra in extras:
+        for requirement in _requirements():
+            is_wanted = requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
+            if is_wanted and _version(requirement.name) is None:
+                missing.setdefault(extra, []).append(requirement.name)
+    present = ", ".join(extra for extra in extras if extra not in missing) or "none"
+    if not missing:
+        return _Result("ok", f"all installed: {present}")
+    lacking = "; ".join(f"{extra} lacks {', '.join(names)}" for extra, names in missing.items())
+    return _Result(
+        "ok",
+        f"installed: {present}; {lacking}",
+        f"where you want them: pip install 'ucuie[{','.join(missing)}]'",
+    )
+
+
+def _requirements() -> "list[Requirement]":
+    from packaging.requirements import Requirement
+
+    return [Requirement(line) for line in requires("ucuie") or []]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _device(_: Patient) -> _Result:
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        return _Result("ok", f"{torch.cuda.get_device_name()} with {memory:.0f} GiB; extraction uses it")
+    if Path("/dev/nvidia0").exists() and torch.version.cuda is None:
+        return _Result(
+            "note",
+            "there is a GPU, and this torch was built without CUDA",
+            "install a build with CUDA: https://pytorch.org/get-started/locally",
+        )
+    return _Result("ok", "no GPU that torch can use; extraction runs on the CPU")
+
+
+def _model(patient: Patient) -> _Result:
+    start = time.perf_counter()
+    loaded = patient.loaded
+    if isinstance(loaded, UcuieError):
+        mend = "pip install --force-reinstall --no-deps ucuie" if patient.model is None else "see above"
+        return _Result("broken", str(loaded), mend)
+    words = (
+        f"{loaded.name} with {loaded.model.num_parameters() / 1e6:.1f} M parameters loads in "
+        f"{time.perf_counter() - start:.1f} s"
+    )
+    if loaded.info is None:
+        return _Result(
+            "note",
+            f"{words}; it is a plain Hugging Face model, which nobody trained to extract",
+            "train an adapter on it: ucuie train CONFIG.yaml",
+        )
+    # All files of the folder are listed there with their hashes, and were just compared.
+    digest = sha256(loaded.info.to_json().encode()).hexdigest()
+    return _Result("ok", f"{words} and is whole: {len(loaded.info.files)} files, hash {digest[:12]}")
+
+
+def _self_test(patient: Patient) -> _Result:
+    """Extracts for some seconds, and looks whether all that is found stands in the texts."""
+    from ucuie.extract.extractor import Extractor
+
+    if isinstance(patient.loaded, UcuieError):
+        return _Result("broken", "there is no model to extract with", "mend the model first")
+    extractor = Extractor(patient.loaded, batch_size=_BATCH_SIZE)
+    start = time.perf_counter()
+    extractor.extract(_TEXTS[0], _SCHEMA)
+    first_seconds = time.perf_counter() - start
+    texts = list(islice(cycle(_TEXTS), _BATCH_SIZE))
+    start, num_texts = time.perf_counter(), 0
+    while num_texts == 0 or time.perf_counter() - start < patient.seconds:
+        for extraction in extractor.extract_batch(texts, _SCHEMA):
+            for filler in (one for record in extraction.records for one in record.fillers()):
+                if extraction.text[filler.start : filler.end] != filler.text:
+                    words = f"{filler.text!r} is not what stands at {filler.start}:{filler.end} of its text"
+                    return _Result("broken", words, _REPORT)
+            num_texts += 1
+    seconds = time.perf_counter() - start
+    words = (
+        f"{num_texts:,} short texts in {seconds:.1f} s, {num_texts / seconds:.1f} texts/s; "
+        f"the first one took {first_seconds:.2f} s"
+    )
+    if num_texts / seconds < _SLOW_TEXTS and patient.model is None:
+        return _Result(
+            "note", f"{words}; that is slow", "look what else runs here, and what OMP_NUM_THREADS says"
+        )
+    return _Result("ok", words)
+
+
+_CHECKS: dict[str, Callable[[Patient], _Result]] = {
+    "python": _python,
+    "packages": _packages,
+    "extras": _extras,
+    "device": _device,
+    "model": _model,
+    "self-test": _self_test,
+}

@@ -34,10 +34,10 @@ from ucuie.cli.common import (
     talk_console,
 )
 from ucuie.extract.result import Extraction
+from ucuie.model import collector_paused
 from ucuie.render.formats import FORMATS, Format, check_format, render
 from ucuie.render.tables import extraction_table
 from ucuie.schema import CAPABILITIES, TASKS, Schema
-from ucuie.startup import collector_paused
 from ucuie.templates import counted
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ _SHAPES = {"NER": "entities", "RE": "relations", "EE": "events", "ABSA": "opinio
 def schema_init(
     names: Annotated[
         str | None,
-        typer.Argument(help='Names as you would list them: "person, city and works for (person, company)".'),
+        typer.Argument(help='Names with commas between: "person, city, works for (person, company)".'),
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Annotated file or folder: all labels that stand in it.")

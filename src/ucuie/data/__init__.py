@@ -8,7 +8,6 @@ from ucuie.data.augmentation import (
     with_schema,
 )
 from ucuie.data.capabilities import (
-    CapabilitySubsets,
     capability_example,
     capability_subset,
     capability_subsets,
@@ -20,37 +19,30 @@ from ucuie.data.examples import read_examples, scan_examples, write_examples
 from ucuie.data.formats import FORMATS, ExportReport, Format, export, export_splits, format_named
 from ucuie.data.gold import read_gold, read_predictions, read_types
 from ucuie.data.leaks import normalised_text
-from ucuie.data.mixture import DatasetShare, Mixture, MixtureOptions, build_mixture, dataset_folders
+from ucuie.data.mixture import DatasetShare, MixtureOptions, build_mixture, dataset_folders
 from ucuie.data.own_files import UNIFIED, convert_format
 from ucuie.data.sampling import (
-    Fold,
     generator_for,
     low_resource,
     sample_examples,
     zero_shot_folds,
 )
-from ucuie.data.schemas import DataSchema, schema_of_data, schema_of_examples
-from ucuie.data.statistics import SplitStatistics, Statistics, stats
+from ucuie.data.schemas import schema_of_data, schema_of_examples
+from ucuie.data.statistics import Statistics, stats
 from ucuie.data.trials import write_low_resource, write_zero_shot_folds
-from ucuie.data.unified_folder import ConversionReport, SplitReport
+from ucuie.data.unified_folder import ConversionReport
 
 __all__ = [
     "FORMATS",
     "UNIFIED",
-    "CapabilitySubsets",
     "ConversionReport",
-    "DataSchema",
     "Dataset",
     "DatasetShare",
     "ExportReport",
     "Fault",
-    "Fold",
     "Format",
-    "Mixture",
     "MixtureOptions",
     "SchemaAugmentation",
-    "SplitReport",
-    "SplitStatistics",
     "Statistics",
     "augment_schema",
     "build_mixture",

@@ -135,20 +135,12 @@ class SlotCache:
         self._num_slots = 0
         self._length = 0
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
-        self.version = 0
-        """Another number whenever keys and values have moved."""
-
-    @property
-    def num_bytes(self) -> int:
-        """Of all keys and values."""
-        return sum(keys.nbytes + values.nbytes for keys, values in self._layers.values())
 
     def reserve(self, num_slots: int, length: int) -> None:
         """Make so many slots hold so many tokens each."""
         if num_slots <= self._num_slots and length <= self._length:
             return
         before = (self._num_slots, self._length)
-        self.version += 1
         if num_slots > self._num_slots:
             self._num_slots = max(num_slots, self._num_slots * 3 // 2)
         if length > self._length:
@@ -174,19 +166,12 @@ class SlotCache:
             keys[target, ..., :length] = keys[source, ..., :length]
             values[target, :, :length] = values[source, :, :length]
 
-    def clear(self) -> None:
-        """Forget what was written; the memory stays where it is."""
-        for keys, values in self._layers.values():
-            keys.zero_()
-            values.zero_()
-
     def release(self) -> None:
         """Hold nothing any more; others may have the memory."""
         for keys, values in self._layers.values():
             self._spare.give(keys)
             self._spare.give(values)
         self._layers.clear()
-        self.version += 1
         self._num_slots = self._length = 0
 
     def _empty(self, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,8 @@ Knows no schema and no record.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +29,8 @@ from ucuie.engine.lean import (
     tuner_of,
 )
 from ucuie.engine.products import are_plain, has_int8, product_of
-from ucuie.engine.ragged import Places, Step, StepRow, ragged_attention
+from ucuie.engine.ragged import Step, StepRow, ragged_attention
 from ucuie.engine.requests import SHORTEST_OUTPUT, Choice, Output, Request
-from ucuie.engine.static import StaticStep, StaticSteps
 from ucuie.engine.writer import Row, Search, Writer
 from ucuie.errors import ModelError, TextError
 
@@ -46,8 +44,6 @@ CACHE_BYTES = 256 * 2**20
 """What the outputs being written may hold in memory, and what the kept instructions may hold."""
 CACHE_SHARE, PREFIX_SHARE = 1 / 8, 1 / 16
 """Of a GPU's free memory they may hold so much, where that is more."""
-GROWTH = 4
-"""Slots hold at most so many times the memory of what is written into them, since they grow in steps."""
 DRAFTS_ALONE = 3
 """Tokens guessed ahead for an output that is written alone."""
 COPIED_BYTES = 2 * 2**30
@@ -110,9 +106,6 @@ class Generator:
             are shared with other models.
         int8: products with large weights are rounded to 8 bits. Outputs may differ; on a CPU only, and only
             where weights may be copied.
-        cuda_graphs: forwards of few tokens are rounded up to a few fixed shapes, which a CUDA device records
-            and replays; where it cannot, a warning is logged once and they are computed as without. Other
-            devices compute the same shapes, which is only slower.
 
     Raises:
         ModelError: the model's attention cannot be replaced, or its weights cannot be rounded.
@@ -131,7 +124,6 @@ class Generator:
         cache_bytes: int | None = None,
         may_copy: bool = True,
         int8: bool = False,
-        cuda_graphs: bool = False,
     ) -> None:
         if model.training:
             raise ValueError(
@@ -167,11 +159,6 @@ class Generator:
             self._lean = LeanDecoder(self._decoder, self._fused, copies=copies, int8=int8)
         if copies and are_plain([self._head]):
             self._head = product_of([self._head], int8=int8)
-        self._static: StaticSteps | None = None
-        self._kept_slots: list[SlotCache] = []
-        if cuda_graphs:
-            self._kept_slots = [SlotCache(self._spare)]
-            self._static = StaticSteps(self._read_static, self._kept_slots[0], self._device)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """The output of each request, in their order. Equal requests give equal outputs.
@@ -193,13 +180,16 @@ class Generator:
             ValueError: a request has no beam, or more than the batch has room for.
         """
         waiting = _Waiting(requests)
+        cache = SlotCache(self._spare)
         rows: list[Row] = []
-        with self._slots() as cache:
+        try:
             while True:
                 yield from self._admit(waiting, rows)
                 if not rows:
                     return
                 yield from self._step(rows, cache)
+        finally:
+            cache.release()
 
     def budget(self, request: Request) -> int:
         """How many tokens the output may have.
@@ -333,60 +323,29 @@ class Generator:
     def _forward(self, rows: Sequence[Row], cache: SlotCache) -> list[Logits]:
         """Each row's logits (choices, V) float32: after its pending tokens and each step of its draft."""
         reads = [row.reads for row in rows]
-        hidden, starts = self._states(rows, reads, cache)
-        ends = [start + end for row, start in zip(rows, starts, strict=True) for end in row.ends]
+        steps = [StepRow(row.prefix, row.length, len(read)) for row, read in zip(rows, reads, strict=True)]
+        step = Step(cache, steps, self._device)
+        tokens = torch.tensor([token for read in reads for token in read], device=self._device)
+        with self._routed(step):
+            hidden = self._lean(tokens, step) if self._lean else self._read(tokens, step)
+        ends: list[int] = []
+        start = 0
+        for row, read in zip(rows, reads, strict=True):
+            ends += [start + end for end in row.ends]
+            start += len(read)
         logits: Tensor = self._head(hidden[ends])
         self.work.forwards += 1
-        self.work.tokens_read += sum(map(len, reads))
+        self.work.tokens_read += len(tokens)
         ends_of_rows = np.cumsum([len(row.ends) for row in rows])
         return np.split(logits.float().cpu().numpy(), ends_of_rows[:-1])
 
-    def _states(
-        self, rows: Sequence[Row], reads: Sequence[Sequence[int]], cache: SlotCache
-    ) -> tuple[Tensor, Sequence[int]]:
-        """The hidden states (N, D) of what rows read, and where those of each row begin."""
-        steps = [StepRow(row.prefix, row.length, len(read)) for row, read in zip(rows, reads, strict=True)]
-        if self._static is not None and cache is self._static.cache:
-            states = self._static.read(steps, reads, enabled_capabilities(self.model))
-            if states is not None:
-                return states
-        tokens = torch.tensor([token for read in reads for token in read], device=self._device)
-        starts = list(accumulate(map(len, reads[:-1]), initial=0))
-        return self._read(tokens, Step(cache, steps, self._device)), starts
-
-    def _read_static(self, step: StaticStep) -> Tensor:
-        return self._read(step.tokens, step)
-
-    def _read(self, tokens: Tensor, step: Step | StaticStep) -> Tensor:
-        """The hidden states (N, D) of tokens (N,)."""
-        with self._routed(step):
-            return self._lean(tokens, step) if self._lean else self._read_plainly(tokens, step)
-
-    def _read_plainly(self, tokens: Tensor, step: Places) -> Tensor:
-        """The same, by the decoder's own forward."""
+    def _read(self, tokens: Tensor, step: Step) -> Tensor:
+        """The hidden states (N, D) of tokens (N,), by the decoder's own forward."""
         with ragged_attention(self._backbone):
             hidden: Tensor = self._decoder(
                 input_ids=tokens[:, None], position_ids=step.positions[:, None], use_cache=False, step=step
             ).last_hidden_state
         return hidden[:, 0]
-
-    @contextmanager
-    def _slots(self) -> Iterator[SlotCache]:
-        """The slots of a stream: those that recordings point into, unless another stream has them."""
-        cache = self._kept_slots.pop() if self._kept_slots else SlotCache(self._spare)
-        is_kept = self._static is not None and cache is self._static.cache
-        try:
-            yield cache
-        finally:
-            if not is_kept or cache.num_bytes > GROWTH * self.cache_bytes:
-                cache.release()
-            if is_kept:
-                self._clear(cache)
-                self._kept_slots.append(cache)
-
-    @torch.inference_mode()
-    def _clear(self, cache: SlotCache) -> None:
-        cache.clear()
 
     @torch.inference_mode()
     def _copy(self, cache: SlotCache, source: int, target: int, length: int) -> None:
@@ -410,7 +369,7 @@ class Generator:
             self._prefixes.add(key, prefix)
         return prefix
 
-    def _routed(self, step: Step | StaticStep) -> AbstractContextManager[None]:
+    def _routed(self, step: Step) -> AbstractContextManager[None]:
         """The forward of a step goes by the gates of its tokens."""
         gates = step.gates()
         if gates is not None and self._fused:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ucuie.engine.fused import FusedMlps
 from ucuie.engine.products import are_plain, product_of
-from ucuie.engine.ragged import Places
+from ucuie.engine.ragged import Step
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -44,7 +44,7 @@ class LeanDecoder:
             for layer in decoder.layers
         ]
 
-    def __call__(self, tokens: Tensor, step: Places) -> Tensor:
+    def __call__(self, tokens: Tensor, step: Step) -> Tensor:
         """The hidden states (N, D) of tokens (N,) at the places that the step gives them."""
         hidden = self._decoder.embed_tokens(tokens)
         cos, sin = self._decoder.rotary_emb(hidden, step.positions[None])
@@ -81,7 +81,7 @@ class _Block:
         config = attention.config
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
 
-    def __call__(self, hidden: Tensor, cos: Tensor, sin: Tensor, step: Places) -> Tensor:
+    def __call__(self, hidden: Tensor, cos: Tensor, sin: Tensor, step: Step) -> Tensor:
         """Map (N, D) to (N, D)."""
         rotated, value = self._rotated(self._before_attention(hidden), cos, sin)
         query, key = torch.split(rotated, self._heads, dim=1)

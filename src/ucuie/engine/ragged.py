@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,16 +25,6 @@ ATTENTION = "ucuie_ragged"
 """The name under which `transformers` knows our attention."""
 LONGEST_PADDED = 16
 """Rows with at most so many new tokens are padded and attended together, longer ones one by one."""
-
-
-class Places(Protocol):
-    """Where the N tokens of one forward belong, as a decoder asks for it."""
-
-    positions: Tensor
-    """(N,) of each token, counted from the start of its prefix."""
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Write keys and values (N, H', D) of a layer, and attend from its queries (N, H, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +123,13 @@ class Step:
         scores = own.new_full((*own.shape[:3], longest + layout.length), -torch.inf)
         scores[..., longest:] = own
         for prefix, rows in self._prefixes:
-            part = by_head(queries[rows]) @ prefix.keys[layer].transpose(1, 2)
-            scores[rows, ..., : prefix.length] = by_row(part, width * groups)
+            part = _by_head(queries[rows]) @ prefix.keys[layer].transpose(1, 2)
+            scores[rows, ..., : prefix.length] = _by_row(part, width * groups)
         weights = scores.float().softmax(dim=-1).to(queries.dtype)
         mixed = weights[..., longest:] @ values[:num_rows, :, : layout.length]
         for prefix, rows in self._prefixes:
-            part = by_head(weights[rows][..., : prefix.length]) @ prefix.values[layer]
-            mixed[rows] += by_row(part, width * groups)
+            part = _by_head(weights[rows][..., : prefix.length]) @ prefix.values[layer]
+            mixed[rows] += _by_row(part, width * groups)
         mixed = mixed.view(num_rows, num_heads, width, groups, -1).transpose(1, 2)
         mixed = mixed.reshape(num_rows * width, *query.shape[1:])
         return mixed if layout.kept is None else mixed[layout.kept]
@@ -240,12 +230,12 @@ class _Padding:
     length: int
 
 
-def by_head(rows: Tensor) -> Tensor:
+def _by_head(rows: Tensor) -> Tensor:
     """(R, H, M, W) as (H, R * M, W): one product for all rows."""
     return rows.transpose(0, 1).flatten(1, 2)
 
 
-def by_row(heads: Tensor, num_tokens: int) -> Tensor:
+def _by_row(heads: Tensor, num_tokens: int) -> Tensor:
     """(H, R * M, W) as (R, H, M, W)."""
     num_heads, _, width = heads.shape
     return heads.view(num_heads, -1, num_tokens, width).transpose(0, 1)
@@ -253,7 +243,7 @@ def by_row(heads: Tensor, num_tokens: int) -> Tensor:
 
 @contextmanager
 def ragged_attention(model: Any) -> Iterator[None]:
-    """The model attends through the `attend` of a step while this is open; its forwards need `step=`."""
+    """The model attends through `Step.attend` while this is open; its forwards need `step=`."""
     previous = model.config._attn_implementation
     model.config._attn_implementation = ATTENTION
     try:
@@ -270,7 +260,7 @@ def _attention(
     attention_mask: None,
     *,
     scaling: float,
-    step: Places,
+    step: Step,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """What `transformers` calls in each layer, with (N, H, 1, D)."""

@@ -67,7 +67,6 @@ class Extractor:
             into the context with an output of its length, a longer one in windows of WINDOW_TOKENS.
         int8: large products are rounded to 8 bits: faster on a CPU, the more the larger the model is, and now
             and then another answer.
-        cuda_graphs: forwards of few tokens are recorded on a CUDA device and replayed. Not tried on one yet.
 
     Raises:
         ModelError: int8 is not possible with this model, or not here.
@@ -84,7 +83,6 @@ class Extractor:
         max_new_tokens: int | None = None,
         window_tokens: int | None = None,
         int8: bool = False,
-        cuda_graphs: bool = False,
     ) -> None:
         self.model_name = loaded.name
         """What the extractions call the model."""
@@ -108,7 +106,6 @@ class Extractor:
             max_new_tokens=self._max_new_tokens or _MOST_OUTPUT,
             may_copy=not loaded.shares_backbone,
             int8=int8,
-            cuda_graphs=cuda_graphs,
         )
         self._prompts = Prompts(
             PromptEncoder(loaded.tokenizer, pool=loaded.pool), self._generator.context, self._window_tokens

@@ -12,9 +12,9 @@ Loads no torch.
 from ucuie.metrics.breakdown import Breakdown, break_down, render_page, render_text, write_breakdown
 from ucuie.metrics.counts import Counts
 from ucuie.metrics.marks import Mark, mark_elements
-from ucuie.metrics.mistakes import Finding, Mistake, Mistakes, find_mistakes
-from ucuie.metrics.report import ALL, HEADLINE_ROWS, Report, RowScore, placing_ceiling, score, scorer_names
-from ucuie.metrics.scorers import SCORERS, Scorer
+from ucuie.metrics.mistakes import find_mistakes
+from ucuie.metrics.report import HEADLINE_ROWS, Report, placing_ceiling, score, scorer_names
+from ucuie.metrics.scorers import SCORERS
 from ucuie.metrics.uncertainty import (
     Difference,
     Interval,
@@ -26,20 +26,14 @@ from ucuie.metrics.uncertainty import (
 from ucuie.metrics.views import View, apply_views, coarse_types, gold_trigger, positives_only
 
 __all__ = [
-    "ALL",
     "HEADLINE_ROWS",
     "SCORERS",
     "Breakdown",
     "Counts",
     "Difference",
-    "Finding",
     "Interval",
     "Mark",
-    "Mistake",
-    "Mistakes",
     "Report",
-    "RowScore",
-    "Scorer",
     "TrialScore",
     "View",
     "apply_views",

@@ -26,7 +26,6 @@ from ucuie.schema.model import (
     Split,
     Task,
     record_faults,
-    span_faults,
 )
 
 __all__ = [
@@ -51,5 +50,4 @@ __all__ = [
     "Split",
     "Task",
     "record_faults",
-    "span_faults",
 ]

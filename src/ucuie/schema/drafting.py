@@ -218,37 +218,27 @@ def _dump(value: object) -> str:
     return yaml.safe_dump(value, allow_unicode=is_plain, sort_keys=False, default_flow_style=None, width=100)
 
 
-# Commas, semicolons and line breaks part names, and so do the words before the last one.
-_SEPARATOR = re.compile(r"[,;\n]+|\s+(?:and|or|&)\s+")
-_ITEM = re.compile(r"\s*(?:(?:and|or)\b\s*)?([^()]*?)\s*(?:\(([^()]*)\))?\s*\.?\s*")
-_OUTSIDE_BRACKETS = re.compile(r"(?:[,;\n]|\s(?:and|or|&)\s)(?![^()]*\))")
+_COMMA = re.compile(r",(?![^()]*\))")
+_ITEM = re.compile(r"([^()]+)(?:\(([^()]*)\))?")
 
 
-def schema_of_names(sentence: str) -> Schema:
-    """The schema of names as people list them: "person, city and works for (person, company)".
+def schema_of_names(names: str) -> Schema:
+    """The schema of names with commas between them: "person, city, works for (person, company)".
 
     Raises:
         SchemaError: there is no name, a bracket has no partner, or a name stands there twice.
     """
     frames: list[dict[str, object]] = []
-    for item in _OUTSIDE_BRACKETS.split(sentence):
+    for item in filter(None, map(str.strip, _COMMA.split(names))):
         match = _ITEM.fullmatch(item)
         if match is None:
             raise SchemaError(
-                f"schema error: {show(item.strip())} is no name with perhaps slots in brackets, such as "
+                f"schema error: {show(item)} is no name with perhaps slots in brackets, such as "
                 "'works for (person, company)'"
             )
-        name, slots = match.groups()
-        if name:
-            frames.append({"name": name, "slots": _names(slots or "")})
-        elif slots is not None:
-            raise SchemaError(f"schema error: the slots ({slots}) have no name before them")
+        slots = [slot.strip() for slot in (match[2] or "").split(",") if slot.strip()]
+        frames.append({"name": match[1].strip(), "slots": slots})
     return Schema.of({"frames": frames})
-
-
-def _names(listed: str) -> list[str]:
-    names = (re.sub(r"^(?:and|or)\b\s*", "", name.strip()) for name in _SEPARATOR.split(listed))
-    return [name for name in names if name]
 
 
 def class_named(address: str) -> type[BaseModel]:

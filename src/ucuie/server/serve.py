@@ -14,15 +14,14 @@ import uvicorn
 from fastapi import FastAPI
 
 from ucuie.errors import ConfigError, show
+from ucuie.model import collector_paused
 from ucuie.model.source import DEFAULT, model_name
 from ucuie.server.app import create_app
 from ucuie.server.engine import Engine
 from ucuie.server.logs import log_to_stderr
 from ucuie.server.metrics import Metrics
-from ucuie.server.protocol import PatientProtocol
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
-from ucuie.startup import collector_paused
 
 if TYPE_CHECKING:
     from ucuie.model.folder import LoadedModel
@@ -116,7 +115,7 @@ def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
     """Uvicorn as the settings want it."""
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http="h11",
         ws="none",
         loop="asyncio",
         log_config=None,

@@ -29,7 +29,7 @@ class ServerSettings(Config):
         max_schema_characters: of one schema, written as JSON or YAML.
         max_body_bytes: of one request.
         request_seconds: from the whole request to its answer; of a stream, for each text.
-        receive_seconds: for the header, and again for the body of a request.
+        receive_seconds: for the body of a request, and for an idle connection.
         api_keys: whoever sends none of them gets 401; empty lets everyone in.
         cors_origins: web pages of other origins that may read answers; empty allows none.
         allowed_hosts: values of the `Host` header; empty allows those of this machine if only it can reach

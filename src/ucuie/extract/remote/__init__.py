@@ -5,8 +5,7 @@ asks for a part of it: `messages` words the question, `constraints` says what it
 reads it. `probe` finds out what a server can do; `client` asks it, in a `session` of requests.
 """
 
-from ucuie.extract.remote.constraints import CONSTRAINTS, Constraint
 from ucuie.extract.remote.extractor import RemoteExtractor
 from ucuie.extract.remote.windows import NOT_ANSWERED
 
-__all__ = ["CONSTRAINTS", "NOT_ANSWERED", "Constraint", "RemoteExtractor"]
+__all__ = ["NOT_ANSWERED", "RemoteExtractor"]

@@ -43,7 +43,6 @@ def bench_decode(
     batch_size: int = 32,
     num_drafts: int | None = None,
     int8: bool = False,
-    cuda_graphs: bool = False,
     repeats: int = 5,
     num_threads: int = 1,
     device: str | None = None,
@@ -58,7 +57,6 @@ def bench_decode(
         batch_size: of both.
         num_drafts: of the engine; None drafts where a text is alone.
         int8: of the engine; `generate` stays as it is.
-        cuda_graphs: of the engine.
         repeats: rounds; each runs every contender once, after one round that does not count.
         num_threads: of torch; process time adds up what threads use.
         device: of the model; None takes a GPU if there is one.
@@ -72,7 +70,7 @@ def bench_decode(
     grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
     encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
     jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
-    options = {"batch_size": batch_size, "num_drafts": num_drafts, "int8": int8, "cuda_graphs": cuda_graphs}
+    options = {"batch_size": batch_size, "num_drafts": num_drafts, "int8": int8}
     engine = LedGenerator(loaded.model, grammars, jobs, **options)
     plain = _Plain(loaded, batch_size=batch_size)
     where = next(loaded.model.parameters()).device

@@ -1,7 +1,7 @@
 """What decoding costs at the shape of a real backbone, bare, with PEFT's LoRA and with the adapter.
 
 In: the shape of a backbone, whose weights are made up. Out: seconds of the engine for the same prompts and
-outputs through each variant, with or without CUDA graphs. Random weights would write anything, so the engine
+outputs through each variant. Random weights would write anything, so the engine
 is led to given outputs; texts are those of the embedded model's tokenizer.
 """
 
@@ -36,7 +36,6 @@ def bench_decode_shape(
     num_layers: int | None = None,
     batch_size: int = 32,
     num_drafts: int | None = None,
-    cuda_graphs: bool = False,
     peak_tflops: float | None = None,
     repeats: int = 5,
     num_threads: int = 1,
@@ -52,7 +51,6 @@ def bench_decode_shape(
         num_layers: of the backbone; None takes all that its shape has.
         batch_size: outputs that are written at the same time.
         num_drafts: see `Generator`.
-        cuda_graphs: see `Generator`.
         peak_tflops: of the device at this precision, to give the share of it that is used.
         repeats: rounds; each runs every variant once, after one round that does not count.
         num_threads: of torch on a CPU.
@@ -79,7 +77,7 @@ def bench_decode_shape(
     grammars = GrammarFactory(tokenizer, shape.vocab_size)
     encoder = PromptEncoder(tokenizer, pool=InstructionPool.load())
     jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
-    options = {"batch_size": batch_size, "num_drafts": num_drafts, "cuda_graphs": cuda_graphs}
+    options = {"batch_size": batch_size, "num_drafts": num_drafts}
     with threads(num_threads):
         backbone = made_up_backbone(shape, num_layers=num_layers, device=where)
         variants = make_variants(backbone)

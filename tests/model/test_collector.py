@@ -1,8 +1,10 @@
+"""The garbage collector rests while a model is loaded."""
+
 import gc
 
 import pytest
 
-from ucuie.startup import collector_paused, is_interrupted
+from ucuie.model import collector_paused
 
 
 def test_the_collector_pauses_and_leaves_alone_what_came_to_stay() -> None:
@@ -29,12 +31,3 @@ def test_the_collector_goes_on_after_an_error_and_stays_off_where_it_was() -> No
     finally:
         gc.enable()
         gc.unfreeze()
-
-
-def test_ctrl_c_is_found_behind_other_errors() -> None:
-    behind, beside, loop = ImportError(), OSError(), ValueError()
-    behind.__cause__ = beside.__context__ = KeyboardInterrupt()
-    loop.__context__ = OSError()
-    loop.__context__.__context__ = loop
-    found = [is_interrupted(error) for error in (KeyboardInterrupt(), behind, beside, loop, None)]
-    assert found == [True, True, True, False, False]
