@@ -22,6 +22,7 @@ import yaml
 from making.confidence import filled
 from making.evaluation import ROWS
 from ucuie.files import write_text
+from ucuie.templates import Table
 
 PEERS = Path(__file__).with_name("peers.yaml")
 CROSSNER = "crossner_"
@@ -173,7 +174,7 @@ def filled_page(page: str, figures: Figures) -> str:
             f"the page has no place for {', '.join(without)}; put <!-- NAME --> and <!-- /NAME --> there"
         )
     for name, lines in SECTIONS.items():
-        page = filled(page, name, lines(figures))
+        page = filled(page, name, "\n".join(lines(figures)))
     return page
 
 
@@ -203,10 +204,7 @@ def _number(number: float | None) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(headings)} |"
-    yield "|---" * len(headings) + "|"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
+    yield from Table(headings, list(rows)).to_markdown().splitlines()
 
 
 def _json(path: Path | None) -> Any:
@@ -231,7 +229,8 @@ def main() -> None:
     )
     write_text(options.page, filled_page(options.page.read_text("utf-8"), figures))
     if options.readme is not None:
-        write_text(options.readme, filled(options.readme.read_text("utf-8"), "scores", headline(figures)))
+        readme = options.readme.read_text("utf-8")
+        write_text(options.readme, filled(readme, "scores", "\n".join(headline(figures))))
 
 
 if __name__ == "__main__":

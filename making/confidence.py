@@ -7,7 +7,7 @@ The model stays as it is; `ucuie calibrate` is what changes one.
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ucuie.data import read_gold
@@ -19,61 +19,57 @@ from ucuie.metrics import score
 from ucuie.model.folder import EMBEDDED
 from ucuie.render.plots import reliability_plot
 from ucuie.schema import Example
+from ucuie.templates import Table
 
 PAGE = Path(__file__).parents[1] / "docs" / "confidence.md"
 BIASES = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 
 
-def error_table(report: CalibrationReport) -> Iterator[str]:
+def error_table(report: CalibrationReport) -> str:
     """Errors of every kind, task and data set, as Markdown."""
-    headings = (
-        "element | task | data set | calibrator | elements | right % | ECE before | ECE after | by chance"
-    )
-    yield f"| {headings} |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    columns = ("element", "task", "data set", "calibrator", "elements", "right %", "ECE before", "ECE after")
+    rows = []
     for row in report.rows:
-        names = (row.kind, row.task or "all", row.dataset or "all", row.method or "")
+        names = (row.kind, row.task or "all", row.dataset or "all", row.method)
         shares = (row.accuracy, row.ece_before, row.ece_after, row.ece_by_chance)
-        numbers = (f"{row.num_elements:,}", *(f"{100 * share:.1f}" for share in shares))
-        yield f"| {' | '.join((*names, *numbers))} |"
+        rows.append((*names, row.num_elements, *(f"{100 * share:.1f}" for share in shares)))
+    return Table((*columns, "by chance"), rows).to_markdown()
 
 
-def reliability_table(report: CalibrationReport) -> Iterator[str]:
+def reliability_table(report: CalibrationReport) -> str:
     """The bins of the records of all tasks, as Markdown."""
     row = next(row for row in report.rows if row.kind == "record" and row.task is None)
-    yield "| raw score | right % | calibrated score | right % | records |"
-    yield "|---|---|---|---|---|"
-    for raw, calibrated in zip(row.bins_before, row.bins_after, strict=True):
-        yield (
-            f"| {raw.mean_score:.3f} | {100 * raw.accuracy:.1f} | {calibrated.mean_score:.3f} "
-            f"| {100 * calibrated.accuracy:.1f} | {calibrated.num_elements:,} |"
+    rows = [
+        (
+            *(f"{raw.mean_score:.3f}", f"{100 * raw.accuracy:.1f}"),
+            *(f"{calibrated.mean_score:.3f}", f"{100 * calibrated.accuracy:.1f}", calibrated.num_elements),
         )
+        for raw, calibrated in zip(row.bins_before, row.bins_after, strict=True)
+    ]
+    return Table(("raw score", "right %", "calibrated score", "right %", "records"), rows).to_markdown()
 
 
-def knob_table(extractor: Extractor, examples: Sequence[Example]) -> Iterator[str]:
+def knob_table(extractor: Extractor, examples: Sequence[Example]) -> str:
     """Precision and recall by the bias on ending, as Markdown."""
-    yield "| end bias | records | precision % | recall % | F1 % | answers cut |"
-    yield "|---|---|---|---|---|---|"
+    rows = []
     for bias in BIASES:
         options = AnswerOptions(end_bias=bias)
         answers = list(extractor.answer(Query.of_example(example, options) for example in examples))
         counts = score(examples, [answer.records for answer in answers]).micro("frame")
+        numbers = (f"{number:.1f}" for number in (counts.precision, counts.recall, counts.f1))
         num_cut = sum(answer.truncated for answer in answers)
-        numbers = (counts.precision, counts.recall, counts.f1)
-        shown = (
-            f"{bias:+g}",
-            f"{counts.predicted:,}",
-            *(f"{number:.1f}" for number in numbers),
-            f"{num_cut}",
-        )
-        yield f"| {' | '.join(shown)} |"
+        rows.append((f"{bias:+g}", counts.predicted, *numbers, num_cut))
+    columns = ("end bias", "records", "precision %", "recall %", "F1 %", "answers cut")
+    return Table(columns, rows).to_markdown()
 
 
-def filled(page: str, name: str, lines: Iterator[str]) -> str:
-    """The page with the lines between `<!-- name -->` and `<!-- /name -->`."""
-    content = "\n".join(lines)
+def filled(page: str, name: str, content: str) -> str:
+    """The page with the content between `<!-- name -->` and `<!-- /name -->`."""
     return re.sub(
-        f"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", lambda _: content, page, flags=re.DOTALL
+        f"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)",
+        lambda _: content.rstrip("\n"),
+        page,
+        flags=re.DOTALL,
     )
 
 
@@ -91,7 +87,7 @@ def main() -> None:
     report = calibrate(extractor, gold, end_biases=())
     page = options.page.read_text("utf-8")
     texts = ", ".join(f"{name} {count:,}" for name, count in report.calibration.texts.items())
-    page = filled(page, "texts", iter([f"Validation texts: {texts}."]))
+    page = filled(page, "texts", f"Validation texts: {texts}.")
     page = filled(page, "errors", error_table(report))
     page = filled(page, "reliability", reliability_table(report))
     examples = read_gold(options.knob, split="validation", limit=options.knob_limit)

@@ -18,8 +18,9 @@ from typing import Any
 from making.confidence import filled
 from ucuie.data import read_gold, read_predictions
 from ucuie.files import write_text
-from ucuie.render import svg
+from ucuie.render.plots import as_svg, new_figure
 from ucuie.schema import Example, Record
+from ucuie.templates import Table
 
 DOCS = Path(__file__).parents[1] / "docs"
 TARGETS = {
@@ -36,7 +37,6 @@ TARGETS = {
 }
 """F1 in per cent that a model trained without a GPU was meant to reach."""
 ROWS = ("NER", "RE boundary", "ED", "EAE pooled", "EAE linked", "ABSA")
-BAR_HEIGHT, BAR_WIDTH = 18, 420
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Evaluation:
         return counts
 
 
-def score_table(evaluation: Evaluation, peer: dict[str, Any] | None = None) -> Iterator[str]:
+def score_table(evaluation: Evaluation, peer: dict[str, Any] | None = None) -> str:
     """Precision, recall and F1 with its interval, as Markdown.
 
     Args:
@@ -86,18 +86,15 @@ def score_table(evaluation: Evaluation, peer: dict[str, Any] | None = None) -> I
         peer: scores of spaCy by data set, for a column of their own.
     """
     columns = ["data set", "what", "texts", "precision", "recall", "F1", "95 % interval", "aimed at"]
-    columns += ["spaCy"] if peer else []
-    yield f"| {' | '.join(columns)} |"
-    yield "|---" * len(columns) + "|"
     counts = evaluation.num_texts()
+    rows = []
     for dataset, row, numbers in sorted(evaluation.scores(), key=lambda one: ROWS.index(one[1])):
-        shown = " | ".join(f"{numbers[name]:.1f}" for name in ("precision", "recall", "f1"))
+        shown = [f"{numbers[name]:.1f}" for name in ("precision", "recall", "f1")]
         interval = f"{numbers['low']:.1f} to {numbers['high']:.1f}" if "low" in numbers else ""
-        target = TARGETS.get((dataset, row), "")
-        cells = [dataset, row, f"{counts[dataset]:,}", shown, interval, str(target)]
+        rows.append([dataset, row, counts[dataset], *shown, interval, TARGETS.get((dataset, row))])
         if peer:
-            cells.append(f"{peer[dataset]['f1']:.1f}" if row == "NER" and dataset in peer else "")
-        yield f"| {' | '.join(cells)} |"
+            rows[-1].append(f"{peer[dataset]['f1']:.1f}" if row == "NER" and dataset in peer else "")
+    return Table([*columns, "spaCy"] if peer else columns, rows).to_markdown()
 
 
 def peer_line(evaluation: Evaluation, peer: dict[str, Any]) -> Iterator[str]:
@@ -118,16 +115,17 @@ def _f1(scores: dict[str, Any]) -> dict[str, float]:
     return {dataset: numbers["f1"] for dataset, numbers in scores.items()}
 
 
-def false_alarm_table(evaluation: Evaluation) -> Iterator[str]:
+def false_alarm_table(evaluation: Evaluation) -> str:
     """In how many texts without any gold record something was found, as Markdown."""
-    yield "| data set | texts without a record | of them with a prediction |"
-    yield "|---|---|---|"
     empty: dict[str, list[bool]] = {}
     for example, records in zip(evaluation.examples, evaluation.predictions, strict=True):
         if not example.records:
             empty.setdefault(example.dataset or "", []).append(bool(records))
-    for dataset, alarms in sorted(empty.items()):
-        yield f"| {dataset} | {len(alarms):,} | {100 * sum(alarms) / len(alarms):.1f} % |"
+    rows = [
+        (dataset, len(alarms), f"{100 * sum(alarms) / len(alarms):.1f} %")
+        for dataset, alarms in sorted(empty.items())
+    ]
+    return Table(("data set", "texts without a record", "of them with a prediction"), rows).to_markdown()
 
 
 def grounding_lines(evaluations: Sequence[Evaluation]) -> Iterator[str]:
@@ -169,23 +167,19 @@ def speed_lines(bench: dict[str, Any] | None) -> Iterator[str]:
 
 def plot(evaluation: Evaluation) -> str:
     """F1 of every data set and row as bars with their intervals and what was aimed at, as SVG."""
-    parts = []
     scores = sorted(evaluation.scores(), key=lambda one: (ROWS.index(one[1]), -one[2]["f1"]))
-    for index, (dataset, row, numbers) in enumerate(scores):
-        top = 40 + index * BAR_HEIGHT
-        scale = BAR_WIDTH / 100
-        parts.append(svg.text(210, top + 11, f"{dataset}, {row}", anchor="end"))
-        parts.append(svg.rectangle(220, top, numbers["f1"] * scale, BAR_HEIGHT - 5, "#4c78a8"))
+    figure = new_figure(8, 0.25 * len(scores) + 1)
+    axes = figure.add_subplot()
+    bars = axes.barh([f"{dataset}, {row}" for dataset, row, _ in scores], [one["f1"] for *_, one in scores])
+    axes.bar_label(bars, fmt="{:.1f}", padding=3)
+    for place, (dataset, row, numbers) in enumerate(scores):
         if "low" in numbers:
-            middle = top + (BAR_HEIGHT - 5) / 2
-            ends = [(220 + numbers[name] * scale, middle) for name in ("low", "high")]
-            parts.append(svg.line(ends, "#222"))
+            axes.hlines(place, numbers["low"], numbers["high"], color="black", linewidth=1)
         if (dataset, row) in TARGETS:
-            place = 220 + TARGETS[dataset, row] * scale
-            parts.append(svg.line([(place, top - 2), (place, top + BAR_HEIGHT - 3)], "#d62728"))
-        parts.append(svg.text(225 + BAR_WIDTH, top + 11, f"{numbers['f1']:.1f}"))
-    title = "F1 on test texts; thin: 95 % interval, red: aimed at"
-    return svg.picture(parts, width=700, height=60 + len(scores) * BAR_HEIGHT, title=title)
+            axes.vlines(TARGETS[dataset, row], place - 0.5, place + 0.5, color="red")
+    axes.set(xlim=(0, 100), title="F1 on test texts; thin: 95 % interval, red: aimed at")
+    axes.invert_yaxis()
+    return as_svg(figure)
 
 
 def figures(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
@@ -216,11 +210,11 @@ def main() -> None:
     page = options.page.read_text("utf-8")
     peer = {} if options.peer is None else json.loads(options.peer.read_text("utf-8"))
     page = filled(page, "supervised", score_table(supervised, peer))
-    page = filled(page, "peer", peer_line(supervised, peer))
+    page = filled(page, "peer", "\n".join(peer_line(supervised, peer)))
     page = filled(page, "zero-shot", score_table(zero_shot))
     page = filled(page, "false-alarms", false_alarm_table(supervised))
-    page = filled(page, "grounding", grounding_lines([supervised, zero_shot]))
-    page = filled(page, "speed", speed_lines(bench))
+    page = filled(page, "grounding", "\n".join(grounding_lines([supervised, zero_shot])))
+    page = filled(page, "speed", "\n".join(speed_lines(bench)))
     write_text(options.page, page)
     content = json.dumps(figures([supervised, zero_shot]), indent=1, ensure_ascii=False)
     write_text(options.page.with_suffix(".json"), content + "\n")

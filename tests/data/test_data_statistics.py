@@ -1,9 +1,11 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 from data_cases import example
 
 from ucuie.data import stats, write_examples
+from ucuie.errors import MissingExtraError
 from ucuie.render.plots import statistics_plot
 
 
@@ -32,13 +34,18 @@ def test_lengths_are_counted_in_doubling_steps(tmp_path: Path) -> None:
 
 
 def test_the_plot_is_one_valid_picture_with_every_label(tmp_path: Path) -> None:
-    names = [f"<label {number}>" for number in range(70)]
+    names = [f"<label {number}> in $ or $" for number in range(70)]
     records = [(name, "x", {}) for name in names]
     write_examples(tmp_path / "train.jsonl", [example("x y", *records)])
     write_examples(tmp_path / "test.jsonl", [example("x", *records[:1], id="2", split="test")])
     plot = statistics_plot(stats(tmp_path), title="A & B")
     texts = [node.text for node in ElementTree.fromstring(plot).iter() if node.text and node.text.strip()]
-    assert texts[:3] == ["A & B", "train: 1", "test: 1"]
-    assert "<label 0>" in texts
-    assert "10 more labels" in texts
-    assert "0 to 31" in texts
+    assert {"A & B", "train: 1", "test: 1", "<label 0> in $ or $", "10 more labels", "0 to 31"} <= set(texts)
+    assert plot == statistics_plot(stats(tmp_path), title="A & B")
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ucuie.render.plots.find_spec", lambda name: None)
+    write_examples(tmp_path / "train.jsonl", [example("x")])
+    with pytest.raises(MissingExtraError, match=r"pip install 'ucuie\[experiments\]'"):
+        statistics_plot(stats(tmp_path), title="A")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ucuie.lab.bench.options import RowsOptions
 from ucuie.lab.bench.rows import bench_rows
 from ucuie.train.config import TrainConfig
 
@@ -19,7 +20,7 @@ def test_the_same_texts_take_fewer_tokens_behind_one_instruction(backbone_folder
             "texts_per_row": 4,
         }
     )
-    report = bench_rows(config, steps=1, repeats=1)
+    report = bench_rows(config, RowsOptions(config="given", steps=1, repeats=1))
     # Four texts each of NER, RE and EE make three rows, of which two are a step.
     assert report["settings"]["rows"] == 2
     assert report["settings"]["texts"] == 8

@@ -87,8 +87,10 @@ def calibrate(
     from ucuie.files import write_text
     from ucuie.model.saving import calibration_target, record_calibration
     from ucuie.model.source import DEFAULT
-    from ucuie.render.plots import reliability_plot
+    from ucuie.render.plots import reliability_plot, require_matplotlib
 
+    if plot is not None:
+        require_matplotlib()
     source = model.model or DEFAULT
     calibration_target(source, output)
     talk = talk_console(quiet=quiet)

@@ -111,9 +111,10 @@ def _show_catalogue(name: str | None, *, as_json: bool) -> None:
         plain = [dataset.model_dump(mode="json") for dataset in rows.values()]
         typer.echo(json.dumps({"datasets": plain, "formats": list(data.FORMATS)}, ensure_ascii=False))
     elif name is None:
-        results().print(catalogue_table(rows.values()), "", format_table(data.FORMATS))
+        tables = catalogue_table(rows.values()), format_table(data.FORMATS)
+        results().print(*(table.to_terminal() for table in tables), sep="\n\n")
     else:
-        results().print(dataset_table(rows[name]))
+        results().print(dataset_table(rows[name]).to_terminal())
 
 
 @data_app.command("stats")

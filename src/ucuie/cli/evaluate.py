@@ -144,7 +144,8 @@ def trials(
         }
         typer.echo(json.dumps(plain, ensure_ascii=False))
     else:
-        results().print(*(trials_table(scorer, found) for scorer, found in averages.items()), sep="\n\n")
+        tables = (trials_table(scorer, found).to_terminal() for scorer, found in averages.items())
+        results().print(*tables, sep="\n\n")
 
 
 def _read_reports(path: Path) -> "list[Report]":

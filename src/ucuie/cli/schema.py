@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from ucuie.cli.common import AnnotatedFor, Json, Quiet, results, talk_console
 from ucuie.errors import SchemaError, did_you_mean, show
@@ -13,7 +12,7 @@ from ucuie.files import write_text
 from ucuie.schema import Schema
 from ucuie.schema.drafting import CheckedSchema, check_schema, class_named, schema_of_names, schema_yaml
 from ucuie.schema.sources import ready_schemas, title_of
-from ucuie.templates import counted
+from ucuie.templates import Table, counted
 
 schema_app = typer.Typer(no_args_is_help=True, help="Make schemas, check them, and look at the ready ones.")
 
@@ -99,10 +98,8 @@ def schema_list(as_json: Json = False) -> None:
         plain = {name: {"title": title, "task": schema.task} for name, (title, schema) in ready.items()}
         typer.echo(json.dumps(plain))
         return
-    table = Table.grid(padding=(0, 3, 0, 0))
-    for name, (title, schema) in ready.items():
-        table.add_row(name, title, ", ".join(schema.frame_names))
-    results().print(table)
+    rows = [(name, title, ", ".join(schema.frame_names)) for name, (title, schema) in ready.items()]
+    results().print(Table((), rows).to_terminal())
 
 
 @schema_app.command("show")

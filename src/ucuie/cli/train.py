@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
-from rich.table import Table
 
 from ucuie.cli.common import (
     INTERRUPTED,
@@ -21,6 +20,7 @@ from ucuie.cli.common import (
     talk_console,
 )
 from ucuie.errors import storage_error
+from ucuie.templates import Table
 
 if TYPE_CHECKING:
     from ucuie.train.config import TrainConfig
@@ -146,12 +146,8 @@ def _print_estimate(run: "TrainConfig", *, row_tokens: int, num_processes: int) 
     estimated = estimate_memory(
         run, backbone_shape(run.backbone), row_tokens=row_tokens, num_processes=num_processes
     )
-    table = Table.grid(padding=(0, 3, 0, 0))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_row("parameters", f"{estimated.num_parameters:,}")
-    table.add_row("trained", f"{estimated.num_trained:,}")
-    for name in ("weights", "gradients", "optimizer", "activations", "gathered", "total"):
-        if num_bytes := getattr(estimated, name):
-            table.add_row(name, f"{num_bytes / 2**30:.2f} GiB")
-    results().print(table)
+    rows = [("parameters", f"{estimated.num_parameters:,}"), ("trained", f"{estimated.num_trained:,}")]
+    parts = ("weights", "gradients", "optimizer", "activations", "gathered", "total")
+    sizes = {name: getattr(estimated, name) for name in parts}
+    rows += [(name, f"{num_bytes / 2**30:.2f} GiB") for name, num_bytes in sizes.items() if num_bytes]
+    results().print(Table((), rows).to_terminal())

@@ -5,20 +5,18 @@
 """
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ucuie.files import staged_files, write_text
-from ucuie.metrics.counts import Counts
 from ucuie.metrics.mistakes import KINDS, Mistake, Mistakes, find_mistakes
 from ucuie.metrics.report import Report, RowScore, placing_ceiling, score
 from ucuie.metrics.uncertainty import Interval, bootstrap
 from ucuie.schema import Example, Record, Span
-from ucuie.templates import load_template
+from ucuie.templates import Table, load_template
 
 _TEMPLATE = Path(__file__).with_name("breakdown.html.jinja")
 _MAX_CONFUSIONS = 20
@@ -26,7 +24,6 @@ _MAX_LISTED_OF_A_KIND = 5
 _MAX_MISTAKES_OF_A_KIND = 200
 _CONTEXT = 60
 """Characters of the text shown before and after a mistake."""
-_NUMBER = re.compile(r"[\d,]+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -122,66 +119,67 @@ def write_breakdown(found: Breakdown, folder: Path, *, title: str) -> None:
 
 def render_text(found: Breakdown) -> str:
     """Tables of plain text, and of each kind of mistake the first five."""
-    parts = []
-    if len(found.reports) > 1:
-        parts += ["F1 % by scorer", _comparison_table(found)]
-    parts.append(
-        f"scorer: {found.report.scorer}, F1 with 95 % confidence intervals; "
-        "ceiling: F1 of the gold placed again by its strings"
-    )
-    parts.append(_interval_table(found))
-    for row in found.report.scores:
-        parts += [f"{row.task}, {row.row}, {row.dataset or '-'}", _label_table(row)]
-    parts += [_kind_table(found.mistakes), _confusion_table(found.mistakes)]
-    parts += _listed_mistakes(found.mistakes)
-    return "\n\n".join(parts) + "\n"
+    tables = [comparison_table(found)] if len(found.reports) > 1 else []
+    tables += [score_table(found), *map(_label_table, found.report.scores)]
+    tables += _mistake_tables(found.mistakes)
+    return "\n\n".join(table.to_text() for table in tables) + "\n"
 
 
-def _comparison_table(found: Breakdown) -> str:
-    return _aligned(
-        ["task", "row", "data set", *(report.scorer for report in found.reports)],
-        [[task, row, dataset or "-", *map(_or_dash, f1)] for task, row, dataset, f1 in found.comparison],
-    )
+def comparison_table(found: Breakdown) -> Table:
+    """F1 under several scorers side by side; a dash where a scorer knows no such row."""
+    rows = [(task, row, dataset or "-", *map(_or_dash, f1)) for task, row, dataset, f1 in found.comparison]
+    columns = ("task", "row", "data set", *(report.scorer for report in found.reports))
+    return Table(columns, rows, title="F1 % by scorer")
 
 
-def _interval_table(found: Breakdown) -> str:
-    rows = []
-    for one in found.intervals:
-        numbers = (*_rounded(one.f1, one.low, one.high), _or_dash(found.ceiling_of(one)))
-        rows.append([one.task, one.row, _name_of(one), *numbers])
-    return _aligned(["task", "row", "data set", "F1 %", "low", "high", "ceiling"], rows)
+def score_table(found: Breakdown) -> Table:
+    """The rows of the first scorer: each data set, then the mean over data sets where there are several."""
+    intervals = {(one.task, one.row, one.dataset): one for one in found.intervals}
+    rows: list[tuple[str, ...]] = []
+    for task, row in found.report.rows:
+        scores = found.report.of(row, task=task)
+        parts: list[tuple[str | None, Sequence[str]]] = [
+            (one.dataset, (f"{one.counts.precision:.2f}", f"{one.counts.recall:.2f}", f"{one.counts.gold:,}"))
+            for one in scores
+        ]
+        parts += [(None, ("", "", ""))] if len(scores) > 1 else []
+        for dataset, (precision, recall, gold) in parts:
+            one = intervals[task, row, dataset]
+            name = "mean" if dataset is None else dataset or "-"
+            numbers = (precision, recall, f"{one.f1:.2f}", f"{one.low:.2f}-{one.high:.2f}", gold)
+            rows.append((task, row, name, *numbers, _or_dash(found.ceiling_of(one))))
+    columns = ("task", "row", "data set", "precision %", "recall %", "F1 %", "95 % interval", "gold")
+    notes = ["ceiling: F1 of the gold placed again by its strings"]
+    return Table((*columns, "ceiling"), rows, title=f"scorer: {found.report.scorer}", notes=notes)
 
 
-def _label_table(row: RowScore) -> str:
-    return _aligned(
-        ["label", "precision %", "recall %", "F1 %", "gold", "predicted", "matched"],
-        [[label, *_numbers(counts)] for label, counts in _labels(row)],
-    )
-
-
-def _kind_table(mistakes: Mistakes) -> str:
-    kinds = [("right", mistakes.right), *mistakes.kinds.items()]
-    return _aligned(["findings", "count"], [[kind, f"{count:,}"] for kind, count in kinds])
-
-
-def _confusion_table(mistakes: Mistakes) -> str:
+def _label_table(row: RowScore) -> Table:
+    """The labels of a row, those with most gold first."""
+    labels = sorted(row.labels.items(), key=lambda item: (-item[1].gold, item[0]))
     rows = [
-        [gold, predicted, f"{count:,}"] for (gold, predicted), count in mistakes.confusions[:_MAX_CONFUSIONS]
+        (
+            label,
+            *(f"{number:.2f}" for number in (counts.precision, counts.recall, counts.f1)),
+            *(counts.gold, counts.predicted, counts.matched),
+        )
+        for label, counts in labels
     ]
-    return _aligned(["gold", "predicted", "count"], rows)
+    columns = ("label", "precision %", "recall %", "F1 %", "gold", "predicted", "matched")
+    return Table(columns, rows, title=f"{row.task}, {row.row}, {row.dataset or '-'}")
 
 
-def _listed_mistakes(mistakes: Mistakes) -> list[str]:
-    """The first mistakes of each kind, a line each."""
-    parts = []
+def _mistake_tables(mistakes: Mistakes) -> Iterator[Table]:
+    """How many of each kind, what was taken for what most often, and the first of each kind, a line each."""
+    yield Table(("findings", "count"), [("right", mistakes.right), *mistakes.kinds.items()])
+    confusions = [(*pair, count) for pair, count in mistakes.confusions[:_MAX_CONFUSIONS]]
+    yield Table(("gold", "predicted", "count"), confusions)
     for kind in KINDS:
         of_kind = [one for one in mistakes.mistakes if one.kind == kind]
         if of_kind:
-            rows = [[one.example.id, *one.labels, _marked(one)] for one in of_kind[:_MAX_LISTED_OF_A_KIND]]
-            table = _aligned(["id", "gold", "predicted", "[gold] {predicted}"], rows)
+            rows = [(one.example.id, *one.labels, _marked(one)) for one in of_kind[:_MAX_LISTED_OF_A_KIND]]
             more = len(of_kind) - len(rows)
-            parts.append(f"{kind}\n{table}" + (f"\nand {more:,} more" if more else ""))
-    return parts
+            notes = [f"and {more:,} more"] if more else []
+            yield Table(("id", "gold", "predicted", "[gold] {predicted}"), rows, title=kind, notes=notes)
 
 
 def _marked(mistake: Mistake) -> str:
@@ -194,19 +192,17 @@ def _marked(mistake: Mistake) -> str:
 def render_page(found: Breakdown, *, title: str = "Evaluation") -> str:
     """One HTML page with everything in it; of each kind of mistake the first 200."""
     mistakes = found.mistakes.mistakes
-    by_kind = {kind: [one for one in mistakes if one.kind == kind] for kind in KINDS}
     return load_template(_TEMPLATE).render(
         title=title,
-        found=found,
-        labels=_labels,
-        numbers=_numbers,
-        rounded=_rounded,
-        or_dash=_or_dash,
-        name_of=_name_of,
-        by_kind=by_kind,
+        scorer=found.report.scorer,
+        num_right=found.mistakes.right,
+        comparison=comparison_table(found) if len(found.reports) > 1 else None,
+        scores=score_table(found),
+        labels=[_label_table(row) for row in found.report.scores],
+        by_kind={kind: [one for one in mistakes if one.kind == kind] for kind in KINDS},
         maximum=_MAX_MISTAKES_OF_A_KIND,
         pieces=mistake_pieces,
-        matrix=_matrix(found.mistakes),
+        confusion=_confusion_matrix(found.mistakes),
     )
 
 
@@ -228,47 +224,12 @@ def mistake_pieces(mistake: Mistake) -> list[tuple[str, str]]:
     return pieces + ([("", "…")] if end < len(text) else [])
 
 
-def _labels(row: RowScore) -> list[tuple[str, Counts]]:
-    """The labels of a row, those with most gold first."""
-    return sorted(row.labels.items(), key=lambda item: (-item[1].gold, item[0]))
-
-
-def _matrix(mistakes: Mistakes) -> tuple[list[str], list[list[int]]]:
-    """The labels that were confused, and how often each (gold, predicted) pair came."""
+def _confusion_matrix(mistakes: Mistakes) -> Table:
+    """How often each label of the gold was taken for each other, if it ever was."""
     names = sorted({name for pair, _ in mistakes.confusions for name in pair})
-    return names, [[mistakes.confusion[gold, predicted] for predicted in names] for gold in names]
-
-
-def _numbers(counts: Counts) -> list[str]:
-    whole = (counts.gold, counts.predicted, counts.matched)
-    return [*_rounded(counts.precision, counts.recall, counts.f1), *(f"{number:,}" for number in whole)]
-
-
-def _rounded(*numbers: float) -> list[str]:
-    return [f"{number:.2f}" for number in numbers]
+    rows = [(gold, *(mistakes.confusion[gold, name] or None for name in names)) for gold in names]
+    return Table(("", *names), rows)
 
 
 def _or_dash(number: float | None) -> str:
     return "-" if number is None else f"{number:.2f}"
-
-
-def _name_of(interval: Interval) -> str:
-    return "mean" if interval.dataset is None else interval.dataset or "-"
-
-
-def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table: numbers to the right, words to the left."""
-    columns = list(zip(headings, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    is_number = [
-        bool(rows) and all(cell == "-" or _NUMBER.fullmatch(cell) for cell in column[1:])
-        for column in columns
-    ]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, is_number, strict=True)
-        )
-        for line in (headings, *rows)
-    )
-    return "\n".join(line.rstrip() for line in lines)

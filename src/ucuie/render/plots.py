@@ -1,126 +1,157 @@
-"""Pictures, as SVG files that any browser shows: of a data set's statistics, and of how true scores are."""
+"""Pictures, as SVG files that any browser shows: of a data set's statistics, and of how true scores are.
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+Drawn by matplotlib, which is loaded with the first of them. Equal pictures are equal files.
+"""
+
+import io
+import warnings
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from ucuie.data.statistics import FIRST_STEP, Statistics
-from ucuie.render import svg
-from ucuie.render.svg import picture, rectangle, text
+from ucuie.errors import MissingExtraError
 from ucuie.schema import ELEMENT_KINDS
 
 if TYPE_CHECKING:
     from ucuie.evaluation.calibrate import CalibrationReport, ErrorRow
 
-_COLOURS: Mapping[str, str] = {"train": "#4c78a8", "validation": "#e39c37", "test": "#54a24b"}
-_BAR, _GAP = 9, 8
-_NAMES, _BARS, _NUMBERS = 240, 420, 80
-_MAX_LABELS = 60
+RAW, CALIBRATED, PERFECT = "#b0b0b0", "#4c78a8", "#d8d8d8"
+_BAR, _PANEL = 0.16, 2.4
+"""Inches: the height of a bar, and the sides of a reliability diagram."""
+_MAX_LABELS, _MAX_LETTERS = 60, 38
 
-_Panel = tuple[str, Sequence[tuple[str, Sequence[int]]]]
-"""A heading, and lines of a name with a number for each split."""
+
+def require_matplotlib() -> None:
+    """Look whether pictures can be drawn, before any work.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "experiments")
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib, of so many inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    # The object interface: pyplot would keep figures, and ask for a display.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def as_svg(figure: Any) -> str:
+    """The picture as an `<svg>` element whose words stay words, without a date or random identifiers."""
+    from matplotlib import rc_context
+
+    file = io.StringIO()
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "ucuie", "svg.fonttype": "none"}):
+        # Browsers have the letters that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    content = file.getvalue()
+    return content[content.index("<svg") :]
 
 
 def statistics_plot(statistics: Statistics, *, title: str) -> str:
     """Bars for the records of each label, the most frequent first, and for the texts of each length.
 
     Of more than 60 labels the rest is one line.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
     """
-    panels: list[_Panel] = [
-        ("records by label", _label_lines(statistics)),
-        ("texts by length in characters", _length_lines(statistics)),
-    ]
-    parts: list[str] = []
-    y = 30.0
-    for x, split in zip((0, 120, 260), statistics.splits, strict=False):
-        parts.append(_bar(_NAMES + x, y, 10, split))
-        examples = statistics.splits[split].examples
-        parts.append(text(_NAMES + x + 16, y + 9, f"{split}: {examples:,}"))
-    for heading, lines in panels:
-        y += 40
-        parts.append(text(0, y, heading, weight="bold"))
-        y += 14
-        highest = max((number for _, numbers in lines for number in numbers), default=0) or 1
-        for name, numbers in lines:
-            middle = y + _BAR * len(numbers) / 2 + 4
-            parts.append(text(_NAMES - 8, middle, _shortened(name), anchor="end"))
-            for split, number in zip(statistics.splits, numbers, strict=True):
-                width = _BARS * number / highest
-                parts.append(_bar(_NAMES, y, width, split))
-                parts.append(text(_NAMES + width + 4, y + _BAR - 1, f"{number:,}", size=9))
-                y += _BAR
-            y += _GAP
-    return picture(parts, width=_NAMES + _BARS + _NUMBERS, height=round(y) + 20, title=title)
+    panels = {
+        "records by label": _label_lines(statistics),
+        "texts by length in characters": _length_lines(statistics),
+    }
+    splits = statistics.splits
+    heights = [_BAR * (len(lines) * (len(splits) + 1) + 3) for lines in panels.values()]
+    figure = new_figure(8, sum(heights) + 1)
+    figure.suptitle(_plain(title))
+    parts = figure.subplots(len(panels), height_ratios=heights)
+    for axes, (heading, lines) in zip(parts, panels.items(), strict=True):
+        thickness = 1 / (len(splits) + 1)
+        for index, (split, found) in enumerate(splits.items()):
+            places = [line + index * thickness for line in range(len(lines))]
+            numbers = [line[index] for line in lines.values()]
+            bars = axes.barh(places, numbers, thickness, label=f"{split}: {found.examples:,}")
+            axes.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=7)
+        axes.set_yticks(range(len(lines)), map(_plain, lines))
+        axes.set_title(heading, loc="left")
+        axes.invert_yaxis()
+        axes.margins(x=0.1, y=0.01)
+    figure.legend(*parts[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    return as_svg(figure)
 
 
-def _label_lines(statistics: Statistics) -> list[tuple[str, list[int]]]:
+def _label_lines(statistics: Statistics) -> dict[str, list[int]]:
+    """The records of each label in each split."""
     splits = statistics.splits.values()
-    names = {name for split in splits for name in split.records}
-    lines = [(name, [split.records.get(name, 0) for split in splits]) for name in names]
-    lines.sort(key=lambda line: (-sum(line[1]), line[0]))
-    rest = lines[_MAX_LABELS:]
-    if rest:
-        sums = [sum(column) for column in zip(*(numbers for _, numbers in rest), strict=True)]
-        return [*lines[:_MAX_LABELS], (f"{len(rest):,} more labels", sums)]
+    counts = {
+        name: [split.records.get(name, 0) for split in splits]
+        for name in {name for split in splits for name in split.records}
+    }
+    names = sorted(counts, key=lambda name: (-sum(counts[name]), name))
+    lines = {name: counts[name] for name in names[:_MAX_LABELS]}
+    if rest := names[_MAX_LABELS:]:
+        lines[f"{len(rest):,} more labels"] = [
+            sum(column) for column in zip(*(counts[name] for name in rest), strict=True)
+        ]
     return lines
 
 
-def _length_lines(statistics: Statistics) -> list[tuple[str, list[int]]]:
-    splits = statistics.splits.values()
-    num_steps = max((len(split.lengths) for split in splits), default=0)
-    lines = []
-    for step in range(num_steps):
+def _length_lines(statistics: Statistics) -> dict[str, list[int]]:
+    """The texts of each length in each split."""
+    lengths = [split.lengths for split in statistics.splits.values()]
+    lines = {}
+    for step in range(max(map(len, lengths), default=0)):
         first = FIRST_STEP << (step - 1) if step else 0
-        numbers = [split.lengths[step] if step < len(split.lengths) else 0 for split in splits]
-        lines.append((f"{first:,} to {(FIRST_STEP << step) - 1:,}", numbers))
+        lines[f"{first:,} to {(FIRST_STEP << step) - 1:,}"] = [
+            one[step] if step < len(one) else 0 for one in lengths
+        ]
     return lines
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= 38 else f"{name[:37]}…"
-
-
-def _bar(x: float, y: float, width: float, split: str) -> str:
-    return rectangle(x, y, width, _BAR, _COLOURS[split])
-
-
-_PANEL, _BETWEEN = 150, 40
-_RAW, _CALIBRATED, _PERFECT = "#b0b0b0", "#4c78a8", "#d8d8d8"
+def _plain(words: str) -> str:
+    """Words that are not too long, and no formula to matplotlib."""
+    cut = words if len(words) <= _MAX_LETTERS else f"{words[: _MAX_LETTERS - 1]}…"
+    return cut.replace("$", r"\$")
 
 
 def reliability_plot(report: "CalibrationReport") -> str:
-    """An SVG picture: for each kind and task how often scores of a height are right, before and after.
+    """How often scores of a height are right, before and after, for each kind and task.
 
     On the diagonal scores are what they say.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
     """
     rows = [row for row in report.rows if row.dataset is None and row.task is not None]
-    by_kind = {kind: [row for row in rows if row.kind == kind] for kind in ELEMENT_KINDS}
-    parts = [
-        svg.dot(6, 36, _RAW), svg.text(14, 40, "raw"),
-        svg.dot(66, 36, _CALIBRATED), svg.text(74, 40, "calibrated, cross-validated"),
-    ]  # fmt: skip
-    top = 75
-    for kind, panels in by_kind.items():
-        for index, row in enumerate(panels):
-            parts += _panel(row, 30 + index * (_PANEL + _BETWEEN), top, f"{kind}, {row.task}")
-        top += (_PANEL + 2 * _BETWEEN) if panels else 0
-    width = 30 + max(map(len, by_kind.values()), default=1) * (_PANEL + _BETWEEN)
-    return svg.picture(
-        parts, width=max(width, 400), height=top, title="share of right ones (up) by score (right)"
-    )
+    by_kind = [of_kind for kind in ELEMENT_KINDS if (of_kind := [row for row in rows if row.kind == kind])]
+    num_columns = max(map(len, by_kind), default=1)
+    figure = new_figure(_PANEL * max(num_columns, 2), (_PANEL + 0.4) * max(len(by_kind), 1) + 0.6)
+    figure.suptitle("share of right ones (up) by score (right)")
+    panels = figure.subplots(max(len(by_kind), 1), num_columns, squeeze=False)
+    for line, of_kind in zip(panels, by_kind, strict=False):
+        for axes, row in zip(line, of_kind, strict=False):
+            _draw_reliability(axes, row)
+    for axes in panels.flat:
+        axes.set_visible(axes.has_data())
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    return as_svg(figure)
 
 
-def _panel(row: "ErrorRow", left: float, top: float, heading: str) -> Iterator[str]:
-    def place(score: float, accuracy: float) -> tuple[float, float]:
-        return left + _PANEL * score, top + _PANEL * (1 - accuracy)
-
-    yield svg.text(left, top - 8, heading, weight="bold")
-    yield svg.line([place(0, 0), place(0, 1), place(1, 1), place(1, 0), place(0, 0)], _PERFECT)
-    yield svg.line([place(0, 0), place(1, 1)], _PERFECT, is_dashed=True)
-    for bins, colour in ((row.bins_before, _RAW), (row.bins_after, _CALIBRATED)):
-        points = [place(one.mean_score, one.accuracy) for one in bins]
-        yield svg.line(points, colour)
-        yield from (svg.dot(x, y, colour) for x, y in points)
-    yield svg.text(left, top + _PANEL + 13, "0", size=9)
-    yield svg.text(left + _PANEL, top + _PANEL + 13, "1", size=9, anchor="end")
-    error = f"{100 * row.ece_before:.1f} -> {100 * row.ece_after:.1f} %"
-    yield svg.text(left + _PANEL / 2, top + _PANEL + 13, error, size=9, anchor="middle")
+def _draw_reliability(axes: Any, row: "ErrorRow") -> None:
+    curves = ((row.bins_before, RAW, "raw"), (row.bins_after, CALIBRATED, "calibrated, cross-validated"))
+    axes.plot([0, 1], [0, 1], color=PERFECT, linestyle="dashed")
+    for bins, colour, name in curves:
+        scores, shares = [one.mean_score for one in bins], [one.accuracy for one in bins]
+        axes.plot(scores, shares, color=colour, marker="o", markersize=4, label=name)
+    error = f"error {100 * row.ece_before:.1f} -> {100 * row.ece_after:.1f} %"
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 1), yticks=(0, 1), aspect="equal", xlabel=error)
+    axes.set_title(f"{row.kind}, {row.task}", fontsize=10)

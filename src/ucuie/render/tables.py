@@ -1,15 +1,15 @@
 """Extractions, scores and data sets as tables for the terminal."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from ucuie.extract.result import Extraction
-from ucuie.schema import Filler, Record, Split
-from ucuie.templates import counted
+from ucuie.schema import SPLITS, Filler, Record, Split
+from ucuie.templates import Table, counted
 
 if TYPE_CHECKING:
     # The converters and scorers take as long to load as all the rest of the command.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ucuie.evaluation.calibrate import CalibrationReport
     from ucuie.evaluation.choosing import ChosenPoint
     from ucuie.evaluation.evaluate import EvaluationReport
-    from ucuie.metrics import Breakdown, Counts, Interval, TrialScore
+    from ucuie.metrics import TrialScore
 
 _MAX_FAULTS = 5
 _MAX_COLUMNS = 4
@@ -37,7 +37,7 @@ def extraction_table(extraction: Extraction) -> RenderableType:
     if num_columns > _MAX_COLUMNS:
         rows = [[Text("   ").join(cells)] for cells in rows]
         num_columns = 1
-    table = Table.grid(padding=(0, 3, 0, 0))
+    table = RichTable.grid(padding=(0, 3, 0, 0))
     for record, cells in zip(extraction.records, rows, strict=True):
         blanks = [Text()] * (num_columns - len(cells))
         table.add_row(Text(f"  {record.frame}", style="cyan"), *cells, *blanks, _score(record))
@@ -49,109 +49,66 @@ def extraction_table(extraction: Extraction) -> RenderableType:
     return Group(title, table, *notes, *others, "")
 
 
-def score_table(found: "Breakdown") -> Table:
-    """The rows of one scorer: each data set, then the mean over data sets where there are several."""
-    report = found.report
-    table = Table(title=f"scorer: {report.scorer}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("task", "row", "data set"):
-        table.add_column(heading)
-    for heading in ("precision %", "recall %", "F1 %", "95 % interval", "gold", "ceiling"):
-        table.add_column(heading, justify="right")
-    intervals = {(one.task, one.row, one.dataset): one for one in found.intervals}
-    for task, row in report.rows:
-        scores = report.of(row, task=task)
-        for score in scores:
-            interval = intervals[task, row, score.dataset]
-            precision, recall, f1, gold = _numbers(score.counts)
-            numbers = (precision, recall, f1, _range(interval), gold, _ceiling(found, interval))
-            table.add_row(*map(Text, (task, row, score.dataset or "-")), *numbers)
-        if len(scores) > 1:
-            interval = intervals[task, row, None]
-            numbers = ("", "", f"{interval.f1:.2f}", _range(interval), "", _ceiling(found, interval))
-            table.add_row(Text(task), Text(row), "mean", *numbers, style="bold")
-    return table
-
-
-def _range(interval: "Interval") -> str:
-    return f"{interval.low:.2f}-{interval.high:.2f}"
-
-
-def _ceiling(found: "Breakdown", interval: "Interval") -> str:
-    ceiling = found.ceiling_of(interval)
-    return "-" if ceiling is None else f"{ceiling:.2f}"
-
-
 def trials_table(scorer: str, trials: "Sequence[TrialScore]") -> Table:
     """Every row over several trials."""
-    table = Table(title=f"scorer: {scorer}, F1 %", title_justify="left", box=None, pad_edge=False)
-    for heading in ("task", "row", "data set"):
-        table.add_column(heading)
-    for heading in ("mean", "standard deviation", "trials"):
-        table.add_column(heading, justify="right")
-    for one in trials:
-        name = "mean" if one.dataset is None else one.dataset or "-"
-        numbers = (f"{one.mean:.2f}", f"{one.deviation:.2f}", str(len(one.f1s)))
-        table.add_row(*map(Text, (one.task, one.row, name)), *numbers)
-    return table
-
-
-def comparison_table(found: "Breakdown") -> Table:
-    """F1 under several scorers side by side; a dash where a scorer knows no such row."""
-    table = Table(title="F1 % by scorer", title_justify="left", box=None, pad_edge=False)
-    for heading in ("task", "row", "data set"):
-        table.add_column(heading)
-    for report in found.reports:
-        table.add_column(report.scorer, justify="right", overflow="fold")
-    for task, row, dataset, f1 in found.comparison:
-        numbers = ("-" if number is None else f"{number:.2f}" for number in f1)
-        table.add_row(*map(Text, (task, row, dataset or "-")), *numbers)
-    return table
+    columns = ("task", "row", "data set", "mean", "standard deviation", "trials")
+    rows = [
+        (
+            *(one.task, one.row, "mean" if one.dataset is None else one.dataset or "-"),
+            *(f"{one.mean:.2f}", f"{one.deviation:.2f}", len(one.f1s)),
+        )
+        for one in trials
+    ]
+    return Table(columns, rows, title=f"scorer: {scorer}, F1 %")
 
 
 def calibration_tables(report: "CalibrationReport") -> RenderableType:
     """How far scores were off before and after, for each kind and task, and for data sets apart."""
-    table = Table(
-        title="expected calibration error, after: cross-validated",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for heading in ("element", "task", "data set", "method"):
-        table.add_column(heading)
-    for heading in ("elements", "right %", "before %", "after %", "by chance %"):
-        table.add_column(heading, justify="right")
-    for row in report.rows:
-        method = "" if row.method is None else row.method
-        names = (row.kind, row.task or "all", row.dataset or "all", method)
-        shares = (row.accuracy, row.ece_before, row.ece_after, row.ece_by_chance)
-        numbers = (f"{row.num_elements:,}", *(f"{100 * share:.1f}" for share in shares))
-        table.add_row(*map(Text, (*names, *numbers)))
-    notes = [f"{counted(report.num_texts, 'text')}"]
+    notes = [counted(report.num_texts, "text")]
     if report.num_unreadable:
         notes.append(f"{report.num_unreadable:,} more were too long for the model")
-    chosen: list[RenderableType] = [] if report.choice is None else [*_choice_tables(report.choice), ""]
-    return Group(*chosen, table, Text("; ".join(notes), style="dim"))
+    names = ("element", "task", "data set", "method")
+    errors = Table(
+        (*names, "elements", "right %", "before %", "after %", "by chance %"),
+        [
+            (
+                *(row.kind, row.task or "all", row.dataset or "all", row.method, row.num_elements),
+                *(
+                    f"{100 * share:.1f}"
+                    for share in (row.accuracy, row.ece_before, row.ece_after, row.ece_by_chance)
+                ),
+            )
+            for row in report.rows
+        ],
+        title="expected calibration error, after: cross-validated",
+        notes=["; ".join(notes)],
+    )
+    chosen = [] if report.choice is None else [_choice_table(report.choice).to_terminal(), ""]
+    return Group(*chosen, errors.to_terminal())
 
 
-def _choice_tables(choice: "ChosenPoint") -> Iterator[RenderableType]:
+def _choice_table(choice: "ChosenPoint") -> Table:
     """The F1 of each data set before and after, and what was chosen."""
-    table = Table(title="F1 %, after: cross-validated", title_justify="left", box=None, pad_edge=False)
-    table.add_column("data set")
-    for heading in ("texts", "before", "after"):
-        table.add_column(heading, justify="right")
-    for one in choice.datasets:
-        numbers = (f"{one.num_texts:,}", f"{one.before:.1f}", f"{one.after:.1f}")
-        table.add_row(Text(one.dataset or "-"), *numbers)
+    rows: list[tuple[object, ...]] = [
+        (one.dataset or "-", one.num_texts, f"{one.before:.1f}", f"{one.after:.1f}")
+        for one in choice.datasets
+    ]
     if len(choice.datasets) > 1:
-        table.add_row("mean", "", f"{choice.before:.1f}", f"{choice.after:.1f}", style="bold")
-    yield table
+        rows.append(("mean", None, f"{choice.before:.1f}", f"{choice.after:.1f}"))
     biases = ", ".join(f"{bias:g}" for bias in choice.end_biases)
     point = choice.point
-    yield Text(f"chosen: end bias {point.end_bias:g}, of {biases}; threshold {point.threshold:g}")
+    return Table(
+        ("data set", "texts", "before", "after"),
+        rows,
+        title="F1 %, after: cross-validated",
+        notes=[f"chosen: end bias {point.end_bias:g}, of {biases}; threshold {point.threshold:g}"],
+    )
 
 
 def evaluation_tables(report: "EvaluationReport") -> RenderableType:
     """All that an evaluation found: several scorers side by side, the first in full, kinds of mistakes."""
+    from ucuie.metrics.breakdown import comparison_table, score_table
+
     notes = [f"{counted(report.num_examples, 'text')}, {report.texts_per_second:.1f} texts/s"]
     if report.num_unreadable:
         notes.append(
@@ -170,29 +127,31 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
     found = "fillers: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds)
     tables: list[RenderableType] = []
     if len(report.scores) > 1:
-        tables = [comparison_table(report.breakdown), ""]
-    return Group(*tables, score_table(report.breakdown), "", found, Text("; ".join(notes), style="dim"))
+        tables = [comparison_table(report.breakdown).to_terminal(), ""]
+    scores = score_table(report.breakdown).to_terminal()
+    return Group(*tables, scores, "", found, Text("; ".join(notes), style="dim"))
 
 
 def conversion_table(report: "ConversionReport") -> RenderableType:
     """What became of each split, and what was left out."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column(report.dataset)
-    for heading in ("examples", "expected", "with records", "faults"):
-        table.add_column(heading, justify="right")
-    faults: list[Text] = []
-    for name, split in report.splits.items():
-        expected = "-" if split.expected is None else f"{split.expected:,}"
-        table.add_row(
-            name, f"{split.examples:,}", expected, f"{split.with_records:,}", f"{len(split.faults):,}"
+    rows = [
+        (
+            *(name, split.examples, "-" if split.expected is None else split.expected),
+            *(split.with_records, len(split.faults)),
         )
-        faults += [Text(f"  {fault}", style="yellow") for fault in split.faults[:_MAX_FAULTS]]
+        for name, split in report.splits.items()
+    ]
+    faults: list[str] = []
+    for split in report.splits.values():
+        faults += [f"  {fault}" for fault in split.faults[:_MAX_FAULTS]]
         if len(split.faults) > _MAX_FAULTS:
-            faults.append(Text(f"  ... and {len(split.faults) - _MAX_FAULTS:,} more in report.json"))
-    notes = [Text(f"  not read: {', '.join(report.not_read)}", style="yellow")] if report.not_read else []
+            faults.append(f"  ... and {len(split.faults) - _MAX_FAULTS:,} more in report.json")
+    if report.not_read:
+        faults.append(f"  not read: {', '.join(report.not_read)}")
     if not report.is_as_expected:
-        notes.append(Text("  the counts differ from the catalogue's", style="yellow"))
-    return Group(table, *faults, *notes)
+        faults.append("  the counts differ from the catalogue's")
+    table = Table((report.dataset, "examples", "expected", "with records", "faults"), rows)
+    return Group(table.to_terminal(), *_warnings(faults))
 
 
 def export_table(exports: "Mapping[Split, ExportReport]") -> RenderableType:
@@ -208,43 +167,41 @@ def export_table(exports: "Mapping[Split, ExportReport]") -> RenderableType:
 def statistics_table(statistics: "Statistics") -> RenderableType:
     """A column for each split: sizes, lengths, and the records of each label; then texts that stand twice."""
     splits = statistics.splits
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for split in splits:
-        table.add_column(split, justify="right")
-    for name in ("examples", "with_records", "repeated_texts", "nested", "mean_length", "max_length"):
-        numbers = (getattr(split, name) for split in splits.values())
-        table.add_row(name.replace("_", " "), *(f"{number:,}" for number in numbers))
+    names = ("examples", "with_records", "repeated_texts", "nested", "mean_length", "max_length")
     labels = dict.fromkeys(label for split in splits.values() for label in split.records)
-    for label in labels:
-        row = (f"{split.records.get(label, 0):,}" for split in splits.values())
-        table.add_row(Text(label, style="cyan"), *row)
+    rows: list[tuple[object, ...]] = [
+        (name.replace("_", " "), *(f"{getattr(split, name):,}" for split in splits.values()))
+        for name in names
+    ]
+    rows += [
+        (Text(label, style="cyan"), *(split.records.get(label, 0) for split in splits.values()))
+        for label in labels
+    ]
     lines = [f"{counted(count, 'text')} of {name}" for name, count in statistics.overlaps.items()]
     lines += [f"{counted(count, 'text')} of train in {name}" for name, count in statistics.leaks.items()]
-    return Group(table, *(Text(line, style="yellow") for line in lines))
+    return Group(Table(("", *splits), rows).to_terminal(), *_warnings(lines))
+
+
+def _warnings(lines: Iterable[str]) -> list[Text]:
+    return [Text(line, style="yellow") for line in lines]
 
 
 def catalogue_table(datasets: "Iterable[Dataset]") -> Table:
     """The data sets that `convert` knows."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "task", "domain", "language", "setting"):
-        table.add_column(heading)
-    for heading in ("train", "validation", "test"):
-        table.add_column(heading, justify="right")
-    table.add_column("released weights")
-    for dataset in datasets:
-        counts = dataset.counts
-        table.add_row(
-            *(dataset.name, dataset.task, dataset.domain, dataset.language, dataset.setting or "extra"),
-            *(f"{counts[split]:,}" if split in counts else "-" for split in ("train", "validation", "test")),
-            dataset.weights,
+    rows = [
+        (
+            *(one.name, one.task, one.domain, one.language, one.setting or "extra"),
+            *(one.counts.get(split, "-") for split in SPLITS),
+            one.weights,
         )
-    return table
+        for one in datasets
+    ]
+    return Table(("name", "task", "domain", "language", "setting", *SPLITS, "released weights"), rows)
 
 
 def dataset_table(dataset: "Dataset") -> Table:
     """All that the catalogue says about one data set."""
-    table = Table.grid(padding=(0, 3, 0, 0))
+    rows = []
     for field, value in dataset.model_dump(mode="json").items():
         if field == "labels":
             value = "\n".join(
@@ -260,8 +217,8 @@ def dataset_table(dataset: "Dataset") -> Table:
         elif isinstance(value, dict):
             value = ", ".join(f"{key} {number}" for key, number in value.items())
         if value:
-            table.add_row(Text(field.replace("_", " "), style="dim"), Text(str(value)))
-    return table
+            rows.append((Text(field.replace("_", " "), style="dim"), str(value)))
+    return Table((), rows)
 
 
 def _options(options: Mapping[str, object]) -> str:
@@ -270,12 +227,8 @@ def _options(options: Mapping[str, object]) -> str:
 
 def format_table(formats: "Mapping[str, Format]") -> Table:
     """The formats of users' own data that `convert` reads."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("format")
-    table.add_column("files")
-    for name, one in formats.items():
-        table.add_row(name, f"*{one.suffix}" if one.suffix else "*.txt with *.ann")
-    return table
+    rows = [(name, f"*{one.suffix}" if one.suffix else "*.txt with *.ann") for name, one in formats.items()]
+    return Table(("format", "files"), rows)
 
 
 def _cells(record: Record) -> list[Text]:
@@ -292,7 +245,3 @@ def _place(filler: Filler) -> Text:
 
 def _score(record: Record) -> Text:
     return Text("" if record.score is None else f"{record.score:.2f}", style="green")
-
-
-def _numbers(counts: "Counts") -> tuple[str, str, str, str]:
-    return f"{counts.precision:.2f}", f"{counts.recall:.2f}", f"{counts.f1:.2f}", f"{counts.gold:,}"

@@ -2,13 +2,16 @@
 
 import pytest
 
-from ucuie.lab.bench.adapter import bench_adapter
+from ucuie.lab.bench import adapter
+from ucuie.lab.bench.options import AdapterOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
-def test_bench_reports_every_variant_and_ratio():
-    report = bench_adapter(hidden=64, layers=1, batch=2, length=16, repeats=1, decode_tokens=2)
+def test_bench_reports_every_variant_and_ratio(monkeypatch):
+    monkeypatch.setattr(adapter, "DECODE_TOKENS", 2)
+    options = AdapterOptions(hidden=64, layers=1, batch=2, length=16, repeats=1)
+    report = adapter.bench_adapter(options)
     assert report["trainable_parameters_llama2_7b"] == 84_616_608
     assert report["settings"]["hidden"] == 64
     assert report["settings"]["num_threads"] == 1

@@ -2,10 +2,11 @@
 
 import pytest
 
-from ucuie.lab.bench import decode
+from ucuie.lab.bench import decode, extract
 from ucuie.lab.bench.decode import bench_decode
 from ucuie.lab.bench.documents import NUM_USED_TYPES, TYPES, make_documents, schema_of
 from ucuie.lab.bench.extract import bench_extract
+from ucuie.lab.bench.options import DecodeOptions, ExtractOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -22,7 +23,7 @@ def test_documents_are_the_same_every_time_and_their_records_are_in_them():
 
 
 def test_engine_and_generate_write_the_same():
-    report = bench_decode(num_texts=3, words=12, num_types=5, batch_size=2, repeats=1)
+    report = bench_decode(DecodeOptions(num_texts=3, words=12, num_types=5, batch_size=2, repeats=1))
     seconds = report["seconds"]
     assert report["engine_over_generate"] == seconds["generate"] / seconds["engine"]
     assert report["latency_generate_over_engine"] == (
@@ -36,11 +37,11 @@ def test_engine_and_generate_write_the_same():
 def test_a_contender_that_writes_something_else_is_not_timed(monkeypatch):
     monkeypatch.setattr(decode._Plain, "write", lambda self, jobs: [()] * len(jobs))
     with pytest.raises(RuntimeError, match="generate did not write"):
-        bench_decode(num_texts=2, words=6, num_types=5, repeats=1)
+        bench_decode(DecodeOptions(num_texts=2, words=6, num_types=5, repeats=1))
 
 
 def test_extraction_is_measured_end_to_end():
-    report = bench_extract(num_texts=3, words=6, repeats=1, characters=())
+    report = bench_extract(ExtractOptions(num_texts=3, words=6, repeats=1, memory=False))
     by_types = report["milliseconds_per_text"]
     assert list(by_types) == [5, 10, 20, 50]
     assert report["time_50_types_over_5"] == by_types[50] / by_types[5]
@@ -51,7 +52,8 @@ def test_extraction_is_measured_end_to_end():
 
 
 @pytest.mark.slow
-def test_memory_is_that_of_processes_of_their_own():
-    report = bench_extract(num_texts=2, words=6, repeats=1, characters=(100, 2000))
+def test_memory_is_that_of_processes_of_their_own(monkeypatch):
+    monkeypatch.setattr(extract, "DOCUMENT_LENGTHS", (100, 2000))
+    report = bench_extract(ExtractOptions(num_texts=2, words=6, repeats=1))
     assert report["peak_memory_1m_over_10k"] == report["peak_memory_mb"][2000] / report["peak_memory_mb"][100]
     assert all(100 < peak < 5000 for peak in report["peak_memory_mb"].values())

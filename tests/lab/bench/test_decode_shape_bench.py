@@ -1,6 +1,7 @@
 """The bench of decoding at a backbone's shape measures what it says; its timings are not asserted."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ucuie.cli import app
 from ucuie.errors import ConfigError
 from ucuie.lab.bench.decode import LedGenerator
 from ucuie.lab.bench.decode_shape import bench_decode_shape
+from ucuie.lab.bench.options import DecodeOptions
 from ucuie.lab.bench.variants import made_up_backbone, make_variants, own_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -22,13 +24,13 @@ SIZES = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
 }
-SMALL = {"num_texts": 3, "words": 12, "num_types": 5, "batch_size": 2, "repeats": 1, "device": "cpu"}
+SMALL = DecodeOptions(num_texts=3, words=12, num_types=5, batch_size=2, repeats=1, device="cpu")
 
 
 @pytest.mark.parametrize("kind", [LlamaConfig, Qwen3Config])
 def test_every_variant_writes_the_given_outputs_on_one_backbone(kind):
     shape = kind(vocab_size=9000, **SIZES)
-    report = bench_decode_shape(shape, num_layers=2, peak_tflops=2.0, **SMALL)
+    report = bench_decode_shape(shape, replace(SMALL, layers=2, peak_tflops=2.0))
     seconds, many, one = report["seconds"], report["work"]["many"], report["work"]["one"]
     assert list(seconds) == [
         name + texts for name in ("backbone", "lora52", "adapter") for texts in ("", ", one text")
@@ -68,12 +70,12 @@ def test_variants_have_their_weights_in_one_place_and_modules_of_their_own():
 def test_a_variant_that_writes_something_else_is_not_timed(monkeypatch):
     monkeypatch.setattr(LedGenerator, "write", lambda self, jobs: [()] * len(jobs))
     with pytest.raises(RuntimeError, match="did not write the given outputs"):
-        bench_decode_shape(LlamaConfig(vocab_size=9000, **SIZES), **SMALL)
+        bench_decode_shape(LlamaConfig(vocab_size=9000, **SIZES), SMALL)
 
 
 def test_a_vocabulary_that_is_too_small_is_told():
     with pytest.raises(ConfigError, match="vocabulary of the backbone has 100 tokens"):
-        bench_decode_shape(LlamaConfig(vocab_size=100, **SIZES), **SMALL)
+        bench_decode_shape(LlamaConfig(vocab_size=100, **SIZES), SMALL)
 
 
 def test_from_the_command_line(tmp_path):

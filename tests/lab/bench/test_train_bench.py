@@ -3,6 +3,7 @@
 import pytest
 from transformers import LlamaConfig
 
+from ucuie.lab.bench.options import TrainOptions
 from ucuie.lab.bench.train import bench_train
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -13,16 +14,16 @@ def test_every_variant_is_measured_on_one_backbone(checkpointing):
     shape = LlamaConfig(
         vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4
     )
-    report = bench_train(
-        shape,
+    options = TrainOptions(
         rows=2,
         row_tokens=16,
-        num_layers=2,
+        layers=2,
         gradient_checkpointing=checkpointing,
         peak_tflops=2.0,
         repeats=2,
         device="cpu",
     )
+    report = bench_train(shape, options)
     seconds = report["seconds"]
     assert set(seconds) == {"backbone", "lora52", "adapter"}
     assert report["adapter_over_lora52"] == seconds["adapter"] / seconds["lora52"]

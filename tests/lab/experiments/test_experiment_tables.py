@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from ucuie.lab.experiments.tables import Table, Trials
+from ucuie.lab.experiments.tables import Trials, to_csv, to_json
+from ucuie.templates import Table
 
 TABLE = Table(
-    "t",
-    "Title",
     ("variant", "F1", "parameters", "paper"),
     (("soft | x", Trials((10.0, 14.0)), 1234, "not given"), ("lora", Trials(()), None, "not given")),
+    title="Title",
 )
 
 
@@ -32,11 +32,11 @@ def test_markdown_escapes_bars_and_shows_what_is_missing():
 
 
 def test_csv_has_a_column_for_mean_deviation_and_number():
-    rows = list(csv.reader(io.StringIO(TABLE.to_csv())))
+    rows = list(csv.reader(io.StringIO(to_csv(TABLE))))
     assert rows[0] == ["variant", "F1", "F1 deviation", "F1 trials", "parameters", "paper"]
     assert rows[1][:2] == ["soft | x", "12.0"]
     assert rows[2] == ["lora", "", "", "0", "", "not given"]
 
 
 def test_json_keeps_every_trial():
-    assert json.loads(TABLE.to_json())["rows"][0]["F1"]["values"] == [10.0, 14.0]
+    assert json.loads(to_json(TABLE))["rows"][0]["F1"]["values"] == [10.0, 14.0]

@@ -7,6 +7,7 @@ its changing clock hit all of them alike.
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from typing import Any, cast
 
 import torch
@@ -15,62 +16,44 @@ from torch import Tensor, nn
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from ucuie.adapter import HierarchicalMoeConfig
+from ucuie.lab.bench.options import AdapterOptions
 from ucuie.lab.bench.timing import Step, interleaved, threads
 from ucuie.lab.reference import loop_over_experts
 
 TARGET_MODULES = ["gate_proj", "up_proj", "down_proj"]
 VOCABULARY = 2048
+DECODE_TOKENS = 32
+"""Decoded in a round."""
 AUXILIARY_WEIGHT = 0.1
 
 
-def bench_adapter(
-    *,
-    hidden: int = 512,
-    layers: int = 8,
-    batch: int = 8,
-    length: int = 256,
-    repeats: int = 7,
-    decode_tokens: int = 32,
-    num_threads: int = 1,
-) -> dict[str, Any]:
+def bench_adapter(options: AdapterOptions) -> dict[str, Any]:
     """Time forward and backward, and decoding with a KV cache (batch 1), of all variants.
 
-    Args:
-        hidden: D, width of the random LLaMA backbone; its MLP is 2.6875 times as wide, as in LLaMA-2-7B.
-        layers: of the backbone.
-        batch: rows of a training step.
-        length: tokens of a row, a quarter of them instruction.
-        repeats: rounds; each runs every variant once, after one round that does not count.
-        decode_tokens: tokens decoded per round.
-        num_threads: of torch; process time adds up what threads use.
+    A quarter of the tokens of a row are instruction. Every round runs each variant once, after one round that
+    does not count; process time adds up what threads use.
 
     Returns:
         Ratios of medians, among them `fused_over_lora52`, `fused_over_backbone` and `loop_over_fused`
         (forward and backward, the auxiliary losses included) and `decode_fused_over_backbone`;
         `trainable_parameters_llama2_7b`; `settings`; and `seconds`, every variant's median.
     """
-    settings = {
-        "hidden": hidden,
-        "layers": layers,
-        "batch": batch,
-        "length": length,
-        "repeats": repeats,
-        "decode_tokens": decode_tokens,
-        "num_threads": num_threads,
-        "vocabulary": VOCABULARY,
-        "torch": torch.__version__,
-    }
-    with threads(num_threads):
-        models = _models(hidden=hidden, layers=layers)
-        inputs = _inputs(batch=batch, length=length)
+    with threads(options.num_threads):
+        models = _models(hidden=options.hidden, layers=options.layers)
+        inputs = _inputs(batch=options.batch, length=options.length)
         train = {name: _training_step(model, inputs[name]) for name, model in models.items()}
         train["loop"] = _looped(models["fused"], train["fused"])
-        decode = {name: _decoding_step(model, inputs[name], decode_tokens) for name, model in models.items()}
+        decode = {name: _decoding_step(model, inputs[name]) for name, model in models.items()}
         decode["loop"] = _looped(models["fused"], decode["fused"])
-        train_seconds = interleaved(train, repeats=repeats)
-        decode_seconds = interleaved(decode, repeats=repeats)
+        train_seconds = interleaved(train, repeats=options.repeats)
+        decode_seconds = interleaved(decode, repeats=options.repeats)
     return {
-        "settings": settings,
+        "settings": {
+            **asdict(options),
+            "decode_tokens": DECODE_TOKENS,
+            "vocabulary": VOCABULARY,
+            "torch": torch.__version__,
+        },
         "seconds": {"forward_backward": train_seconds, "decode": decode_seconds},
         "trainable_parameters_llama2_7b": trainable_parameters_llama2_7b(),
         "fused_over_lora52": train_seconds["fused"] / train_seconds["lora52"],
@@ -135,7 +118,7 @@ def _training_step(model: Any, inputs: dict[str, Tensor]) -> Step:
     return step
 
 
-def _decoding_step(model: Any, inputs: dict[str, Tensor], decode_tokens: int) -> Step:
+def _decoding_step(model: Any, inputs: dict[str, Tensor]) -> Step:
     """Seconds per token of greedy decoding after the prefill of one row."""
     prompt = {
         name: value[:1] for name, value in inputs.items() if name not in ("labels", "capability_labels")
@@ -151,9 +134,9 @@ def _decoding_step(model: Any, inputs: dict[str, Tensor], decode_tokens: int) ->
         with fixed:
             token = model(input_ids=prompt["input_ids"], past_key_values=cache).logits[:, -1:].argmax(-1)
             start = time.process_time()
-            for _ in range(decode_tokens):
+            for _ in range(DECODE_TOKENS):
                 token = model(input_ids=token, past_key_values=cache).logits[:, -1:].argmax(-1)
-            return (time.process_time() - start) / decode_tokens
+            return (time.process_time() - start) / DECODE_TOKENS
 
     return step
 

@@ -7,7 +7,6 @@ grammar. The engine pays for its grammars and for asking the model where they le
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,12 +17,15 @@ from ucuie.engine.grammar_state import GrammarFactory, choices
 from ucuie.engine.requests import Request
 from ucuie.engine.writer import Row
 from ucuie.lab.bench.documents import NUM_USED_TYPES, make_documents, schema_of
-from ucuie.lab.bench.timing import device_name, interleaved, threads, timed
+from ucuie.lab.bench.options import DecodeOptions
+from ucuie.lab.bench.timing import interleaved, settings_of, threads, timed
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.grammar import build_grammar
 from ucuie.language.linearize import linearize
 from ucuie.model.folder import EMBEDDED, LoadedModel, load_model
 from ucuie.schema.capabilities import capability_labels
+
+SETTINGS = ("num_texts", "words", "num_types", "batch_size", "num_drafts", "repeats", "num_threads")
 
 
 @dataclass(frozen=True)
@@ -34,45 +36,29 @@ class Job:
     target: tuple[int, ...]
 
 
-def bench_decode(
-    *,
-    model: str | Path = EMBEDDED,
-    num_texts: int = 64,
-    words: int = 80,
-    num_types: int = 50,
-    batch_size: int = 32,
-    num_drafts: int | None = None,
-    int8: bool = False,
-    repeats: int = 5,
-    num_threads: int = 1,
-    device: str | None = None,
-) -> dict[str, Any]:
+def bench_decode(options: DecodeOptions) -> dict[str, Any]:
     """Time the engine and `generate` on made-up documents, many at once and one alone.
 
-    Args:
-        model: model folder or hub id.
-        num_texts: documents; all have one schema.
-        words: of a document, about.
-        num_types: entity types of the schema.
-        batch_size: of both.
-        num_drafts: of the engine; None drafts where a text is alone.
-        int8: of the engine; `generate` stays as it is.
-        repeats: rounds; each runs every contender once, after one round that does not count.
-        num_threads: of torch; process time adds up what threads use.
-        device: of the model; None takes a GPU if there is one.
+    Every round runs each contender once, after one round that does not count; process time adds up what
+    threads use. Products of 8 bits and drafts are the engine's, `generate` stays as it is.
 
     Returns:
         `engine_over_generate`, a ratio of texts per second; `latency_generate_over_engine`, a ratio of the
         seconds of one text; `seconds`, medians; `work`, what the engine did for all texts; `forwards` and
         mean `tokens` of both; `settings`.
     """
-    loaded = load_model(model, device=device)
+    loaded = load_model(options.model or EMBEDDED, device=options.device)
     grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
     encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
-    jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
-    options = {"batch_size": batch_size, "num_drafts": num_drafts, "int8": int8}
-    engine = LedGenerator(loaded.model, grammars, jobs, **options)
-    plain = _Plain(loaded, batch_size=batch_size)
+    num_texts = options.num_texts
+    jobs = make_jobs(encoder, grammars, num_texts, options.words, options.num_types)
+    engine = LedGenerator(
+        *(loaded.model, grammars, jobs),
+        batch_size=options.batch_size,
+        num_drafts=options.num_drafts,
+        int8=options.int8,
+    )
+    plain = _Plain(loaded, batch_size=options.batch_size)
     where = next(loaded.model.parameters()).device
     steps = {
         "engine": timed(lambda: engine.write(jobs), where),
@@ -80,7 +66,7 @@ def bench_decode(
         "engine, one text": timed(lambda: engine.write(jobs[:1]), where),
         "generate, one text": timed(lambda: plain.write(jobs[:1]), where),
     }
-    with threads(num_threads):
+    with threads(options.num_threads):
         engine.check(jobs)
         _check("generate", plain.write(jobs), jobs)
         engine.work, plain.forwards = Work(), 0
@@ -88,7 +74,7 @@ def bench_decode(
         plain.write(jobs)
         work = asdict(engine.work)
         forwards = {"engine": engine.work.forwards, "generate": plain.forwards}
-        seconds = interleaved(steps, repeats=repeats)
+        seconds = interleaved(steps, repeats=options.repeats)
     return {
         "engine_over_generate": seconds["generate"] / seconds["engine"],
         "latency_generate_over_engine": seconds["generate, one text"] / seconds["engine, one text"],
@@ -97,22 +83,12 @@ def bench_decode(
         "forwards": forwards,
         "work": work,
         "tokens": _mean_tokens(jobs),
-        "settings": {
-            "model": loaded.name,
-            "num_texts": num_texts,
-            "words": words,
-            "num_types": num_types,
-            **options,
-            "repeats": repeats,
-            "num_threads": num_threads,
-            "device": device_name(where),
-            "torch": torch.__version__,
-        },
+        "settings": {"model": loaded.name, **settings_of(options, *SETTINGS, "int8", device=where)},
     }
 
 
 def make_jobs(
-    encoder: PromptEncoder, grammars: GrammarFactory, *, num_texts: int, words: int, num_types: int
+    encoder: PromptEncoder, grammars: GrammarFactory, num_texts: int, words: int, num_types: int
 ) -> list[Job]:
     """Made-up documents with their records as requests and targets; the first five types are theirs."""
     schema = schema_of(max(num_types, NUM_USED_TYPES))

@@ -10,16 +10,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import PreTrainedConfig
 
 from ucuie.engine.generate import Work
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.errors import ConfigError
-from ucuie.lab.bench.decode import Job, LedGenerator, make_jobs
-from ucuie.lab.bench.timing import Step, device_name, interleaved, threads, timed
-from ucuie.lab.bench.variants import bench_device, made_up_backbone, make_variants, peak_bytes
+from ucuie.lab.bench.decode import SETTINGS, Job, LedGenerator, make_jobs
+from ucuie.lab.bench.options import DecodeOptions
+from ucuie.lab.bench.timing import Step, interleaved, settings_of, threads, timed
+from ucuie.lab.bench.variants import (
+    backbone_settings,
+    bench_device,
+    made_up_backbone,
+    make_variants,
+    peak_bytes,
+)
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import EMBEDDED, load_model
@@ -27,34 +33,10 @@ from ucuie.model.folder import EMBEDDED, load_model
 ONE = ", one text"
 
 
-def bench_decode_shape(
-    shape: PreTrainedConfig,
-    *,
-    num_texts: int = 64,
-    words: int = 80,
-    num_types: int = 50,
-    num_layers: int | None = None,
-    batch_size: int = 32,
-    num_drafts: int | None = None,
-    peak_tflops: float | None = None,
-    repeats: int = 5,
-    num_threads: int = 1,
-    device: str | None = None,
-) -> dict[str, Any]:
+def bench_decode_shape(shape: PreTrainedConfig, options: DecodeOptions) -> dict[str, Any]:
     """Time the engine with all variants, which take turns, on many texts and on one alone.
 
-    Args:
-        shape: of the backbone.
-        num_texts: made-up documents; all have one schema.
-        words: of a document, about.
-        num_types: entity types of the schema.
-        num_layers: of the backbone; None takes all that its shape has.
-        batch_size: outputs that are written at the same time.
-        num_drafts: see `Generator`.
-        peak_tflops: of the device at this precision, to give the share of it that is used.
-        repeats: rounds; each runs every variant once, after one round that does not count.
-        num_threads: of torch on a CPU.
-        device: None takes a GPU if there is one.
+    Every round runs each variant once, after one round that does not count.
 
     Returns:
         Ratios of medians: `adapter_over_backbone`, `adapter_over_lora52` and both with `_one_text`; for every
@@ -67,7 +49,7 @@ def bench_decode_shape(
         ConfigError: the backbone has too small a vocabulary for the tokenizer.
         RuntimeError: a variant did not write the given outputs.
     """
-    where = bench_device(device)
+    where = bench_device(options.device)
     tokenizer = load_model(EMBEDDED, device="cpu").tokenizer
     if shape.vocab_size < len(tokenizer):
         raise ConfigError(
@@ -76,13 +58,13 @@ def bench_decode_shape(
         )
     grammars = GrammarFactory(tokenizer, shape.vocab_size)
     encoder = PromptEncoder(tokenizer, pool=InstructionPool.load())
-    jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
-    options = {"batch_size": batch_size, "num_drafts": num_drafts}
-    with threads(num_threads):
-        backbone = made_up_backbone(shape, num_layers=num_layers, device=where)
+    jobs = make_jobs(encoder, grammars, options.num_texts, options.words, options.num_types)
+    work = {"batch_size": options.batch_size, "num_drafts": options.num_drafts}
+    with threads(options.num_threads):
+        backbone = made_up_backbone(shape, num_layers=options.layers, device=where)
         variants = make_variants(backbone)
         engines = {
-            name: LedGenerator(model.eval(), grammars, jobs, **options) for name, model in variants.items()
+            name: LedGenerator(model.eval(), grammars, jobs, **work) for name, model in variants.items()
         }
         steps: dict[str, Step] = {}
         for name, engine in engines.items():
@@ -91,7 +73,7 @@ def bench_decode_shape(
             steps[name + ONE] = timed(partial(engine.write, jobs[:1]), where)
         # Of engines that know the instruction already, which is what is timed.
         many, one = (_work(engines["backbone"], some) for some in (jobs, jobs[:1]))
-        seconds = interleaved(steps, repeats=repeats)
+        seconds = interleaved(steps, repeats=options.repeats)
         memory = peak_bytes(variants, steps) if where.type == "cuda" else {}
     weights = _weights(backbone)
     report: dict[str, Any] = {}
@@ -99,26 +81,14 @@ def bench_decode_shape(
         tflops = 2 * weights * many.tokens_read / seconds[name] / 1e12
         report[f"{name}_tokens_per_second"] = many.tokens_written / seconds[name]
         report[f"{name}_tflops"] = tflops
-        if peak_tflops is not None:
-            report[f"{name}_utilisation"] = tflops / peak_tflops
+        if options.peak_tflops is not None:
+            report[f"{name}_utilisation"] = tflops / options.peak_tflops
         read = weights * backbone.dtype.itemsize * one.forwards
         report[f"{name}_weights_gib_per_second"] = read / seconds[name + ONE] / 2**30
         if name in memory:
             report[f"{name}_memory_gib"] = memory[name] / 2**30
     return {
-        "settings": {
-            "device": device_name(where),
-            "dtype": str(backbone.dtype).removeprefix("torch."),
-            "num_texts": num_texts,
-            "words": words,
-            "num_types": num_types,
-            "layers": backbone.config.num_hidden_layers,
-            "hidden": shape.hidden_size,
-            **options,
-            "repeats": repeats,
-            "num_threads": num_threads,
-            "torch": torch.__version__,
-        },
+        "settings": settings_of(options, *SETTINGS, device=where) | backbone_settings(backbone),
         "seconds": seconds,
         "work": {"many": vars(many), "one": vars(one)},
         "adapter_over_backbone": seconds["adapter"] / seconds["backbone"],

@@ -12,42 +12,17 @@ from ucuie.schema import Filler, Record, Schema
 TYPES = (
     *("person", "organization", "city", "product", "date", "currency", "vehicle", "animal", "plant", "river"),
     *("mountain", "island", "sports team", "stadium", "film", "book", "song", "painting", "award", "law"),
-    *(
-        "court",
-        "disease",
-        "drug",
-        "gene",
-        "protein",
-        "chemical",
-        "symptom",
-        "hospital",
-        "university",
-        "degree",
-    ),
-    *("programming language", "software", "algorithm", "vulnerability", "company division", "job title"),
-    *("nationality", "religion", "political party", "military unit", "weapon", "ship", "aircraft", "planet"),
-    *("food", "restaurant", "festival", "newspaper", "website", "phone number"),
+    *("court", "disease", "drug", "gene", "protein", "chemical", "symptom", "hospital", "university"),
+    *("degree", "programming language", "software", "algorithm", "vulnerability", "company division"),
+    *("job title", "nationality", "religion", "political party", "military unit", "weapon", "ship"),
+    *("aircraft", "planet", "food", "restaurant", "festival", "newspaper", "website", "phone number"),
 )
 """Names of entity types, the ones that occur in the documents first."""
 NUM_USED_TYPES = 5
 
 _SYLLABLES = (
-    "ba",
-    "cor",
-    "den",
-    "el",
-    "fi",
-    "gar",
-    "hol",
-    "in",
-    "ka",
-    "lor",
-    "mi",
-    "nor",
-    "pe",
-    "ros",
-    "tan",
-    "vu",
+    *("ba", "cor", "den", "el", "fi", "gar", "hol", "in"),
+    *("ka", "lor", "mi", "nor", "pe", "ros", "tan", "vu"),
 )
 _TEMPLATES = (
     "{person} of {organization} arrived on {date} and spoke to the workers for about an hour.",

@@ -6,7 +6,6 @@ model that says more when it is asked for more types changes nothing.
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,15 @@ from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.extract.extractor import Extractor
 from ucuie.lab.bench.decode import LedGenerator, make_jobs
 from ucuie.lab.bench.documents import NUM_USED_TYPES, make_documents, schema_of
-from ucuie.lab.bench.timing import device_name, interleaved, threads, timed
+from ucuie.lab.bench.options import ExtractOptions
+from ucuie.lab.bench.timing import interleaved, settings_of, threads, timed
 from ucuie.language.encode import PromptEncoder
 from ucuie.model.folder import EMBEDDED, LoadedModel, load_model
 
 NUMBERS_OF_TYPES = (5, 10, 20, 50)
 DOCUMENT_LENGTHS = (10_000, 1_000_000)
-"""Characters."""
+"""Characters of the documents whose peak memory is compared."""
+_SETTINGS = ("num_texts", "words", "batch_size", "repeats", "num_threads")
 ENCODER_TOKENS = 56
 """What an encoder such as GLiNER reads of a text of 25 words and five types."""
 _MEMORY_PROGRAM = """
@@ -32,7 +33,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from ucuie import Extractor
-from ucuie.bench.documents import schema_of
+from ucuie.lab.bench.documents import schema_of
 torch.set_num_threads(int(sys.argv[2]))
 extractor = Extractor.from_pretrained(sys.argv[1])
 count = len(extractor.extract(sys.stdin.read(), schema_of(5)).records)
@@ -46,28 +47,11 @@ print(peak, count)
 """
 
 
-def bench_extract(
-    *,
-    model: str | Path = EMBEDDED,
-    num_texts: int = 64,
-    words: int = 25,
-    batch_size: int = 32,
-    characters: Sequence[int] = DOCUMENT_LENGTHS,
-    repeats: int = 5,
-    num_threads: int = 1,
-    device: str | None = None,
-) -> dict[str, Any]:
+def bench_extract(options: ExtractOptions) -> dict[str, Any]:
     """Time extraction from made-up texts, and measure its memory in processes of their own.
 
-    Args:
-        model: model folder or hub id.
-        num_texts: in a batch.
-        words: of a text, about.
-        batch_size: texts per forward pass.
-        characters: lengths of the documents whose peak memory is compared, the shorter first; none skips it.
-        repeats: rounds; each runs every contender once, after one round that does not count.
-        num_threads: of torch; process time adds up what threads use.
-        device: of the model; None takes a GPU if there is one.
+    Every round runs each contender once, after one round that does not count; process time adds up what
+    threads use.
 
     Returns:
         `texts_per_second` and `characters_per_second` of what the model itself writes, with five types;
@@ -76,7 +60,9 @@ def bench_extract(
         `texts_over_encoder`, the rate over that of a DeBERTa-v3-small-shaped encoder of the same texts;
         `peak_memory_mb` by length and `peak_memory_1m_over_10k`, the ratio of the two; `settings`.
     """
-    loaded = load_model(model, device=device)
+    model = options.model or EMBEDDED
+    num_texts, words, batch_size = options.num_texts, options.words, options.batch_size
+    loaded = load_model(model, device=options.device)
     where = next(loaded.model.parameters()).device
     texts = [text for text, _ in make_documents(num_texts, words=words)]
     schema = schema_of(NUM_USED_TYPES)
@@ -91,8 +77,8 @@ def bench_extract(
     }
     for num, one in led.items():
         steps[f"{num} types"] = timed(partial(one.extract_batch, texts, schema_of(num)), where)
-    with threads(num_threads):
-        seconds = interleaved(steps, repeats=repeats)
+    with threads(options.num_threads):
+        seconds = interleaved(steps, repeats=options.repeats)
     by_types = {num: 1000 * seconds[f"{num} types"] / num_texts for num in NUMBERS_OF_TYPES}
     fewest, most = by_types[NUMBERS_OF_TYPES[0]], by_types[NUMBERS_OF_TYPES[-1]]
     report = {
@@ -108,19 +94,13 @@ def bench_extract(
         "seconds": seconds,
         "settings": {
             "model": loaded.name,
-            "num_texts": num_texts,
-            "words": words,
-            "batch_size": batch_size,
-            "repeats": repeats,
-            "num_threads": num_threads,
-            "device": device_name(where),
-            "torch": torch.__version__,
+            **settings_of(options, *_SETTINGS, device=where),
         },
     }
-    if characters:
-        peaks = {size: _peak_memory(model, size, num_threads) for size in characters}
+    if options.memory:
+        peaks = {size: _peak_memory(model, size, options.num_threads) for size in DOCUMENT_LENGTHS}
         report["peak_memory_mb"] = peaks
-        report["peak_memory_1m_over_10k"] = peaks[characters[-1]] / peaks[characters[0]]
+        report["peak_memory_1m_over_10k"] = peaks[DOCUMENT_LENGTHS[1]] / peaks[DOCUMENT_LENGTHS[0]]
     return report
 
 
@@ -162,7 +142,7 @@ def _led_extractor(
     extractor = Extractor(loaded, batch_size=batch_size)
     grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
     encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
-    jobs = make_jobs(encoder, grammars, num_texts=num_texts, words=words, num_types=num_types)
+    jobs = make_jobs(encoder, grammars, num_texts, words, num_types)
     # Nobody but this bench needs an extractor with a generator of its own.
     extractor._generator = LedGenerator(loaded.model, grammars, jobs, batch_size=batch_size)
     return extractor

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from ucuie.lab.bench.timing import device_name, interleaved, threads, timed
+from ucuie.lab.bench.options import RowsOptions
+from ucuie.lab.bench.timing import interleaved, settings_of, threads, timed
 from ucuie.lab.bench.variants import bench_device
 from ucuie.language.pool import InstructionPool
 from ucuie.model.backbone import without_adapter
@@ -26,22 +27,10 @@ from ucuie.train.stages import Stages
 from ucuie.train.training_set import TrainingSet
 
 
-def bench_rows(
-    config: TrainConfig,
-    *,
-    steps: int = 4,
-    repeats: int = 5,
-    num_threads: int = 1,
-    device: str | None = None,
-) -> dict[str, Any]:
+def bench_rows(config: TrainConfig, options: RowsOptions) -> dict[str, Any]:
     """Time the first steps of a run, with its texts in shared rows and in rows apart, which take turns.
 
-    Args:
-        config: of the run; nothing is written.
-        steps: how many of the run are taken together.
-        repeats: rounds; medians are taken over them, after one that does not count.
-        num_threads: of torch on a CPU.
-        device: None takes a GPU if there is one.
+    Nothing is written.
 
     Returns:
         `shared_over_apart`, the ratio of texts per second; `..._texts_per_second` and `..._tokens` of both;
@@ -50,7 +39,7 @@ def bench_rows(
     Raises:
         ConfigError, DataError, ModelError: what the run would be refused for.
     """
-    where = bench_device(device)
+    where = bench_device(options.device)
     backbone = load_backbone(config.backbone, device=where, weights=config.backbone_weights)
     stages = Stages(config, Path(), backbone, InstructionPool.load(config.instruction_pool))
     rows = stages.training_set(read_training_data(config).train)
@@ -58,26 +47,24 @@ def bench_rows(
     generator = Random(config.seed)
     chosen = rows.questions.rows(generator)
     generator.shuffle(chosen)
-    shared = chosen[: steps * config.batch_size]
+    shared = chosen[: options.steps * config.batch_size]
     apart: list[Indices] = [(index,) for row in shared for index in row]
-    per_step = len(apart) // steps
+    per_step = len(apart) // options.steps
     batches = {
         "shared": _batches(rows, shared, config.batch_size, where),
         "apart": _batches(rows, apart, max(per_step, 1), where),
     }
-    with threads(num_threads), packed_attention(without_adapter(model), shares_instructions=True):
+    with threads(options.num_threads), packed_attention(without_adapter(model), shares_instructions=True):
         work = {name: timed(_Work(model, parts, config), where) for name, parts in batches.items()}
-        seconds = interleaved(work, repeats=repeats)
+        seconds = interleaved(work, repeats=options.repeats)
     tokens = {name: sum(part["input_ids"].numel() for part in parts) for name, parts in batches.items()}
     return {
         "settings": {
-            "device": device_name(where),
+            **settings_of(options, "repeats", device=where),
             "texts": len(apart),
             "rows": len(shared),
             "texts_per_row": config.texts_per_row,
-            "threads": num_threads,
-            "repeats": repeats,
-            "torch": torch.__version__,
+            "threads": options.num_threads,
         },
         "seconds": seconds,
         "shared_over_apart": seconds["apart"] / seconds["shared"],

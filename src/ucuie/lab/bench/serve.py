@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from ucuie.lab.bench.options import ServeOptions
 from ucuie.server.schemas import NamedSchema, NamedSchemas
 
 if TYPE_CHECKING:
@@ -90,22 +91,20 @@ def running_server(*options: str, port: int = 0) -> Iterator[Server]:
             process.wait(_STOP_SECONDS)
 
 
-def bench_serve(*, num_clients: int = 32, seconds: float = 60.0, model: str | None = None) -> dict[str, Any]:
+def bench_serve(options: ServeOptions) -> dict[str, Any]:
     """Load a server, overload it, kill it, and compare it with the extractor alone.
 
-    Args:
-        num_clients: each asks for one text at a time, again as soon as it has its answer.
-        seconds: of load; the extractor alone gets half of it.
-        model: folder or hub id; None takes the embedded one.
+    The extractor alone gets half of the seconds.
 
     Returns:
         `texts_per_second` over HTTP, `in_process_texts_per_second` and their ratio `http_over_in_process`;
         `statuses` and `num_wrong` of the load; `overflow_statuses`; latencies; memory; seconds until ready,
         at first and after a kill.
     """
-    options = () if model is None else ("--model", model)
+    num_clients, seconds, model = options.num_clients, options.seconds, options.model
+    asked = () if model is None else ("--model", model)
     tally = Tally()
-    with running_server(*options) as server:
+    with running_server(*asked) as server:
         first_ready = server.ready_seconds
         start = time.perf_counter()
         memory = asyncio.run(_load(server.address, num_clients, seconds, tally))
@@ -113,7 +112,7 @@ def bench_serve(*, num_clients: int = 32, seconds: float = 60.0, model: str | No
         overflow = asyncio.run(_overflow(server.address, tally))
         server.process.kill()
         server.process.wait()
-    with running_server(*options) as server:
+    with running_server(*asked) as server:
         again_ready = server.ready_seconds
     rate = tally.num_in_time / (tally.last_in_time - start)
     alone = _in_process(num_clients, seconds / 2, model)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -47,6 +48,12 @@ def threads(num_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(previous)
+
+
+def settings_of(options: Any, *names: str, device: torch.device) -> dict[str, Any]:
+    """What a report says of how it was measured: options by their names, the device, the version of torch."""
+    chosen = {name: getattr(options, name) for name in names}
+    return {"device": device_name(device), **chosen, "torch": torch.__version__}
 
 
 def device_name(device: torch.device) -> str:

@@ -12,84 +12,64 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig
 
-from ucuie.lab.bench.timing import device_name, interleaved, threads, timed
-from ucuie.lab.bench.variants import bench_device, made_up_backbone, make_variants, peak_bytes
+from ucuie.lab.bench.options import TrainOptions
+from ucuie.lab.bench.timing import interleaved, settings_of, threads, timed
+from ucuie.lab.bench.variants import (
+    backbone_settings,
+    bench_device,
+    made_up_backbone,
+    make_variants,
+    peak_bytes,
+)
 from ucuie.model.backbone import without_adapter
 from ucuie.train.estimate import LABELLED_SHARE, packed_inputs, step_loss
 from ucuie.train.packing import packed_attention
 
 
-def bench_train(
-    shape: PreTrainedConfig,
-    *,
-    rows: int = 4,
-    row_tokens: int = 512,
-    num_layers: int | None = None,
-    gradient_checkpointing: bool = False,
-    peak_tflops: float | None = None,
-    repeats: int = 7,
-    num_threads: int = 1,
-    device: str | None = None,
-) -> dict[str, Any]:
-    """Time forward and backward of all variants, which take turns.
-
-    Args:
-        shape: of the backbone.
-        rows: packed into a batch.
-        row_tokens: tokens of each.
-        num_layers: of the backbone; None takes all that its shape has.
-        gradient_checkpointing: compute layers again in the backward pass.
-        peak_tflops: of the device at this precision, to give the share of it that is used.
-        repeats: steps; medians are taken over them, after one that does not count.
-        num_threads: of torch on a CPU.
-        device: None takes a GPU if there is one.
+def bench_train(shape: PreTrainedConfig, options: TrainOptions) -> dict[str, Any]:
+    """Time forward and backward of all variants, which take turns, after one step that does not count.
 
     Returns:
         Ratios of medians (`adapter_over_lora52`, `adapter_over_backbone`); for every variant
         `..._tokens_per_second`, `..._tflops` (10^12 operations of the backbone per second; what is computed
         again does not count), `..._utilisation` with a known peak, and on a GPU `..._memory_gib`; `settings`.
     """
-    where = bench_device(device)
-    with threads(num_threads):
-        backbone = made_up_backbone(shape, num_layers=num_layers, device=where)
+    where = bench_device(options.device)
+    with threads(options.num_threads):
+        backbone = made_up_backbone(shape, num_layers=options.layers, device=where)
 
     def prepare(one: Any) -> None:
         # Gradient has to flow through all layers of the frozen backbone too, or it would do no backward.
         one.enable_input_require_grads()
-        if gradient_checkpointing:
+        if options.gradient_checkpointing:
             enable = getattr(one, "activation_checkpointing_enable", one.gradient_checkpointing_enable)
             enable({"use_reentrant": False})
 
     variants = make_variants(backbone, prepare)
-    inputs = {name: value.to(where) for name, value in packed_inputs(rows, row_tokens).items()}
+    inputs = {
+        name: value.to(where) for name, value in packed_inputs(options.rows, options.row_tokens).items()
+    }
     steps = {name: timed(_Work(model, inputs), where) for name, model in variants.items()}
-    with threads(num_threads), ExitStack() as stack:
+    with threads(options.num_threads), ExitStack() as stack:
         for model in variants.values():
             model.train()
             stack.enter_context(packed_attention(without_adapter(model)))
-        seconds = interleaved(steps, repeats=repeats)
+        seconds = interleaved(steps, repeats=options.repeats)
         memory = peak_bytes(variants, steps) if where.type == "cuda" else {}
-    operations = _operations(backbone, rows=rows, row_tokens=row_tokens)
+    operations = _operations(backbone, rows=options.rows, row_tokens=options.row_tokens)
     report: dict[str, Any] = {}
     for name in variants:
         tflops = operations / seconds[name] / 1e12
-        report[f"{name}_tokens_per_second"] = rows * row_tokens / seconds[name]
+        report[f"{name}_tokens_per_second"] = options.rows * options.row_tokens / seconds[name]
         report[f"{name}_tflops"] = tflops
-        if peak_tflops is not None:
-            report[f"{name}_utilisation"] = tflops / peak_tflops
+        if options.peak_tflops is not None:
+            report[f"{name}_utilisation"] = tflops / options.peak_tflops
         if name in memory:
             report[f"{name}_memory_gib"] = memory[name] / 2**30
     return {
         "settings": {
-            "device": device_name(where),
-            "dtype": str(backbone.dtype).removeprefix("torch."),
-            "rows": rows,
-            "row_tokens": row_tokens,
-            "layers": backbone.config.num_hidden_layers,
-            "hidden": shape.hidden_size,
-            "gradient_checkpointing": gradient_checkpointing,
-            "repeats": repeats,
-            "torch": torch.__version__,
+            **settings_of(options, "rows", "row_tokens", "gradient_checkpointing", "repeats", device=where),
+            **backbone_settings(backbone),
         },
         "seconds": seconds,
         "adapter_over_lora52": seconds["adapter"] / seconds["lora52"],

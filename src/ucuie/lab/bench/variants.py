@@ -39,6 +39,15 @@ def made_up_backbone(shape: PreTrainedConfig, *, num_layers: int | None, device:
         return AutoModelForCausalLM.from_config(shape, dtype=dtype).requires_grad_(False)
 
 
+def backbone_settings(backbone: Any) -> dict[str, Any]:
+    """What a report says of a backbone of made-up weights."""
+    return {
+        "dtype": str(backbone.dtype).removeprefix("torch."),
+        "layers": backbone.config.num_hidden_layers,
+        "hidden": backbone.config.hidden_size,
+    }
+
+
 def make_variants(backbone: Any, prepare: Callable[[Any], None] = lambda backbone: None) -> dict[str, Any]:
     """The variants by their names.
 

@@ -1,13 +1,12 @@
-"""Figures of trials with matplotlib: lines with deviations, bars, heat maps; each as SVG and PNG.
-
-The files of equal figures are equal: no date, no random identifiers.
-"""
+"""Figures of trials with matplotlib: lines with deviations, bars, heat maps."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ucuie.files import write_text
 from ucuie.lab.experiments.tables import Trials
+from ucuie.render.plots import as_svg, new_figure
 
 _WIDTH, _HEIGHT = 7.0, 4.2
 """Inches."""
@@ -16,16 +15,16 @@ _MOST_LETTERS = 60
 _TILTED = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
 
 
-def line_figure(
-    path: Path,
-    lines: Mapping[str, Mapping[int, Trials]],
-    *,
-    title: str,
-    x_label: str,
-    y_label: str,
-) -> None:
-    """A line for each name, with the deviation over trials; writes `path` with .svg and .png."""
-    figure, axes = _figure()
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure as `path` with .svg and .png; equal figures are equal files."""
+    write_text(path.with_suffix(".svg"), as_svg(figure))
+    figure.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
+
+
+def line_figure(lines: Mapping[str, Mapping[int, Trials]], *, title: str, x_label: str, y_label: str) -> Any:
+    """A line for each name, with the deviation over trials."""
+    figure = new_figure(_WIDTH, _HEIGHT)
+    axes = figure.add_subplot()
     for name, points in lines.items():
         shown = {x: trials for x, trials in points.items() if trials.values}
         means = [trials.mean for trials in shown.values()]
@@ -33,12 +32,13 @@ def line_figure(
         axes.errorbar(list(shown), means, yerr=spread, marker="o", capsize=3, label=name)
     axes.set(title=title, xlabel=x_label, ylabel=y_label)
     axes.legend()
-    _save(figure, path)
+    return figure
 
 
-def bar_figure(path: Path, bars: Mapping[str, Mapping[str, Trials]], *, title: str, y_label: str) -> None:
-    """Groups of bars, a colour for each name; writes `path` with .svg and .png."""
-    figure, axes = _figure()
+def bar_figure(bars: Mapping[str, Mapping[str, Trials]], *, title: str, y_label: str) -> Any:
+    """Groups of bars, a colour for each name."""
+    figure = new_figure(_WIDTH, _HEIGHT)
+    axes = figure.add_subplot()
     width = 0.8 / max(len(bars), 1)
     groups: list[str] = []
     for index, (name, points) in enumerate(bars.items()):
@@ -51,20 +51,21 @@ def bar_figure(path: Path, bars: Mapping[str, Mapping[str, Trials]], *, title: s
     axes.set(title=title, ylabel=y_label)
     if len(bars) > 1:
         figure.legend(loc="outside lower center", ncols=len(bars))
-    _save(figure, path)
+    return figure
 
 
 def heat_figure(
-    path: Path,
     panels: Mapping[str, Sequence[Sequence[float]]],
     *,
     rows: Sequence[str],
     columns: Sequence[str],
     title: str,
-) -> None:
-    """Heat maps side by side on one scale of colours; writes `path` with .svg and .png."""
-    figure, axes = _figure(panels=max(len(panels), 1))
+) -> Any:
+    """Heat maps side by side on one scale of colours."""
+    num_panels = max(len(panels), 1)
+    figure = new_figure(0.8 * _WIDTH * num_panels, _HEIGHT)
     highest = max((max(map(max, values)) for values in panels.values()), default=1.0)
+    axes = figure.subplots(1, num_panels, squeeze=False)[0]
     for axis, (name, values) in zip(axes, panels.items(), strict=False):
         image = axis.imshow(values, vmin=0, vmax=highest, cmap="viridis", aspect="auto")
         axis.set_title(name)
@@ -76,22 +77,4 @@ def heat_figure(
                 axis.text(x, y, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
         figure.colorbar(image, ax=axis)
     figure.suptitle(title)
-    _save(figure, path)
-
-
-def _figure(*, panels: int | None = None) -> tuple[Any, Any]:
-    # The object interface: pyplot would keep figures, and ask for a display.
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    mpl.rcParams["svg.hashsalt"] = "ucuie"
-    figure = Figure(figsize=(_WIDTH * (panels or 1) * (0.8 if panels else 1), _HEIGHT), layout="constrained")
-    if panels is None:
-        return figure, figure.add_subplot()
-    return figure, figure.subplots(1, panels, squeeze=False)[0]
-
-
-def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    figure.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
+    return figure

@@ -1,4 +1,4 @@
-"""Pages about experiments, made from what a workspace holds: the setting, tables, figures, what they say.
+"""Pages about experiments, made from what a workspace holds: the setting, tables, a figure, what they say.
 
 Everything on a page comes from results, but for the part between two marks: words that somebody wrote about
 them, which stay when the page is made again.
@@ -11,7 +11,9 @@ from ucuie.files import write_text
 from ucuie.lab.experiments import samples
 from ucuie.lab.experiments.contents import CONTENTS, Contents
 from ucuie.lab.experiments.definitions import Experiment, Plan
+from ucuie.lab.experiments.figures import save_figure
 from ucuie.lab.experiments.queue import progress_of
+from ucuie.lab.experiments.tables import to_csv, to_json
 from ucuie.metrics import HEADLINE_ROWS
 from ucuie.model.source import EMBEDDED_NAME
 from ucuie.templates import counted
@@ -21,11 +23,13 @@ _KEPT = re.compile(re.escape(READING[0]) + r"\n(.*?)\n?" + re.escape(READING[1])
 
 
 def write_page(experiment: Experiment, plan: Plan, folder: Path) -> Path:
-    """Writes an experiment's page, its tables as CSV and JSON, and its figures; returns the page."""
-    contents = CONTENTS[experiment.name](plan, folder)
-    for table in contents.tables:
-        write_text(folder / "tables" / f"{table.name}.csv", table.to_csv())
-        write_text(folder / "tables" / f"{table.name}.json", table.to_json())
+    """Writes an experiment's page, its tables as CSV and JSON, and its figure; returns the page."""
+    contents = CONTENTS[experiment.name](plan)
+    for name, table in contents.tables.items():
+        write_text(folder / "tables" / f"{name}.csv", to_csv(table))
+        write_text(folder / "tables" / f"{name}.json", to_json(table))
+    if contents.figure is not None:
+        save_figure(contents.figure, folder / "figures" / experiment.name)
     page = folder / f"{experiment.name}.md"
     write_text(page, _markdown(experiment, plan, contents, folder, kept=_kept(page)))
     return page
@@ -38,9 +42,9 @@ def _kept(page: Path) -> str:
 
 def _markdown(experiment: Experiment, plan: Plan, contents: Contents, folder: Path, *, kept: str) -> str:
     parts = [f"# {experiment.name}: {experiment.title}", "", *_setting(experiment, plan, folder), ""]
-    for table in contents.tables:
-        parts += [table.to_markdown()]
-    parts += [f"![{experiment.title}]({name}.svg)\n" for name in contents.figures]
+    parts += [table.to_markdown() for table in contents.tables.values()]
+    if contents.figure is not None:
+        parts.append(f"![{experiment.title}](figures/{experiment.name}.svg)\n")
     if contents.claims:
         parts += ["## What the numbers say", "", *contents.claims, ""]
     parts += ["## Reading", "", READING[0], *([kept] if kept else []), READING[1], ""]
