@@ -116,13 +116,7 @@ def batch(
     rows = Source(source, columns)
     question = Question(parsed, task_named(task, parsed), answer, columns)
     talk = talk_console(quiet=quiet)
-    if endpoint.endpoint is not None:
-        here = {"engine": None if engine == "local" else engine, "workers": workers}
-        refuse(here, NOT_ELSEWHERE)
-        answering = _served(question, model, endpoint, talk)
-    else:
-        refuse_given(endpoint, NOT_HERE)
-        answering = _loaded(question, model, workers or 1, None if engine == "local" else on_cluster)
+    answering = _answering(question, engine, workers, on_cluster, model, endpoint, talk)
     manifest = Manifest(
         ucuie=__version__,
         input=rows.facts,
@@ -156,6 +150,23 @@ class _Answering:
     slice_rows: int
     model: str
     asked: dict[str, Any]
+
+
+def _answering(
+    question: "Question",
+    engine: str,
+    workers: int | None,
+    on_cluster: Mapping[str, Any],
+    model: ModelOptions,
+    endpoint: EndpointOptions,
+    talk: Console,
+) -> _Answering:
+    """Who answers; options of another way must not be given."""
+    if endpoint.endpoint is not None:
+        refuse({"engine": None if engine == "local" else engine, "workers": workers}, NOT_ELSEWHERE)
+        return _served(question, model, endpoint, talk)
+    refuse_given(endpoint, NOT_HERE)
+    return _loaded(question, model, workers or 1, None if engine == "local" else on_cluster)
 
 
 def _served(

@@ -8,7 +8,8 @@ from typing import Any, cast, get_type_hints
 
 import typer
 
-from ucuie.cli.common import BatchSize, Device, Int8, Json, Model, refuse, require_serve_extra, results
+from ucuie.cli.common import Json, refuse, require_serve_extra, results
+from ucuie.cli.options import model_flags
 from ucuie.lab.bench.options import (
     AdapterOptions,
     DecodeOptions,
@@ -22,7 +23,9 @@ from ucuie.templates import Table
 bench_app = typer.Typer(no_args_is_help=True, help="Measure performance, side by side.")
 
 Report = Mapping[str, Any]
-_SHARED = {"model": Model, "batch_size": BatchSize, "int8": Int8, "device": Device}
+_SHARED = {
+    flag.name: flag.annotation for flag in model_flags("model", "batch_size", "int8", "device").parameters()
+}
 """Options of other commands too, by the names of their fields."""
 
 

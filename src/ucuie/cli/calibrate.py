@@ -40,36 +40,38 @@ def _numbers(listed: str) -> list[float]:
     return numbers
 
 
+EndBiases = Annotated[
+    str,
+    typer.Option(
+        metavar="NUMBER,NUMBER",
+        help="Biases on ending to choose from, 0 in any case. Each is a pass over all texts, and passes "
+        "are nearly all the time it takes.",
+    ),
+]
+KeepPoint = Annotated[
+    bool,
+    typer.Option(
+        "--keep-point",
+        help="Calibrate scores only, in one pass: the model's end bias and threshold stay as they are.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", file_okay=False, help="A new folder for a calibrated copy of the model."),
+]
+Plot = Annotated[Path | None, typer.Option(dir_okay=False, help="SVG file for the reliability diagram.")]
+
+
 @grouped
 def calibrate(
     *,
     gold: Gold,
     split: GoldSplit = "validation",
     limit: Limit = None,
-    end_biases: Annotated[
-        str,
-        typer.Option(
-            metavar="NUMBER,NUMBER",
-            help="Biases on ending to choose from, 0 in any case. Each is a pass over all texts, and passes "
-            "are nearly all the time it takes.",
-        ),
-    ] = _END_BIASES,
-    keep_point: Annotated[
-        bool,
-        typer.Option(
-            "--keep-point",
-            help="Calibrate scores only, in one pass: the model's end bias and threshold stay as they are.",
-        ),
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", file_okay=False, help="A new folder for a calibrated copy of the model."
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="SVG file for the reliability diagram.")
-    ] = None,
+    end_biases: EndBiases = _END_BIASES,
+    keep_point: KeepPoint = False,
+    output: Output = None,
+    plot: Plot = None,
     model: Annotated[ModelOptions, model_flags("model", "device", "batch_size")],
     as_json: Json = False,
     quiet: Quiet = False,

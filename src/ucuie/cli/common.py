@@ -63,13 +63,6 @@ def one_of(choices: Sequence[str]) -> Any:
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="Model folder, GGUF file or hub id; left out, the default."),
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; left out, a GPU if there is one.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Texts per forward pass.")]
-Int8 = Annotated[bool, typer.Option("--int8", help="Round large products to 8 bits: faster on a CPU.")]
 TextKey = Annotated[str, typer.Option(help="Key or column of the text.")]
 IdKey = Annotated[str, typer.Option(help="Key or column of the id.")]
 Gold = Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")]

@@ -29,36 +29,40 @@ def _spacing(value: str) -> Any:
     return one_of(get_args(Spacing))(value)
 
 
+Name = Annotated[
+    str | None,
+    typer.Argument(help="A data set of the catalogue, a format, or unified for data that is converted."),
+]
+RawFiles = Annotated[
+    Path | None, typer.Option("--source", help="Folder with the raw files; of a format also a file.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", file_okay=False, help="Folder to write into.")]
+SpacingName = Annotated[
+    Any,
+    typer.Option(
+        parser=_spacing,
+        metavar="NAME",
+        help="natural, tight, blank or none: how tokens are joined; left out, the data set's own way.",
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first fault instead of listing it.")]
+ToFormat = Annotated[
+    str | None, typer.Option("--to", metavar="FORMAT", help="Write this format instead of unified JSONL.")
+]
+ListAll = Annotated[
+    bool, typer.Option("--list", help="List the data sets and formats; with a NAME, all about it.")
+]
+
+
 def convert(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="A data set of the catalogue, a format, or unified for data that is converted."),
-    ] = None,
-    source: Annotated[
-        Path | None, typer.Option("--source", help="Folder with the raw files; of a format also a file.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", file_okay=False, help="Folder to write into.")
-    ] = None,
+    name: Name = None,
+    source: RawFiles = None,
+    output: Output = None,
     task: AnnotatedFor = "NER",
-    spacing: Annotated[
-        Any,
-        typer.Option(
-            parser=_spacing,
-            metavar="NAME",
-            help="natural, tight, blank or none: how tokens are joined; left out, the data set's own way.",
-        ),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first fault instead of listing it.")
-    ] = False,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="FORMAT", help="Write this format instead of unified JSONL."),
-    ] = None,
-    list_all: Annotated[
-        bool, typer.Option("--list", help="List the data sets and formats; with a NAME, all about it.")
-    ] = False,
+    spacing: SpacingName = None,
+    strict: Strict = False,
+    to: ToFormat = None,
+    list_all: ListAll = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

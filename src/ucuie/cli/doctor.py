@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 from rich.text import Text
 
-from ucuie.cli.common import Json, Model, results
+from ucuie.cli.common import Json, results
+from ucuie.cli.options import grouped, model_flags
 from ucuie.errors import UcuieError
+from ucuie.extract.options import ModelOptions
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -40,14 +42,16 @@ _TEXTS = (
 )
 
 
+@grouped
 def doctor(
-    model: Model = None,
+    *,
+    model: Annotated[ModelOptions, model_flags("model")],
     seconds: Annotated[float, typer.Option(min=0, help="How long the self-test extracts.")] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Tell what works on this machine, in words, and what to do about what does not."""
     findings = []
-    for finding in examine(Patient(model, seconds)):
+    for finding in examine(Patient(model.model, seconds)):
         findings.append(finding)
         if not as_json:
             line = Text(f"{finding.state:<7}", _COLOURS[finding.state]) + Text(f"{finding.subject:<13}")

@@ -4,49 +4,60 @@ import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from ucuie.cli.common import Quiet, exit_interrupted, results, talk_console
 from ucuie.errors import MissingExtraError, UcuieError
 
+if TYPE_CHECKING:
+    from ucuie.lab.experiments.queue import Progress
+    from ucuie.lab.experiments.workspace import Workspace
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="table1 to table6, figure5, figure6, longer, cost, or run-all.",
+        show_default=False,
+        metavar="NAME",
+    ),
+]
+Scale = Annotated[str, typer.Option(help="smoke, mini, unseen or full.")]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="Trials of everything; left out, as many as the scale has.")
+]
+Backbone = Annotated[
+    str, typer.Option(help="embedded (ucuie-mini), a folder, or a hub id of a causal language model.")
+]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder of converted sets; repeatable. Left out: runs/data, for smoke examples."),
+]
+VariantNames = Annotated[list[str] | None, typer.Option(help="Only these variants of table4; repeatable.")]
+Runs = Annotated[Path, typer.Option(file_okay=False, help="Folder of all trials.")]
+Pages = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Folder for pages, tables and figures; left out, beside the trials."),
+]
+Hours = Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many hours.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Repeat trials that crashed, too.")]
+OnlyReport = Annotated[bool, typer.Option("--report", help="Run nothing; make the pages again.")]
+
 
 def experiment(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="table1 to table6, figure5, figure6, longer, cost, or run-all.",
-            show_default=False,
-            metavar="NAME",
-        ),
-    ],
-    scale: Annotated[str, typer.Option(help="smoke, mini, unseen or full.")] = "mini",
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Trials of everything; left out, as many as the scale has.")
-    ] = None,
-    backbone: Annotated[
-        str, typer.Option(help="embedded (ucuie-mini), a folder, or a hub id of a causal language model.")
-    ] = "embedded",
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder of converted sets; repeatable. Left out: runs/data, for smoke examples."),
-    ] = None,
-    variant: Annotated[
-        list[str] | None, typer.Option(help="Only these variants of table4; repeatable.")
-    ] = None,
-    runs: Annotated[Path, typer.Option(file_okay=False, help="Folder of all trials.")] = Path(
-        "runs/experiments"
-    ),
-    docs: Annotated[
-        Path | None,
-        typer.Option(
-            file_okay=False, help="Folder for pages, tables and figures; left out, beside the trials."
-        ),
-    ] = None,
-    hours: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many hours.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Repeat trials that crashed, too.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Run nothing; make the pages again.")] = False,
+    name: Name,
+    scale: Scale = "mini",
+    seeds: Seeds = None,
+    backbone: Backbone = "embedded",
+    data: Data = None,
+    variant: VariantNames = None,
+    runs: Runs = Path("runs/experiments"),
+    docs: Pages = None,
+    hours: Hours = None,
+    resume: Resume = False,
+    report: OnlyReport = False,
     quiet: Quiet = False,
 ) -> None:
     """Reproduce a table or figure of the paper; finished trials are kept, missing ones are run.
@@ -94,10 +105,15 @@ def experiment(
     for one in chosen:
         page = write_page(one, plan, pages)
         results().print(str(page), soft_wrap=True)
+    _tell(progress, workspace, talk, fails=not report)
+
+
+def _tell(progress: "Progress", workspace: "Workspace", talk: Console, *, fails: bool) -> None:
+    """Say how far all is, and fail where trials crashed."""
     missing = f", {progress.num_missing} missing" if progress.num_missing else ""
     crashed = f", {len(progress.crashed)} crashed" if progress.crashed else ""
     talk.print(f"{progress.num_finished} jobs finished{missing}{crashed}; trials are in {workspace.folder}")
-    if progress.crashed and not report:
+    if progress.crashed and fails:
         faults = [
             f"  {job.folder}: {workspace.error(job) or 'its training crashed'}" for job in progress.crashed
         ]

@@ -115,6 +115,8 @@ _FLAGS: Mapping[str, Flag] = {
     "explain": Flag(kind=bool),
     "model": Flag(names=("--model", "-m")),
     "capabilities": Flag(kind=str, metavar="NAME,NAME", read=_names),
+    "cors_origins": Flag(names=("--cors-origin",), kind=list[str], read=tuple),
+    "allowed_hosts": Flag(names=("--allow-host",), kind=list[str], read=tuple),
     "endpoint": Flag(metavar="URL"),
     "endpoint_model": Flag(metavar="NAME"),
     "constraint": Flag(metavar="NAME"),
@@ -133,7 +135,7 @@ class Group:
 
     options: type[BaseModel]
     fields: tuple[str, ...]
-    make: Callable[..., BaseModel]
+    make: Callable[..., Any]
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """A parameter for each field, for typer to read."""
@@ -156,7 +158,7 @@ class Group:
         """Of the fields."""
         return self.fields or tuple(self.options.model_fields)
 
-    def read(self, arguments: dict[str, Any]) -> BaseModel:
+    def read(self, arguments: dict[str, Any]) -> Any:
         """The value, of the arguments that are its fields'; they are taken out."""
         taken = {name: arguments.pop(name) for name in self.names}
         # A flag without a value is False where it was not given.

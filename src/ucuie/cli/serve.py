@@ -1,57 +1,50 @@
 """`ucuie serve`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ucuie.cli.common import Quiet, require_serve_extra
-from ucuie.cli.options import grouped, model_flags
+from ucuie.cli.options import Group, grouped, model_flags
 from ucuie.extract.options import ModelOptions
+from ucuie.server.settings import ServerSettings, make_settings, read_api_keys
+
+_SETTINGS = (
+    "host", "cors_origins", "allowed_hosts", "queue_size", "max_texts", "max_text_characters",
+    "max_body_bytes", "request_seconds", "receive_seconds", "log_texts",
+)  # fmt: skip
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+MoreModels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        metavar="NAME=MODEL",
+        help="Another model, for requests with this name; repeatable. Models with the same backbone have "
+        "its weights in memory once.",
+    ),
+]
+Schemas = Annotated[
+    Path | None,
+    typer.Option(help="Folder of YAML and JSON schemas that requests may name by their files' names."),
+]
+ApiKeys = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of keys, one a line; requests need one of these or of UCUIE_API_KEYS (commas between)."
+    ),
+]
 
 
 @grouped
 def serve(
     *,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Port = 8000,
     model: Annotated[ModelOptions, model_flags("model", "device", "batch_size")],
-    more_models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--also",
-            metavar="NAME=MODEL",
-            help="Another model, for requests with this name; repeatable. Models with the same backbone have "
-            "its weights in memory once.",
-        ),
-    ] = None,
-    schemas: Annotated[
-        Path | None,
-        typer.Option(help="Folder of YAML and JSON schemas that requests may name by their files' names."),
-    ] = None,
-    api_keys: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of keys, one a line; requests need one of these or of UCUIE_API_KEYS (commas between)."
-        ),
-    ] = None,
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="Web page origin that may read answers, such as https://example.org."),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Name that the server goes by; left out on 127.0.0.1, only localhost."),
-    ] = None,
-    queue_size: Annotated[int, typer.Option(min=1, help="Texts that may wait; beyond that, 429.")] = 256,
-    max_texts: Annotated[int, typer.Option(min=1, help="Texts of one request.")] = 128,
-    max_text_characters: Annotated[int, typer.Option(min=1, help="Characters of one text.")] = 20_000,
-    max_body_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 4_194_304,
-    request_seconds: Annotated[float, typer.Option(min=0.1, help="Until a request has its answer.")] = 60.0,
-    receive_seconds: Annotated[float, typer.Option(min=0.1, help="Until a request is received.")] = 10.0,
-    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write the texts into the log too.")] = False,
+    more_models: MoreModels = None,
+    schemas: Schemas = None,
+    api_keys: ApiKeys = None,
+    given: Annotated[dict[str, Any], Group(ServerSettings, _SETTINGS, dict)],
     quiet: Quiet = False,
 ) -> None:
     """Serve an HTTP API, and a web page to try it on.
@@ -60,23 +53,9 @@ def serve(
     """
     require_serve_extra()
     named = dict(_name_and_model(argument) for argument in more_models or ())
+    settings = make_settings(**given, batch_size=model.batch_size, api_keys=read_api_keys(api_keys))
     from ucuie.server.serve import serve as run
-    from ucuie.server.settings import make_settings, read_api_keys
 
-    settings = make_settings(
-        host=host,
-        batch_size=model.batch_size,
-        queue_size=queue_size,
-        max_texts=max_texts,
-        max_text_characters=max_text_characters,
-        max_body_bytes=max_body_bytes,
-        request_seconds=request_seconds,
-        receive_seconds=receive_seconds,
-        api_keys=read_api_keys(api_keys),
-        cors_origins=tuple(cors_origin or ()),
-        allowed_hosts=tuple(allow_host or ()),
-        log_texts=log_texts,
-    )
     run(
         settings,
         port=port,

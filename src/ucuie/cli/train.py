@@ -28,29 +28,36 @@ if TYPE_CHECKING:
 _OTHERS_SECONDS = 20
 
 
+Config = Annotated[str, typer.Argument(help="The YAML file of the run, or the name of a recipe.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="a.b=1 sets a key of the configuration; repeatable.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last checkpoint of an interrupted run.")
+]
+NumProcesses = Annotated[
+    int, typer.Option(min=1, help="Processes on this machine that share the work, one for each GPU.")
+]
+Sharding = Annotated[
+    Literal["none", "full"] | None,
+    typer.Option(help="full shares the model's weights out over the processes; short for --set sharding=..."),
+]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Only say what memory a step needs on each device.")
+]
+RowTokens = Annotated[
+    int, typer.Option(min=16, help="Tokens of each row, for --estimate: instruction, text and output.")
+]
+
+
 def train(
-    config: Annotated[str, typer.Argument(help="The YAML file of the run, or the name of a recipe.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="a.b=1 sets a key of the configuration; repeatable.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of an interrupted run.")
-    ] = False,
-    num_processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine that share the work, one for each GPU.")
-    ] = 1,
-    sharding: Annotated[
-        Literal["none", "full"] | None,
-        typer.Option(
-            help="full shares the model's weights out over the processes; short for --set sharding=..."
-        ),
-    ] = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what memory a step needs on each device.")
-    ] = False,
-    row_tokens: Annotated[
-        int, typer.Option(min=16, help="Tokens of each row, for --estimate: instruction, text and output.")
-    ] = 512,
+    config: Config,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    num_processes: NumProcesses = 1,
+    sharding: Sharding = None,
+    estimate: Estimate = False,
+    row_tokens: RowTokens = 512,
     quiet: Quiet = False,
 ) -> None:
     """Train a model in two stages."""

@@ -4,7 +4,7 @@ import os
 from ipaddress import ip_address
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ucuie.config import Config
 from ucuie.errors import ConfigError, show
@@ -14,46 +14,61 @@ MIN_KEY_LENGTH = 16
 
 
 class ServerSettings(Config):
-    """The limits of a server, and who may ask it.
+    """The limits of a server, and who may ask it."""
 
-    Args:
-        host: address to listen on; also decides which `Host` headers are answered without `allowed_hosts`.
-        batch_size: texts of different requests that the model reads together.
-        queue_size: texts that may wait; a request that would need more is answered with 429.
-        max_requests: requests that are worked on at once, waiting ones included; more get 429.
-        max_texts: of one request.
-        max_stream_texts: of one streamed request.
-        max_text_characters: of one text.
-        max_elements: spans of one text that the task associating links.
-        max_schema_names: frames and slots of one schema.
-        max_schema_characters: of one schema, written as JSON or YAML.
-        max_body_bytes: of one request.
-        request_seconds: from the whole request to its answer; of a stream, for each text.
-        receive_seconds: for the body of a request, and for an idle connection.
-        api_keys: whoever sends none of them gets 401; empty lets everyone in.
-        cors_origins: web pages of other origins that may read answers; empty allows none.
-        allowed_hosts: values of the `Host` header; empty allows those of this machine if only it can reach
-            the server, so that no web page does by a name of its own, and all otherwise.
-        log_texts: write texts and messages that may quote them into the log.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all of this machine."""
+
     batch_size: int = Field(default=32, ge=1)
+    """Texts of different requests that the model reads together."""
+
     queue_size: int = Field(default=256, ge=1)
+    """Texts that may wait; a request that would need more is answered with 429."""
+
     max_requests: int = Field(default=256, ge=1)
+    """Requests that are worked on at once, waiting ones included; more get 429."""
+
     max_texts: int = Field(default=128, ge=1)
+    """Texts of one request."""
+
     max_stream_texts: int = Field(default=10_000, ge=1)
+    """Texts of one streamed request."""
+
     max_text_characters: int = Field(default=20_000, ge=1)
+    """Characters of one text."""
+
     max_elements: int = Field(default=1_000, ge=1)
+    """Spans of one text that the task associating links."""
+
     max_schema_names: int = Field(default=500, ge=1)
+    """Frames and slots of one schema."""
+
     max_schema_characters: int = Field(default=50_000, ge=1)
+    """Characters of one schema, written as JSON or YAML."""
+
     max_body_bytes: int = Field(default=4 * 2**20, ge=1)
+    """Bytes of one request."""
+
     request_seconds: float = Field(default=60.0, gt=0)
+    """From the whole request to its answer; of a stream, for each text."""
+
     receive_seconds: float = Field(default=10.0, gt=0)
+    """For the body of a request, and for an idle connection."""
+
     api_keys: tuple[str, ...] = ()
+    """Whoever sends none of them gets 401; empty lets everyone in."""
+
     cors_origins: tuple[str, ...] = ()
+    """Web page origin that may read answers, such as https://example.org; left out, none."""
+
     allowed_hosts: tuple[str, ...] = ()
+    """Name that the server goes by; left out, only localhost where only this machine can reach the server, so
+    that no web page does by a name of its own, and all otherwise."""
+
     log_texts: bool = False
+    """Write the texts into the log too, and messages that may quote them."""
 
     @field_validator("api_keys")
     @classmethod
