@@ -156,9 +156,9 @@ def show(value: object) -> str:
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 3] + "..."
 
 
-def validation_faults(error: "ValidationError") -> str:
-    """All that pydantic found, in one line: where, and what."""
-    return "; ".join(
+def validation_faults(error: "ValidationError", *, separator: str = "; ") -> str:
+    """All that pydantic found: where, and what; no value, which may be long or a secret."""
+    return separator.join(
         ": ".join(
             filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")))
         )
