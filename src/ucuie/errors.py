@@ -9,7 +9,8 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -73,6 +74,18 @@ class MissingExtraError(UserError):
 
     def __str__(self) -> str:
         return f"{self.package} is not installed; get it with: pip install 'ucuie[{self.extra}]'"
+
+
+def needs(module: str, extra: str) -> Any:
+    """The module of an optional dependency.
+
+    Raises:
+        MissingExtraError: it is not installed, or does not import.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise MissingExtraError(module.partition(".")[0].replace("_", "-"), extra) from None
 
 
 class DataError(UserError):
@@ -143,9 +156,9 @@ def show(value: object) -> str:
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 3] + "..."
 
 
-def validation_faults(error: "ValidationError") -> str:
-    """All that pydantic found, in one line: where, and what."""
-    return "; ".join(
+def validation_faults(error: "ValidationError", *, separator: str = "; ") -> str:
+    """All that pydantic found: where, and what; no value, which may be long or a secret."""
+    return separator.join(
         ": ".join(
             filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")))
         )

@@ -4,7 +4,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 from typer.core import TyperGroup
 
-from ucuie.errors import MissingExtraError, UcuieError, UserError, did_you_mean, storage_error
+from ucuie.errors import UcuieError, UserError, did_you_mean, needs, storage_error
 from ucuie.extract.result import Extraction
 from ucuie.render.formats import TABLE_WIDTH
 from ucuie.schema import CAPABILITIES, SPLITS, TASKS, Split, Task
@@ -145,8 +144,7 @@ def require_serve_extra() -> None:
         MissingExtraError: one of them is.
     """
     for package in ("fastapi", "prometheus_client", "uvicorn"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package.replace("_", "-"), "serve")
+        needs(package, "serve")
 
 
 def results() -> Console:

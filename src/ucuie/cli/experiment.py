@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ucuie.cli.common import Quiet, exit_interrupted, results, talk_console
-from ucuie.errors import MissingExtraError, UcuieError
+from ucuie.errors import UcuieError, needs
 
 if TYPE_CHECKING:
     from ucuie.lab.experiments.queue import Progress
@@ -72,8 +71,7 @@ def experiment(
     size = scale_named(scale)
     variants = tuple(variant_named(one).name for one in variant) if variant else ABLATIONS
     for package in ("matplotlib", "plotly"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "experiments")
+        needs(package, "experiments")
     sources = tuple(data or [Path("examples" if scale == "smoke" else "runs/data")])
     from ucuie.lab.experiments.samples import check_sources
 

@@ -1,7 +1,6 @@
 """The Trainer's arguments for a stage: from the configuration's own keys, its part `trainer`, defaults."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments
 
-from ucuie.errors import ConfigError, MissingExtraError, did_you_mean
+from ucuie.errors import ConfigError, did_you_mean, needs
 from ucuie.train.config import StageConfig, TrainConfig
 
 CHECKPOINT_STEPS = 200
@@ -48,8 +47,8 @@ def check_optimizer(config: TrainConfig) -> None:
         MissingExtraError: it needs bitsandbytes.
     """
     optimizer = str(config.trainer.get("optim", ""))
-    if optimizer.startswith(BITSANDBYTES_OPTIMIZERS) and find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bitsandbytes", "quantized")
+    if optimizer.startswith(BITSANDBYTES_OPTIMIZERS):
+        needs("bitsandbytes", "quantized")
 
 
 def divide_step(config: TrainConfig, num_processes: int) -> tuple[int, int]:
