@@ -1,7 +1,5 @@
 import json
-import logging
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucuie.data import write_examples
-from ucuie.data.index import index_file, parse_again
+from ucuie.data.examples import index_file, parse_again
 from ucuie.errors import DataError
 from ucuie.schema import Example
 
@@ -22,68 +20,37 @@ EXAMPLES = [
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("UCUIE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "ucuie"
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     write_examples(tmp_path / "some.jsonl", EXAMPLES)
     return tmp_path / "some.jsonl"
 
 
-def test_an_indexed_file_gives_every_example_whatever_lies_between(cache: Path, file: Path) -> None:
+def test_an_indexed_file_gives_every_example_whatever_lies_between(file: Path) -> None:
     lines = file.read_bytes().split(b"\n")
     file.write_bytes(b"\xef\xbb\xbf" + b"\r\n \n\n".join(lines))
-    for _ in range(2):  # a first pass, then from the cache
-        index = index_file(file)
-        assert [index[number] for number in range(len(index))] == EXAMPLES
-        assert index.numbers_of("validation").tolist() == [1]
+    index = index_file(file)
+    assert [index[number] for number in range(len(index))] == EXAMPLES
+    assert index.numbers_of("validation").tolist() == [1]
     assert pickle.loads(pickle.dumps(index))[2] == EXAMPLES[2]
 
 
-def test_an_index_is_kept_by_the_content_of_its_file(cache: Path, file: Path) -> None:
-    index_file(file)
-    (entry,) = cache.iterdir()
-    index_file(file.rename(file.with_name("moved.jsonl")))
-    assert list(cache.iterdir()) == [entry]
-    write_examples(file, EXAMPLES[:1])
-    assert len(index_file(file)) == 1
-    assert len(list(cache.iterdir())) == 2
-
-
-def test_a_damaged_or_impossible_cache_does_no_harm(
-    cache: Path, file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index_file(file)
-    (entry,) = cache.iterdir()
-    entry.write_bytes(entry.read_bytes()[:100])
-    assert len(index_file(file)) == 3
-    monkeypatch.setenv("UCUIE_CACHE", str(file))  # a file where a folder should be
-    with caplog.at_level(logging.WARNING):
-        assert len(index_file(file)) == 3
-    assert "cannot be cached" in caplog.text
-
-
-def test_all_bad_lines_are_named_at_once(cache: Path, file: Path) -> None:
+def test_all_bad_lines_are_named_at_once(file: Path) -> None:
     file.write_bytes(b'{"id": 1}\n' + file.read_bytes() + b"not json\n\xff\n")
     with pytest.raises(DataError) as caught:
         index_file(file)
     assert [fault.split("   ")[0] for fault in caught.value.faults] == [
         f"some.jsonl line {number}" for number in (1, 5, 6)
     ]
-    assert not cache.exists()
 
 
-def test_a_file_that_changed_meanwhile_is_no_wrong_example(cache: Path, file: Path) -> None:
+def test_a_file_that_changed_meanwhile_is_no_wrong_example(file: Path) -> None:
     index = index_file(file)
     file.write_bytes(b"\n" + file.read_bytes())
     with pytest.raises(DataError, match="changed while it was in use"):
         index[1]
 
 
-def test_a_compressed_file_is_refused(cache: Path, file: Path) -> None:
+def test_a_compressed_file_is_refused(file: Path) -> None:
     with pytest.raises(DataError, match="unpack it"):
         index_file(file.rename(file.with_name("some.jsonl.xz")))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucuie.data import low_resource, sample_examples, zero_shot_folds
-from ucuie.data.sampling import repeated, shares_of
+from ucuie.data.mixture import repeated, shares_of
 from ucuie.schema import Schema
 
 

@@ -86,8 +86,7 @@ def bench_rows(
 ) -> None:
     """Compare the steps of a training run with its texts in shared rows and in rows apart."""
     from ucuie.lab.bench.rows import bench_rows as measure
-    from ucuie.train.config import TrainConfig
-    from ucuie.train.recipes import config_path
+    from ucuie.train.config import TrainConfig, config_path
 
     run = TrainConfig.load(config_path(config), overrides=overrides or [])
     result = measure(run, steps=steps, repeats=repeats, num_threads=threads, device=device)
@@ -207,9 +206,9 @@ def bench_serve(
 
 def _shape(name: str) -> Any:
     """The shape of a recipe, or of the model in a folder."""
-    from ucuie.train.shapes import SHAPES, backbone_shape
+    from ucuie.train.estimate import backbone_shape, recipe_shapes
 
-    return SHAPES.get(name) or backbone_shape(name)
+    return recipe_shapes().get(name) or backbone_shape(name)
 
 
 def _print_result(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from ucuie.errors import ConfigError
 from ucuie.train.objective import IGNORED
 from ucuie.train.packed_attention import PackedLayout, attend_packed
-from ucuie.train.training_set import TrainingRow, counted, empty_mark, stacked_masks
+from ucuie.train.rows import TrainingRow, empty_mark, rows_that_count, stacked_masks
 
 PACKED_ATTENTION = "ucuie_packed"
 SEPARABLE_ATTENTIONS = ("flash_attention_2", "flash_attention_3", "flex_attention")
@@ -32,7 +32,7 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
     are S names and `layout` says where the parts of the S rows are. Rows that do not count are left out;
     where none counts, S is 1 and `is_counted` is False.
     """
-    rows = counted(rows)
+    rows = rows_that_count(rows)
     ids: list[int] = []
     positions: list[int] = []
     segments: list[int] = []

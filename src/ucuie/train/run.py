@@ -31,11 +31,11 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import load_backbone
 from ucuie.model.saving import save_model
 from ucuie.model.source import first_line
-from ucuie.train.arguments import check_optimizer, divide_step
 from ucuie.train.config import TrainConfig
-from ucuie.train.data import TrainingData, read_training_data, warming_examples
-from ucuie.train.sharding import is_sharded, trained_tensors
+from ucuie.train.distributed import is_sharded, trained_tensors
+from ucuie.train.rows import TrainingData, read_training_data, warming_examples
 from ucuie.train.stages import CONFIG_FILE, Stages
+from ucuie.train.trainer import check_optimizer, divide_step
 
 RUN_FILE = "run.json"
 LASTING_KEYS = ("batch_size", "data", "seed", "texts_per_row")

@@ -1,15 +1,24 @@
-"""The stages of a run: each from its last checkpoint, or from the start, to its log."""
+"""The stages of a run: each from its last checkpoint, or from the start, to its log.
+
+Ctrl-C finishes the step at hand and writes a checkpoint, so nothing is lost.
+"""
 
 import json
 import logging
-from collections.abc import Sequence
-from contextlib import nullcontext
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import torch
 from accelerate import PartialState
+from accelerate.utils import reduce
 from peft import PeftModel
-from transformers import PreTrainedModel, TrainerState
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState
 
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.errors import DataError
@@ -19,12 +28,10 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.backbone import Backbone, without_adapter
 from ucuie.schema import Example
 from ucuie.templates import counted
-from ucuie.train.arguments import trainer_arguments
 from ucuie.train.config import StageConfig, TrainConfig
-from ucuie.train.interruption import SaveOnInterrupt
 from ucuie.train.packing import pack, packed_attention
-from ucuie.train.trainer import UcuieTrainer
-from ucuie.train.training_set import TrainingSet, collate
+from ucuie.train.rows import TrainingSet, collate
+from ucuie.train.trainer import UcuieTrainer, trainer_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -129,3 +136,47 @@ def _is_json(path: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers is not type-checked
+    """Ends training with a checkpoint after the step in which Ctrl-C was pressed; twice ends it at once.
+
+    Of several processes all end after the same step, whichever was told.
+    """
+
+    def __init__(self) -> None:
+        self.is_interrupted = False
+        self._has_heard = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handles Ctrl-C while it is open.
+
+        Raises:
+            KeyboardInterrupt: on leaving, if it was pressed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python delivers signals to the main thread alone.
+            return
+        previous = signal.signal(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        if self.is_interrupted:
+            raise KeyboardInterrupt
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self._has_heard:
+            raise KeyboardInterrupt
+        self._has_heard = self.is_interrupted = True
+
+    def on_step_end(self, _arguments: Any, _state: Any, control: TrainerControl, **_: Any) -> TrainerControl:
+        """Called by the Trainer after every step."""
+        processes = PartialState()
+        if processes.num_processes > 1:
+            told = torch.tensor(float(self.is_interrupted), device=processes.device)
+            self.is_interrupted = bool(reduce(told, "sum"))
+        if self.is_interrupted:
+            control.should_save = control.should_training_stop = True
+        return control

@@ -13,6 +13,15 @@ from typing import TextIO
 from pydantic import BaseModel, ConfigDict
 
 from ucuie.data.examples import example_files, read_examples
+from ucuie.data.formats.annotation_tools import (
+    Written,
+    read_doccano,
+    read_label_studio,
+    read_prodigy,
+    write_doccano,
+    write_label_studio,
+    write_prodigy,
+)
 from ucuie.data.formats.brat import read_brat, write_brat
 from ucuie.data.formats.columns import write_columns
 from ucuie.data.formats.corpora import (
@@ -26,20 +35,11 @@ from ucuie.data.formats.corpora import (
 from ucuie.data.formats.graph import GraphOptions
 from ucuie.data.formats.spacy_docs import read_doc_bin, write_doc_bin
 from ucuie.data.formats.table import TableWriter, read_table
-from ucuie.data.formats.tools import (
-    Written,
-    read_doccano,
-    read_label_studio,
-    read_prodigy,
-    write_doccano,
-    write_label_studio,
-    write_prodigy,
-)
 from ucuie.data.readers import Reader
 from ucuie.data.readers.columns import ColumnOptions, read_columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
-from ucuie.files import staged_files
+from ucuie.files import staged_file, staged_files
 from ucuie.schema import SPLITS, Example, Split
 
 Lost = Counter[str]
@@ -96,14 +96,9 @@ def export(examples: Iterable[Example], format_name: str, output: Path) -> Expor
             for count, example_lost in enumerate(_write_brat_folder(examples, staging), start=1):  # noqa: B007
                 lost.update(example_lost)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        staged = output.with_name(f".{output.name}.part")
-        try:
+        with staged_file(output) as staged:
             for count, example_lost in enumerate(chosen.write(examples, staged), start=1):  # noqa: B007
                 lost.update(example_lost)
-            staged.replace(output)
-        finally:
-            staged.unlink(missing_ok=True)
     return ExportReport(format=format_name, examples=count, lost=dict(sorted(lost.items())))
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ucuie.data.draft import Draft, Fault, checked_span, entity, filled_slots, filler_at, tuple_record
+from ucuie.data.formats.annotation_tools import Written
 from ucuie.data.formats.graph import GraphOptions
-from ucuie.data.formats.tools import Written
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.readers.triples import place_strings, relation_frame
 from ucuie.data.tokens import join_tokens

@@ -1,4 +1,4 @@
-"""Examples as the model reads them while training: augmented, worded, tokenised, with what to learn marked.
+"""What a model is trained on: examples, worded and tokenised, with what to learn marked.
 
 `TrainingSet` maps an epoch and the examples of a row to a `TrainingRow`; all chance comes from (seed, epoch,
 id of the row's first example), so a row is the same whatever was drawn before and a resumed run continues
@@ -18,13 +18,27 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ucuie.data import SchemaAugmentation, generator_for, narrow_schema, vary_schema, with_schema
+from ucuie.data import (
+    DatasetShare,
+    SchemaAugmentation,
+    build_mixture,
+    capability_subset,
+    generator_for,
+    narrow_schema,
+    read_examples,
+    sample_examples,
+    vary_schema,
+    with_schema,
+)
 from ucuie.engine.grammar_state import GrammarFactory, Target, TargetError, choices
+from ucuie.errors import DataError
 from ucuie.language.encode import EncodedExample, PromptEncoder
 from ucuie.language.grammar import build_grammar
 from ucuie.language.pool import InstructionPool, InstructionTask
-from ucuie.schema import Example, Frame, Schema
+from ucuie.schema import CAPABILITIES, Example, Frame, Schema
 from ucuie.schema.capabilities import capability_labels
+from ucuie.templates import counted
+from ucuie.train.config import TrainConfig
 from ucuie.train.objective import IGNORED
 from ucuie.train.order import FILLER, Key, Questions
 
@@ -215,7 +229,7 @@ def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
     Raises:
         ValueError: several texts share an instruction, which only packed batches can hold.
     """
-    rows = counted(rows)
+    rows = rows_that_count(rows)
     if any(len(row.texts) != 1 for row in rows):
         raise ValueError("texts that share an instruction have to be packed")
     sequences = [[*row.instruction_ids, *row.texts[0].ids] for row in rows]
@@ -247,7 +261,7 @@ def stacked_masks(rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
     return {"allowed": torch.from_numpy(np.concatenate(masks))} if masks else {}
 
 
-def counted(rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
+def rows_that_count(rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
     """The rows that count, or one that does not where none does, for a batch has to have one."""
     return [row for row in rows if row.is_counted] or rows[:1]
 
@@ -255,3 +269,50 @@ def counted(rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
 def empty_mark(rows: Sequence[TrainingRow]) -> dict[str, bool]:
     """`is_counted` of a batch without a row that counts; nothing for others."""
     return {} if rows[0].is_counted else {"is_counted": False}
+
+
+VALIDATION_EXAMPLES_PER_DATASET = 200
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and what it watches."""
+
+    train: Sequence[Example]
+    validation: tuple[Example, ...]
+    shares: dict[str, DatasetShare]
+
+
+def read_training_data(config: TrainConfig) -> TrainingData:
+    """The training mixture without leaks, and some validation examples of each data set.
+
+    Raises:
+        DataError: data cannot be read, or there is no example to train on.
+    """
+    options = config.data.mixture.model_copy(update={"seed": config.seed})
+    mixture = build_mixture(config.data.train, held_out=config.data.held_out, options=options)
+    if not mixture.examples:
+        num_leaked = sum(share.leaked for share in mixture.shares.values())
+        why = f"; {counted(num_leaked, 'text')} are held out" if num_leaked else ""
+        raise DataError(
+            "the training data",
+            [f"there is no example to train on{why}"],
+            "look at data.train in the YAML file",
+        )
+    validation: list[Example] = []
+    for folder in config.data.train:
+        if (folder / "validation.jsonl").exists():
+            examples = read_examples(folder / "validation.jsonl")
+            generator = generator_for(config.seed, f"validation/{folder.name}")
+            validation += sample_examples(examples, VALIDATION_EXAMPLES_PER_DATASET, generator)
+    return TrainingData(mixture.examples, tuple(validation), dict(mixture.shares))
+
+
+def warming_examples(examples: Sequence[Example], config: TrainConfig) -> list[Example]:
+    """D_J, D_L and D_A together; every row is gated by its own capability."""
+    chosen = []
+    for capability in CAPABILITIES:
+        generator = generator_for(config.seed, f"warming/{capability}")
+        subset = capability_subset(examples, capability)
+        chosen += sample_examples(subset, config.warming.max_per_capability, generator)
+    return chosen
