@@ -87,13 +87,7 @@ def write_folder(
 ) -> ConversionReport:
     """Writes the splits of a data set, and `report.json`, in the place of what an earlier conversion wrote.
 
-    Args:
-        dataset: their name, and how many examples are expected.
-        splits: what there is of each.
-        output: folder to write into.
-        spacing: for the report.
-        strict: a fault stops the conversion, and nothing is written.
-        not_read: for the report.
+    With `strict`, a fault stops it and nothing is written; `spacing` and `not_read` are for the report.
 
     Raises:
         DataError: with `strict`, anything is at fault; or the folder has files that no conversion wrote.
@@ -115,11 +109,7 @@ def write_folder(
 
 
 def _check_output(output: Path) -> set[Split]:
-    """The splits that an earlier conversion wrote there.
-
-    Raises:
-        DataError: there are split files that no conversion wrote.
-    """
+    """The splits that an earlier conversion wrote there; a DataError names those that none wrote."""
     there: set[Split] = {split for split in SPLITS if (output / f"{split}.jsonl").exists()}
     try:
         earlier = set(ConversionReport.model_validate_json((output / REPORT_NAME).read_bytes()).splits)
@@ -168,7 +158,7 @@ def convert(
     """Writes `train.jsonl`, `validation.jsonl`, `test.jsonl` and `report.json` of a catalogue row.
 
     Args:
-        name: of the data set.
+        name: a name in the catalogue.
         source: folder with its raw files.
         output: folder to write into; files of earlier runs are replaced.
         spacing: how tokens are joined; None is the catalogue's way, which reads naturally. "blank" gives
@@ -306,11 +296,7 @@ def convert_format(
 
 
 def _user_files(source: Path, format_name: str) -> tuple[dict[Split, list[Path]], tuple[str, ...]]:
-    """The files, or of brat the folders, of each split, and the names of what else is there.
-
-    Raises:
-        DataError: there is nothing to read.
-    """
+    """The files, or of brat the folders, of each split, and the names of what else is there."""
     if not source.exists():
         raise DataError(str(source), ["it is not there"])
     if source.is_file():
@@ -340,11 +326,7 @@ def _split_of(path: Path) -> Split:
 def _unified_splits(
     files: Mapping[Split, list[Path]], source: Path
 ) -> Iterator[tuple[Split, Iterator[Converted | Fault]]]:
-    """The examples of each split by their own word; a bad line counts in the split of its file.
-
-    Raises:
-        DataError: there is no example.
-    """
+    """The examples of each split by their own word; a bad line counts in the split of its file."""
 
     def items(wanted: Split) -> Iterator[Converted | Fault]:
         for split, paths in files.items():
@@ -363,11 +345,7 @@ def _unified_splits(
 
 
 def _open_dataset(name: str, task: Task, readings: Readings) -> Dataset:
-    """A row whose labels are those that stand in the drafts.
-
-    Raises:
-        DataError: no draft has any label.
-    """
+    """A row whose labels are those that stand in the drafts."""
     slots: dict[str, dict[str, str]] = {}
     first_fault = ""
     for reading in readings:

@@ -33,11 +33,7 @@ HINT = (
 
 
 def read_examples(path: Path, *, split: Split | None = None) -> Iterator[Example]:
-    """The examples of a JSONL file, or of all JSONL files of a folder.
-
-    Args:
-        path: a file, or a folder; train, validation, test come first, then other files by name.
-        split: only examples of that split.
+    """The examples of a JSONL file, or of a folder's: train, validation, test first, then others by name.
 
     Raises:
         DataError: after the last good example, if any line was bad: all bad lines, with their reasons.
@@ -142,12 +138,8 @@ class HeldOut:
 class IndexedFile:
     """The examples of a JSONL file by number.
 
-    Args:
-        path: of the file.
-        starts: offset of each example's line in bytes, (N,).
-        ends: offset behind it, (N,).
-        splits: place of its split in `SPLITS`, (N,).
-        fingerprints: of its text, (N,).
+    Of each (N,): the offsets in bytes where its line starts and ends, the place of its split in `SPLITS`, and
+    the fingerprint of its text.
     """
 
     path: Path

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ucuie.config import Config
 from ucuie.data.examples import HeldOut, IndexedFile, example_files, index_file, read_examples, write_examples
 from ucuie.errors import ConfigError
 from ucuie.schema import Example, Schema, Split
@@ -26,7 +27,7 @@ _Place = tuple[int, int]
 """(index of the file, number of the example in it)."""
 
 
-class MixtureOptions(BaseModel):
+class MixtureOptions(Config):
     """What of each data set goes into the mixture.
 
     Args:
@@ -37,8 +38,6 @@ class MixtureOptions(BaseModel):
         temperature: each data set gives examples in proportion to its size ** (1 / temperature): 1 keeps
             the proportions, more draws small data sets several times and large ones in part.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
     percent: float | None = Field(default=None, gt=0, le=100)
@@ -69,11 +68,8 @@ class DatasetShare(BaseModel):
 class MixtureExamples(Sequence[Example]):
     """The examples of a mixture; each access parses one.
 
-    A repetition has the number of its repetition in its id, so that chance varies it in its own way.
-
-    Args:
-        files: where the examples stand.
-        places: index of the file, number in the file and repetition of each, (N, 3).
+    A repetition has the number of its repetition in its id, so that chance varies it in its own way. `places`
+    (N, 3) are the index of the file, the number in the file and the repetition of each.
     """
 
     files: tuple[IndexedFile, ...]
@@ -292,13 +288,7 @@ def zero_shot_folds(examples: Iterable[Example]) -> list[Fold]:
 
 
 def write_low_resource(source: Path, output: Path, *, percent: float, seed: int) -> int:
-    """Writes a folder with a part of a training split and the other splits whole; returns the part's size.
-
-    Args:
-        source: a converted data set.
-        output: folder to write into.
-        percent: of the shuffled training split, rounded up.
-        seed: of the shuffling.
+    """Writes a folder with `low_resource` of a training split and the other splits whole; returns its size.
 
     Raises:
         ConfigError: the per cent are not between 0, exclusive, and 100.

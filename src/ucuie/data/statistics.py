@@ -66,10 +66,8 @@ class Statistics(_Statistics):
 def stats(directory: Path, *, held_out: Sequence[Path] = ()) -> Statistics:
     """The numbers of a folder of unified data.
 
-    Args:
-        directory: the folder.
-        held_out: further converted data sets, or folders of them, whose validation and test texts are looked
-            for among the training texts.
+    Its training texts are looked for among the validation and test texts of `held_out`, which are further
+    converted data sets, or folders of them.
 
     Raises:
         DataError: there is no unified data, or it has bad lines.
@@ -149,12 +147,7 @@ class DataSchema:
 
 
 def schema_of_data(source: Path, *, format_name: str = UNIFIED, task: Task = "NER") -> DataSchema:
-    """The schema of a file or folder.
-
-    Args:
-        source: annotated data.
-        format_name: a name in `FORMATS`, or "unified".
-        task: what the annotation of a format is about.
+    """The schema of a file or folder of annotated data, unified or in one of `FORMATS`.
 
     Raises:
         ConfigError: there is no such format.

@@ -14,14 +14,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ucuie.config import Config
 from ucuie.language.linearize import order_records
 from ucuie.schema import CAPABILITIES, Capability, Example, FilledSlot, Frame, Record, Schema
 from ucuie.schema.capabilities import TASKS_WITH_EVOKED_FRAMES, located_schema
 
 
-class SchemaAugmentation(BaseModel):
+class SchemaAugmentation(Config):
     """How the schema of a training example varies.
 
     Args:
@@ -31,8 +32,6 @@ class SchemaAugmentation(BaseModel):
         max_negatives: at most this many frames of the pool of negatives are added; 0 adds none. A frame
             of another data set may well stand in the text without being annotated, so use it with care.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     shuffle: bool = True
     keep_all: float = Field(default=0.3, ge=0, le=1)
@@ -47,14 +46,10 @@ def augment_schema(
     augmentation: SchemaAugmentation | None = None,
     negatives: Sequence[Frame] = (),
 ) -> Example:
-    """The example with another schema that its records are still right for.
+    """The example with another schema that its records are still right for; all chance is the generator's.
 
-    Args:
-        example: of any task or capability.
-        generator: all chance comes from here.
-        augmentation: what may vary.
-        negatives: frames that may be added; those that share a word with a frame of the example are not,
-            for they may mean the same.
+    Of the negatives, frames that share a word with one of the example are not added, for they may mean the
+    same.
     """
     schema = vary_schema(
         example.schema, example.records, generator, augmentation=augmentation, negatives=negatives

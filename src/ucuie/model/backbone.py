@@ -51,11 +51,8 @@ def read_backbone(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model and tokenizer of a folder, without asking the network for anything.
 
-    Args:
-        folder: of the model.
-        device: of the weights.
-        weights: how they are kept. None: on a CPU they become fp32, since bf16 products are 400 times slower
-            on CPUs that have none; elsewhere they stay as they are stored.
+    Where `weights` does not say how they are kept, they become fp32 on a CPU, since bf16 products are 400
+    times slower on CPUs that have none; elsewhere they stay as they are stored.
 
     Raises:
         ConfigError: the device cannot be used.
@@ -133,13 +130,9 @@ def save_backbone(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Writes a backbone, freed from its adapter if it has one, and its tokenizer.
+    """Writes a backbone, freed from its adapter if it has one, and its tokenizer; it is not changed.
 
-    Args:
-        model: the backbone, adapted or not; it is not changed.
-        tokenizer: its tokenizer.
-        folder: where to.
-        dtype: of the matrices in the file; vectors cost nothing and stay exact, as the fingerprint needs.
+    The matrices in the file are in `dtype`; vectors cost nothing and stay exact, as the fingerprint needs.
     """
     backbone = without_adapter(model)
     stored: dict[int, Tensor] = {}

@@ -48,12 +48,7 @@ def write_info(
 ) -> None:
     """Writes `ucuie.json` and the card of a model of that name into a folder.
 
-    Args:
-        folder: where to.
-        info: of the model.
-        name: what its users call it.
-        calibration: that the folder holds.
-        card: to be kept, as `own_card` gives it; None makes one.
+    A `card` is kept, as `own_card` gives it; None makes one, which tells of the calibration.
     """
     (folder / INFO_FILE).write_text(info.to_json(), "utf-8")
     (folder / CARD_FILE).write_text(card or model_card(name, info, calibration), "utf-8")
@@ -84,12 +79,8 @@ def model_card(
 ) -> str:
     """The card in Markdown, with the metadata that hubs read on top.
 
-    Args:
-        name: of the model, for its users: a hub id, or a folder.
-        info: what the folder says.
-        calibration: how its scores are read.
-        license: of the model, by the short name that hubs have for it; None takes what the folder says.
-        languages: of its texts, as codes; none take what the folder says.
+    The name is what the model's users call it: a hub id, or a folder. License and languages are in the words
+    of hubs; where they are not given, they are what the folder says.
     """
     training = dict(info.training)
     run = training if "config" in training else training.pop("adapter", {})

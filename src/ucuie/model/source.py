@@ -123,12 +123,9 @@ def backbone_reference(source: str) -> str:
 
 
 def model_sha256(source: str | Path) -> str:
-    """SHA-256 of all that makes a model answer as it does, in hex.
+    """SHA-256 of all that makes a model answer as it does, in hex; the source is as of `local_model`.
 
     Of a model folder it is that of `ucuie.json`, which has the SHA-256 of every other file.
-
-    Args:
-        source: as of `local_model`.
 
     Raises:
         ModelError: there is no such model.

@@ -103,12 +103,10 @@ def layers_of(model: PreTrainedModel | PeftModel) -> list[nn.Module]:
 
 
 def shard(model: PreTrainedModel | PeftModel, *, dtype: torch.dtype | None = None) -> None:
-    """Share out the weights of a model over all processes.
+    """Shares out the weights of a model over all processes, each part to the device of its process.
 
-    Args:
-        model: on any device; its parts go to that of the process.
-        dtype: that parameters are rounded to when they are gathered; None leaves them as they are. Gradients
-            are summed in float32.
+    Parameters are rounded to `dtype` when they are gathered; None leaves them as they are. Gradients are
+    summed in float32.
 
     Raises:
         ConfigError: the backbone does not say which of its modules are layers.

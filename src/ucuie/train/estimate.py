@@ -98,13 +98,7 @@ class MemoryEstimate:
 def estimate_memory(
     config: TrainConfig, shape: PreTrainedConfig, *, row_tokens: int, num_processes: int = 1
 ) -> MemoryEstimate:
-    """The memory of one device for a step of a run.
-
-    Args:
-        config: the run.
-        shape: of its backbone.
-        row_tokens: tokens of each row.
-        num_processes: that share the step, and the weights if the run says so.
+    """The memory of one device for a step of a run whose processes share the step, and perhaps the weights.
 
     Raises:
         ConfigError: the rows of a step cannot be shared evenly, or an adapter setting is wrong.

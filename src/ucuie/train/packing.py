@@ -69,11 +69,9 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
 
 @contextmanager
 def packed_attention(model: PreTrainedModel, *, shares_instructions: bool = False) -> Iterator[None]:
-    """Lets `model` read packed batches, and nothing else, while it is open.
+    """Lets a backbone read packed batches, and nothing else, while it is open.
 
-    Args:
-        model: the backbone.
-        shares_instructions: several texts may stand behind one instruction.
+    With `shares_instructions` several texts may stand behind one instruction.
 
     Raises:
         ConfigError: its attention cannot be made to keep sequences apart, or not behind one instruction.
@@ -111,11 +109,7 @@ def _attend(
     sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """The attention function of transformers for a packed batch: queries (1, heads, T, width).
-
-    Raises:
-        ValueError: nothing says where the sequences end, or there is padding.
-    """
+    """The attention function of transformers for a packed batch: queries (1, heads, T, width)."""
     if layout is None or attention_mask is not None:
         raise ValueError("this model reads packed batches only; their layout did not arrive, or a mask did")
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))

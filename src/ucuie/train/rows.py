@@ -69,10 +69,7 @@ class TrainingRow:
     Each text is learned as if it stood alone behind the instruction.
 
     Args:
-        instruction_ids: tokens of the instruction.
-        texts: at least one.
         capability_labels: 1 for each capability that the task needs, (C,).
-        task: the task or capability.
         is_counted: whether it is learned from, and has a part in the losses.
     """
 
@@ -87,8 +84,6 @@ class TrainingSet(Dataset[TrainingRow]):
     """Training rows of some examples.
 
     Args:
-        examples: of any tasks and capabilities.
-        encoder: makes the token ids.
         pool: its wordings are drawn from; None always takes the encoder's default wording.
         grammars: compiles the grammars of the grammar objective; None trains the full objective.
         augmentation: how schemas vary; None leaves them as they are.
@@ -96,7 +91,6 @@ class TrainingSet(Dataset[TrainingRow]):
             wording and their whole schema, or as much of it as the augmentation lets stand, are left out;
             `num_too_long` counts them.
         texts_per_row: at most so many examples of one task and schema are asked with one instruction.
-        seed: of all chance.
     """
 
     def __init__(

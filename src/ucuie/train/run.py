@@ -45,12 +45,9 @@ LASTING_KEYS = ("batch_size", "data", "seed", "texts_per_row")
 def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     """Trains a model and returns its folder, `config.output`.
 
-    Args:
-        config: the run.
-        resume: go on from the last checkpoint of the same output folder; without one, start.
-
-    Where several processes run it (`launch`, `accelerate launch`, `torchrun`), they share the steps, and the
-    first of them writes the files; results do not depend on their number.
+    With `resume` it goes on from the last checkpoint of the same output folder; without one, it starts. Where
+    several processes run it (`launch`, `accelerate launch`, `torchrun`), they share the steps, and the first
+    of them writes the files; results do not depend on their number.
 
     Raises:
         ConfigError: a trainer or adapter setting is unknown or set elsewhere, the output exists, it has

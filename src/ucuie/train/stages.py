@@ -42,11 +42,8 @@ STATE_FILE = "trainer_state.json"
 class Stages:
     """What the stages of a run share.
 
-    Args:
-        config: the run.
-        folder: for checkpoints, logs and, until the run is finished, its configuration.
-        backbone: the model, until it is given an adapter.
-        pool: wordings of instructions.
+    The folder has checkpoints, logs and, until the run is finished, its configuration. The model is that of
+    the backbone, until it is given an adapter.
     """
 
     def __init__(self, config: TrainConfig, folder: Path, backbone: Backbone, pool: InstructionPool) -> None:

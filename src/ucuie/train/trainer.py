@@ -90,14 +90,9 @@ def divide_step(config: TrainConfig, num_processes: int) -> tuple[int, int]:
 def trainer_arguments(
     config: TrainConfig, stage: StageConfig, folder: Path, *, has_validation: bool
 ) -> TrainingArguments:
-    """The Trainer's arguments for a stage.
+    """The Trainer's arguments for a stage of a run, whose checkpoints and logs go into a folder.
 
-    Args:
-        config: of the run.
-        stage: its part of the configuration.
-        folder: for its checkpoints and logs.
-        has_validation: there is something to evaluate it on; else it is not, whatever `trainer` says, which
-            is for both stages.
+    Without validation data nothing is evaluated, whatever `trainer` says, which is for both stages.
 
     Raises:
         ConfigError: an argument is unknown, impossible, or follows from other keys.
@@ -154,11 +149,9 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
     """Trains an adapted model, or a plain one, on a `TrainingSet`.
 
     Args:
-        loss: the weights of the loss terms.
         gates_are_labels: capability warming: the experts are scaled by the capability labels, while the
             BCE loss goes on training the router towards them.
         shares_weights: share the weights out over the processes; see `sharding`.
-        arguments: those of `transformers.Trainer`.
     """
 
     def __init__(

@@ -61,8 +61,6 @@ class Format:
     """A format of users' data.
 
     Args:
-        reader: makes drafts of its files.
-        suffix: of the files that hold it.
         write: writes examples to a file and yields, for each, what the format cannot hold. None for brat,
             which has two files for each text.
         cannot_hold: what is never kept, in words.
@@ -75,12 +73,7 @@ class Format:
 
 
 def export(examples: Iterable[Example], format_name: str, output: Path) -> ExportReport:
-    """Writes examples in a format, whole or not at all.
-
-    Args:
-        examples: of one data set.
-        format_name: a name in `FORMATS`.
-        output: the file to write; for brat the folder.
+    """Writes the examples of a data set to a file, of brat to a folder, whole or not at all.
 
     Raises:
         ConfigError: there is no such format.
@@ -105,10 +98,7 @@ def export(examples: Iterable[Example], format_name: str, output: Path) -> Expor
 def export_splits(folder: Path, format_name: str, output: Path) -> dict[Split, ExportReport]:
     """Writes every split of converted data in a format: a file for each, of brat a folder.
 
-    Args:
-        folder: converted data.
-        format_name: a name in `FORMATS`.
-        output: folder to write into; files of the same names are replaced.
+    Files of the same names are replaced.
 
     Raises:
         ConfigError: there is no such format.

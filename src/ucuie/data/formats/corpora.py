@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ucuie.data.draft import Draft, Fault, checked_span, entity, filled_slots, filler_at, tuple_record
+from ucuie.data.draft import Draft, Fault, checked_span, entity, event, tuple_record
 from ucuie.data.formats.annotation_tools import Written
 from ucuie.data.formats.graph import GraphOptions
 from ucuie.data.readers.items import TokenOptions, read_items
@@ -97,13 +97,9 @@ def _instructuie_records(options: GraphOptions, text: str, item: dict[str, Any])
         for mention in item["entities"]:
             yield entity(mention["type"], text, span(mention))
     elif options.task == "EE":
-        for event in item["events"]:
-            slots = [(argument["role"], span(argument)) for argument in event["arguments"]]
-            yield Record(
-                frame=event["type"],
-                filler=filler_at(text, span(event, "trigger")),
-                slots=filled_slots(text, slots),
-            )
+        for found in item["events"]:
+            slots = [(argument["role"], span(argument)) for argument in found["arguments"]]
+            yield event(found["type"], text, span(found, "trigger"), slots)
     else:
         for relation in item["relations"]:
             first, second = _pair(options)

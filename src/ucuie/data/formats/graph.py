@@ -7,7 +7,7 @@ trigger span with a link, labelled with the role, to each argument span.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ucuie.data.draft import entity, filled_slots, filler_at, tuple_record
+from ucuie.data.draft import entity, event, tuple_record
 from ucuie.data.readers.items import ReaderOptions
 from ucuie.schema import Filler, Record, Span, Task
 
@@ -95,12 +95,11 @@ def records_of(text: str, nodes: Sequence[Node], links: Sequence[Link], task: Ta
         )
     arguments = {link.target for link in links}
     return tuple(
-        Record(
-            frame=node.label,
-            filler=filler_at(text, node.span),
-            slots=filled_slots(
-                text, [(link.label, spans[link.target]) for link in links if link.source == node.id]
-            ),
+        event(
+            node.label,
+            text,
+            node.span,
+            [(link.label, spans[link.target]) for link in links if link.source == node.id],
         )
         for node in nodes
         if node.id not in arguments

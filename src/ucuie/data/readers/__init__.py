@@ -10,17 +10,18 @@ from pydantic import ValidationError
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.readers.casie import CasieOptions, read_casie
 from ucuie.data.readers.columns import ColumnOptions, read_columns
-from ucuie.data.readers.docred import read_docred
-from ucuie.data.readers.duee import read_duee
-from ucuie.data.readers.dygie import DygieOptions, read_dygie
-from ucuie.data.readers.fewrel import read_fewrel, read_relation_prompt
+from ucuie.data.readers.dygie import DygieOptions, SpertOptions, read_dygie, read_spert
+from ucuie.data.readers.events import read_duee, read_phee, read_rams
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.data.readers.oneie import OneieOptions, read_maven, read_oneie
 from ucuie.data.readers.opinions import read_acos, read_aste
-from ucuie.data.readers.phee import read_phee
-from ucuie.data.readers.rams import read_rams
-from ucuie.data.readers.semeval import SemevalOptions, read_semeval
-from ucuie.data.readers.spert import SpertOptions, read_spert
+from ucuie.data.readers.relations import (
+    SemevalOptions,
+    read_docred,
+    read_fewrel,
+    read_relation_prompt,
+    read_semeval,
+)
 from ucuie.data.readers.triples import (
     OpenRelationOptions,
     read_open_relations,

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ucuie.data.draft import Draft, Fault, filled_slots, filler_at
+from ucuie.data.draft import Draft, Fault, event
 from ucuie.data.readers.items import ReaderOptions, reason_of
 from ucuie.data.sources import archive_members, read_json
 from ucuie.errors import DataError
-from ucuie.schema import Record, Span, Split
+from ucuie.schema import Span, Split
 
 _LEFT_OUT = frozenset({"999", "10001", "10002"})
 _ARTICLES: dict[Split, slice] = {"test": slice(200), "validation": slice(200, 300), "train": slice(300, None)}
@@ -61,30 +61,24 @@ def _drafts(place: str, article: dict[str, Any]) -> Iterator[Draft | Fault]:
     ends = [*starts[1:], len(text)]
     events: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for hopper in article["cyberevent"]["hopper"]:
-        for event in hopper["events"]:
-            events[bisect_right(starts, event["nugget"]["startOffset"]) - 1].append(event)
+        for found in hopper["events"]:
+            events[bisect_right(starts, found["nugget"]["startOffset"]) - 1].append(found)
     for index in sorted(events):
         sentence = text[starts[index] : ends[index]].rstrip()
         changes: Counter[str] = Counter()
         records = []
-        for event in events[index]:
-            trigger = _repaired(text, event["nugget"], starts[index], sentence, changes)
+        for found in events[index]:
+            trigger = _repaired(text, found["nugget"], starts[index], sentence, changes)
             if trigger is None:
                 changes["event whose trigger is not found left out"] += 1
                 continue
             arguments = [
                 (argument["role"]["type"], _repaired(text, argument, starts[index], sentence, changes))
-                for argument in event.get("argument", [])
+                for argument in found.get("argument", [])
             ]
             slots = [(role, span) for role, span in arguments if span is not None]
             changes["argument in another sentence left out"] += len(arguments) - len(slots)
-            records.append(
-                Record(
-                    frame=event["subtype"],
-                    filler=filler_at(sentence, trigger),
-                    slots=filled_slots(sentence, slots),
-                )
-            )
+            records.append(event(found["subtype"], sentence, trigger, slots))
         yield Draft(
             f"{place} sentence {index + 1}", sentence, tuple(records), changes=tuple(changes.elements())
         )

@@ -95,11 +95,7 @@ def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault
 
 
 def _columns(columns: Sequence[str], options: ColumnOptions) -> list[str]:
-    """The token and its tags.
-
-    Raises:
-        ValueError: a column is missing, or what stands there is no tag.
-    """
+    """The token and its tags; a ValueError says which column is missing, or what is no tag."""
     places = (options.token_column, *options.tag_columns)
     indices = [place if place >= 0 else len(columns) + place for place in places]
     if len(set(indices)) < len(places) or not all(0 <= index < len(columns) for index in indices):

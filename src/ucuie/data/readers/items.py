@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from ucuie.config import Config
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.sources import read_json_items
 from ucuie.data.tokens import Spacing
 from ucuie.errors import show, validation_faults
 
 
-class ReaderOptions(BaseModel):
+class ReaderOptions(Config):
     """No options; base class of those of every reader."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TokenOptions(ReaderOptions):
