@@ -95,11 +95,8 @@ def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
         ModelError: the folder holds no model.
     """
     earlier = read_info(folder)
-    info = earlier.model_copy(update={"scores": dict(scores)})
-    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
     with staged_files(folder, last=INFO_FILE) as staging:
-        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
-    return info
+        return _write_again(staging, folder, earlier, scores=dict(scores))
 
 
 def store_adapter(folder: Path, form: Form) -> ModelInfo:
@@ -113,14 +110,18 @@ def store_adapter(folder: Path, form: Form) -> ModelInfo:
     check_files(folder, earlier)
     if ADAPTER_WEIGHTS_FILE not in earlier.files:
         raise ModelError(f"the model {show(str(folder))} has no adapter: its whole backbone was trained")
-    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
     with staged_files(folder, last=INFO_FILE) as staging:
         staged = staging / ADAPTER_WEIGHTS_FILE
         write_tensors(read_tensors(folder / ADAPTER_WEIGHTS_FILE), staged, form=form)
-        info = earlier.model_copy(
-            update={"files": earlier.files | {ADAPTER_WEIGHTS_FILE: file_sha256(staged)}}
-        )
-        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
+        files = earlier.files | {ADAPTER_WEIGHTS_FILE: file_sha256(staged)}
+        return _write_again(staging, folder, earlier, files=files)
+
+
+def _write_again(staging: Path, folder: Path, earlier: ModelInfo, **changes: Any) -> ModelInfo:
+    """Writes `ucuie.json` and the card of a folder, with changes; a card that a person wrote stays."""
+    info = earlier.model_copy(update=changes)
+    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
+    write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
     return info
 
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,7 +22,6 @@ from ucuie.data.formats.annotation_tools import (
     write_prodigy,
 )
 from ucuie.data.formats.brat import read_brat, write_brat
-from ucuie.data.formats.columns import write_columns
 from ucuie.data.formats.corpora import (
     read_gliner,
     read_iepile,
@@ -34,9 +32,9 @@ from ucuie.data.formats.corpora import (
 )
 from ucuie.data.formats.graph import GraphOptions
 from ucuie.data.formats.spacy_docs import read_doc_bin, write_doc_bin
-from ucuie.data.formats.table import TableWriter, read_table
+from ucuie.data.formats.table import read_table, write_table
 from ucuie.data.readers import Reader
-from ucuie.data.readers.columns import ColumnOptions, read_columns
+from ucuie.data.readers.columns import ColumnOptions, read_columns, write_columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
 from ucuie.files import staged_file, staged_files
@@ -123,17 +121,27 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def _lines(render: Callable[[Example], Written]) -> Write:
-    """One JSON object a line."""
+def _texts(render: Callable[[Example], tuple[str, list[str]]]) -> Write:
+    """One text after the other."""
 
     def write(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
-        with _text_file(path) as file:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
             for example in examples:
-                item, lost = render(example)
-                file.write(json.dumps(item, ensure_ascii=False) + "\n")
+                text, lost = render(example)
+                file.write(text)
                 yield lost
 
     return write
+
+
+def _lines(render: Callable[[Example], Written]) -> Write:
+    """One JSON object a line."""
+
+    def line(example: Example) -> tuple[str, list[str]]:
+        item, lost = render(example)
+        return json.dumps(item, ensure_ascii=False) + "\n", lost
+
+    return _texts(line)
 
 
 def _list(render: Callable[[Example], Written]) -> Write:
@@ -141,7 +149,7 @@ def _list(render: Callable[[Example], Written]) -> Write:
 
     def write(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
         separator = "[\n"
-        with _text_file(path) as file:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
             for example in examples:
                 item, lost = render(example)
                 file.write(separator + json.dumps(item, ensure_ascii=False))
@@ -150,26 +158,6 @@ def _list(render: Callable[[Example], Written]) -> Write:
             file.write("[]\n" if separator == "[\n" else "\n]\n")
 
     return write
-
-
-def _write_column_lines(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
-    with _text_file(path) as file:
-        for example in examples:
-            lines, lost = write_columns(example)
-            file.write(lines)
-            yield lost
-
-
-def _write_rows(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
-    with _text_file(path) as file:
-        writer = TableWriter(file)
-        for example in examples:
-            writer.write(example)
-            yield []
-
-
-def _text_file(path: Path) -> TextIO:
-    return path.open("w", encoding="utf-8", newline="\n")
 
 
 def _write_brat_folder(examples: Iterable[Example], folder: Path) -> Iterator[list[str]]:
@@ -199,10 +187,10 @@ FORMATS: dict[str, Format] = {
     "conll": Format(
         Reader(read_columns, ColumnOptions),
         ".conll",
-        _write_column_lines,
+        _texts(write_columns),
         f"{_NO_SCHEMA}; blanks; nested entities; slots",
     ),
-    "csv": Format(Reader(read_table, ReaderOptions), ".csv", _write_rows, "the schema and scores"),
+    "csv": Format(Reader(read_table, ReaderOptions), ".csv", write_table, "the schema and scores"),
     "doccano": Format(
         Reader(read_doccano, GraphOptions),
         ".jsonl",

@@ -1,10 +1,8 @@
 """The JSON that other extraction models are trained on: GLiNER, InstructUIE and IEPile, read and written."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +11,9 @@ from ucuie.data.formats.annotation_tools import Written
 from ucuie.data.formats.graph import GraphOptions
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.readers.triples import place_strings, relation_frame
-from ucuie.data.tokens import join_tokens
+from ucuie.data.tokens import entities_of, join_tokens
 from ucuie.language.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Example, Filler, Record, Span
-
-_WORD = re.compile(r"\w+(?:[-_/.'’]\w+)*|\S")
-NOT_AN_ENTITY = "record that is no entity"
-
-
-def words_of(example: Example) -> list[Span]:
-    """The ranges of the words of a text; a word ends wherever a filler does."""
-    borders = {offset for record in example.records for filler in record.fillers() for offset in filler.span}
-    words: list[Span] = []
-    for match in _WORD.finditer(example.text):
-        cuts = sorted(
-            {
-                match.start(),
-                match.end(),
-                *(border for border in borders if match.start() < border < match.end()),
-            }
-        )
-        words += pairwise(cuts)
-    return words
-
-
-def word_range(words: Sequence[Span], filler: Filler) -> Span:
-    """The half-open range of words that a filler covers."""
-    inside = [
-        index for index, (start, end) in enumerate(words) if start >= filler.start and end <= filler.end
-    ]
-    return inside[0], inside[-1] + 1
 
 
 def read_gliner(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
@@ -60,15 +31,8 @@ def read_gliner(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft 
 
 def write_gliner(example: Example) -> Written:
     """The entities of the example over its words."""
-    words = words_of(example)
-    ner = []
-    lost = []
-    for record in example.records:
-        if record.filler is None or record.slots:
-            lost.append(NOT_AN_ENTITY)
-        else:
-            start, end = word_range(words, record.filler)
-            ner.append([start, end - 1, record.frame])
+    words, entities, lost = entities_of(example)
+    ner = [[start, end - 1, label] for label, (start, end) in entities]
     return {"tokenized_text": [example.text[slice(*word)] for word in words], "ner": ner}, lost
 
 

@@ -1,8 +1,8 @@
 """Token ranges for entities, relations and events: DyGIE, CrossRE and SpERT JSON.
 
-CrossRE has one sentence in a line and counts tokens in it; DyGIE has a document of sentences and counts tokens
-in the document; both have ends INCLUSIVE. SpERT has a list of sentences with tokens, entities and relations
-between entity indices.
+CrossRE has one sentence in a line and counts tokens in it; DyGIE has a document of sentences and counts
+tokens in the document; both have ends INCLUSIVE. SpERT has a list of sentences with tokens, entities and
+relations between entity indices.
 """
 
 from collections.abc import Iterator, Sequence
