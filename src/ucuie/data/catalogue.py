@@ -101,11 +101,6 @@ class Dataset(_Row):
     note: str = ""
 
     @property
-    def may_train_released_weights(self) -> bool:
-        """Whether weights trained on the set may be published."""
-        return self.weights != "forbidden"
-
-    @property
     def schema_of_all(self) -> Schema:
         """All labels of the set, in catalogue order."""
         return self.schema_of(tuple(self.labels))

@@ -195,8 +195,13 @@ def index_file(path: Path) -> IndexedFile:
         fingerprints.append(fingerprint(example.text))
     if faults:
         raise DataError(str(path), faults, HINT)
-    arrays = (starts, np.int64), (ends, np.int64), (splits, np.uint8), (fingerprints, np.uint64)
-    return IndexedFile(path, *(np.frombuffer(values, dtype) for values, dtype in arrays))
+    return IndexedFile(
+        path,
+        starts=np.array(starts, np.int64),
+        ends=np.array(ends, np.int64),
+        splits=np.array(splits, np.uint8),
+        fingerprints=np.array(fingerprints, np.uint64),
+    )
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from ucuie.data.draft import map_fillers
+from ucuie.data.draft import contiguous_pieces, map_fillers, tuple_record
 from ucuie.schema import Example, Filler, Record, Span
 
 Spacing = Literal["natural", "tight", "blank", "none"]
@@ -80,6 +80,12 @@ def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTo
         spans.append((len(text), len(text) + len(word)))
         text += word
     return JoinedTokens(text, tuple(spans))
+
+
+def record_of_indices(label: str, joined: JoinedTokens, slots: Iterable[tuple[str, Sequence[int]]]) -> Record:
+    """A frame whose slots are filled by token indices, piece by piece where they are not contiguous."""
+    filled = [(slot, joined.span(*piece)) for slot, indices in slots for piece in contiguous_pieces(indices)]
+    return tuple_record(label, joined.text, filled)
 
 
 def _restored(words: Sequence[str]) -> list[str]:

@@ -115,10 +115,7 @@ def _with_frames_dropped(
 
 
 def _with_slots_dropped(
-    frames: list[Frame],
-    records: Sequence[Record],
-    generator: random.Random,
-    augmentation: SchemaAugmentation,
+    frames: list[Frame], records: Sequence[Record], generator: random.Random, augmentation: SchemaAugmentation
 ) -> list[Frame]:
     """Of frames with many slots, those filled, and a random share of the others."""
     filled: dict[str, set[str]] = {}

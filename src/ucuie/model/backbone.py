@@ -152,12 +152,7 @@ def backbone_fingerprint(model: nn.Module) -> str:
     The vectors (norms, biases) tell two trainings of one architecture apart without reading gigabytes. Of
     an adapted model it is the fingerprint of the backbone alone.
     """
-    digest = hashlib.sha256()
-    for name, parameter in sorted(_backbone_tensors(dict(model.named_parameters())).items()):
-        digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
-        if parameter.dim() == 1:
-            digest.update(parameter.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return _fingerprint(model, {}, {})
 
 
 def stored_fingerprint(folder: Path, model: nn.Module) -> str:
@@ -170,11 +165,18 @@ def stored_fingerprint(folder: Path, model: nn.Module) -> str:
                 shapes[name] = tuple(tensors.get_slice(name).get_shape())
                 if len(shapes[name]) == 1:
                     stored[name] = tensors.get_tensor(name)
+    return _fingerprint(model, shapes, stored)
+
+
+def _fingerprint(
+    model: nn.Module, shapes: Mapping[str, tuple[int, ...]], vectors: Mapping[str, Tensor]
+) -> str:
+    """Of the model's own parameters, but for the shapes and vectors that are given."""
     digest = hashlib.sha256()
     for name, parameter in sorted(_backbone_tensors(dict(model.named_parameters())).items()):
         digest.update(f"{name} {shapes.get(name, tuple(parameter.shape))}\n".encode())
         if parameter.dim() == 1:
-            digest.update(stored.get(name, parameter).detach().float().cpu().numpy().tobytes())
+            digest.update(vectors.get(name, parameter).detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

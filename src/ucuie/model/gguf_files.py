@@ -12,7 +12,6 @@ import os
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from tokenizers import Tokenizer
@@ -66,7 +65,7 @@ def read_gguf_shape(path: Path) -> PreTrainedConfig:
     try:
         return AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
     except Exception as error:  # of any class, as below
-        _refuse(path, error)
+        raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
 
 
 def _convert(path: Path, folder: Path) -> None:
@@ -82,7 +81,7 @@ def _convert(path: Path, folder: Path) -> None:
                 output_loading_info=True,
             )
     except Exception as error:  # of any class: it depends on what is wrong where
-        _refuse(path, error)
+        raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
     # transformers would go on with random weights.
     if missing := sorted(loading["missing_keys"]):
         raise ModelError(
@@ -123,11 +122,6 @@ def _own_tokens(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> P
         if isinstance(token, str) and own.token_to_id(token) is not None
     }
     return PreTrainedTokenizerFast(tokenizer_object=own, chat_template=tokenizer.chat_template, **special)
-
-
-def _refuse(path: Path, error: Exception) -> NoReturn:
-    """Raises a ModelError that says what is wrong with a file that could not be read."""
-    raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
 
 
 def _fault(path: Path, error: Exception) -> str:

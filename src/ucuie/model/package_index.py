@@ -118,17 +118,17 @@ def _wheel_on(page: httpx.Response, package: str, version: str, shown: str) -> t
 
 def _from_pip(package: str, version: str, folder: Path) -> Path | None:
     """What pip fetches; None where it finds nothing, for which it has no words that would help here."""
-    options = [
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--no-cache-dir",
-        "--retries",
-        "0",
+    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--retries", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *options,
         "--dest",
         str(folder),
+        f"{package}=={version}",
     ]
-    command = [sys.executable, "-m", "pip", "download", *options, f"{package}=={version}"]
     # Its own temporary files belong on the disk that has to have the room, and go when this folder goes.
     environment = os.environ | {"TMPDIR": str(folder), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     subprocess.run(command, env=environment, capture_output=True, check=False)  # noqa: S603

@@ -135,19 +135,11 @@ class TrainConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _check_weights(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.method == "full" and self.backbone_weights != "float32":
             raise ValueError("method: full trains the backbone, so its backbone_weights are float32")
-        return self
-
-    @model_validator(mode="after")
-    def _check_initial_adapter(self) -> Self:
         if self.initial_adapter is not None and self.method != "adapter":
             raise ValueError("initial_adapter is for method: adapter; leave it out to train all weights")
-        return self
-
-    @model_validator(mode="after")
-    def _check_texts_per_row(self) -> Self:
         if self.texts_per_row > 1 and not self.packing:
             raise ValueError(
                 "texts_per_row: texts share the instruction of a packed row only; set packing: true"

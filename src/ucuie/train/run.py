@@ -154,8 +154,8 @@ def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> Non
             )
 
 
-def adapter_config(settings: dict[str, Any]) -> HierarchicalMoeConfig:
-    """The adapter's configuration from its part of the YAML.
+def adapted(backbone: PreTrainedModel, settings: dict[str, Any]) -> PeftModel:
+    """The backbone, frozen, with a fresh adapter of these settings.
 
     Raises:
         ConfigError: a key is unknown or a value impossible.
@@ -164,16 +164,7 @@ def adapter_config(settings: dict[str, Any]) -> HierarchicalMoeConfig:
     for key in settings:
         if key not in known:
             raise ConfigError(f"config error: adapter.{key} is unknown{did_you_mean(key, sorted(known))}")
-    return HierarchicalMoeConfig(**settings)
-
-
-def adapted(backbone: PreTrainedModel, settings: dict[str, Any]) -> PeftModel:
-    """The backbone, frozen, with a fresh adapter of these settings.
-
-    Raises:
-        ConfigError: a key is unknown or a value impossible.
-    """
-    adapter = adapter_config(settings)
+    adapter = HierarchicalMoeConfig(**settings)
     with warnings.catch_warnings():
         # PEFT asks for an attribute that transformers has renamed; users can do nothing about it.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)

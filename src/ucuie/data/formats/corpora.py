@@ -8,7 +8,7 @@ from typing import Any
 
 from ucuie.data.draft import Draft, Fault, checked_span, entity, event, tuple_record
 from ucuie.data.formats.annotation_tools import Written
-from ucuie.data.formats.graph import GraphOptions
+from ucuie.data.formats.graph import PAIRS, GraphOptions
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.readers.triples import place_strings, relation_frame
 from ucuie.data.tokens import entities_of, join_tokens
@@ -77,9 +77,9 @@ def _instructuie_frames(options: GraphOptions, item: dict[str, Any]) -> Iterator
         for mention in item["entities"]:
             yield ParsedFrame(mention["type"], mention["name"])
     elif options.task == "EE":
-        for event in item["events"]:
-            slots = tuple(ParsedSlot(argument["role"], argument["name"]) for argument in event["arguments"])
-            yield ParsedFrame(event["type"], event["trigger"], slots)
+        for found in item["events"]:
+            slots = tuple(ParsedSlot(argument["role"], argument["name"]) for argument in found["arguments"])
+            yield ParsedFrame(found["type"], found["trigger"], slots)
     else:
         for relation in item["relations"]:
             first, second = _pair(options)
@@ -89,7 +89,7 @@ def _instructuie_frames(options: GraphOptions, item: dict[str, Any]) -> Iterator
 
 
 def _pair(options: GraphOptions) -> tuple[str, str]:
-    return ("aspect", "opinion") if options.task == "ABSA" else ("subject", "object")
+    return PAIRS.get(options.task, PAIRS["RE"])
 
 
 def write_instructuie(example: Example) -> Written:

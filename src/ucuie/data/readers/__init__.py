@@ -22,12 +22,7 @@ from ucuie.data.readers.relations import (
     read_relation_prompt,
     read_semeval,
 )
-from ucuie.data.readers.triples import (
-    OpenRelationOptions,
-    read_open_relations,
-    read_spo,
-    read_triples,
-)
+from ucuie.data.readers.triples import OpenRelationOptions, read_open_relations, read_spo, read_triples
 from ucuie.data.tokens import Spacing
 from ucuie.errors import ConfigError, did_you_mean, show
 

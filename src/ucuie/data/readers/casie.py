@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ucuie.data.draft import Draft, Fault, event
-from ucuie.data.readers.items import ReaderOptions, reason_of
+from ucuie.data.readers.items import ReaderOptions, drafts_of, reason_of
 from ucuie.data.sources import archive_members, read_json
 from ucuie.errors import DataError
 from ucuie.schema import Span, Split
@@ -49,10 +49,7 @@ def read_casie(paths: Sequence[Path], options: CasieOptions) -> Iterator[Draft |
             yield Fault(member.name, reason_of(error))
     articles.sort(key=lambda one: one[0], reverse=True)
     for _, member, article in articles[_ARTICLES[options.split]]:
-        try:
-            yield from _drafts(member.name, article)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            yield Fault(member.name, reason_of(error))
+        yield from drafts_of(member.name, article, _drafts)
 
 
 def _drafts(place: str, article: dict[str, Any]) -> Iterator[Draft | Fault]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ucuie.data.draft import Draft, Fault, entity, event, tuple_record
+from ucuie.data.draft import Draft, Fault, entity, event, relation
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.tokens import JoinedTokens, join_tokens
 from ucuie.schema import Record
@@ -62,8 +62,8 @@ def _entities(sentence: _Sentence, annotation: dict[str, Any]) -> Iterator[Recor
 
 def _relations(sentence: _Sentence, annotation: dict[str, Any]) -> Iterator[Record]:
     for first, last, other_first, other_last, label, *_ in annotation["relations"]:
-        slots = [("subject", sentence.span(first, last)), ("object", sentence.span(other_first, other_last))]
-        yield tuple_record(label, sentence.text, slots)
+        ends = sentence.span(first, last), sentence.span(other_first, other_last)
+        yield relation(label, sentence.text, *ends)
 
 
 def _events(sentence: _Sentence, annotation: dict[str, Any]) -> Iterator[Record]:
@@ -91,8 +91,7 @@ def _draft(options: SpertOptions, place: str, sentence: dict[str, Any]) -> Draft
     if options.records == "entities":
         found = [entity(item["type"], text, span) for item, span in zip(entities, spans, strict=True)]
         return Draft(place, text, tuple(found))
-    relations = []
-    for relation in sentence["relations"]:
-        slots = [("subject", spans[relation["head"]]), ("object", spans[relation["tail"]])]
-        relations.append(tuple_record(relation["type"], text, slots))
-    return Draft(place, text, tuple(relations))
+    found = [
+        relation(one["type"], text, spans[one["head"]], spans[one["tail"]]) for one in sentence["relations"]
+    ]
+    return Draft(place, text, tuple(found))

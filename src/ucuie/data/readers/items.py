@@ -31,13 +31,19 @@ def read_items(
         for item in read_json_items(path):
             if isinstance(item, Fault):
                 yield item
-                continue
-            place, value = item
-            try:
-                drafts = parse(place, value)
-                yield from [drafts] if isinstance(drafts, Draft) else drafts
-            except (LookupError, TypeError, ValueError, AttributeError) as error:
-                yield Fault(place, reason_of(error))
+            else:
+                yield from drafts_of(*item, parse)
+
+
+def drafts_of(
+    place: str, value: Any, parse: Callable[[str, Any], Draft | Iterator[Draft | Fault]]
+) -> Iterator[Draft | Fault]:
+    """What `parse` makes of a value, and a fault where it raises."""
+    try:
+        drafts = parse(place, value)
+        yield from [drafts] if isinstance(drafts, Draft) else drafts
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        yield Fault(place, reason_of(error))
 
 
 def reason_of(error: Exception) -> str:

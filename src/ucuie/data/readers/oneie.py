@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ucuie.data.draft import Draft, Fault, entity, event, tuple_record
+from ucuie.data.draft import Draft, Fault, entity, event, relation
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.tokens import JoinedTokens, join_tokens
 from ucuie.schema import Record
@@ -76,11 +76,9 @@ def _entities(sentence: dict[str, Any], joined: JoinedTokens, changes: list[str]
 
 def _relations(sentence: dict[str, Any], joined: JoinedTokens, changes: list[str]) -> Iterator[Record]:
     spans = {item["id"]: joined.span(item["start"], item["end"]) for item in sentence["entity_mentions"]}
-    for relation in sentence["relation_mentions"]:
-        subject, object_ = (spans[argument["entity_id"]] for argument in relation["arguments"])
-        yield tuple_record(
-            relation["relation_type"], joined.text, [("subject", subject), ("object", object_)]
-        )
+    for found in sentence["relation_mentions"]:
+        subject, object_ = (spans[argument["entity_id"]] for argument in found["arguments"])
+        yield relation(found["relation_type"], joined.text, subject, object_)
 
 
 def _events(sentence: dict[str, Any], joined: JoinedTokens, changes: list[str]) -> Iterator[Record]:

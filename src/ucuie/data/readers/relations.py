@@ -7,10 +7,10 @@ from itertools import accumulate, chain, groupby, product
 from pathlib import Path
 from typing import Any
 
-from ucuie.data.draft import Draft, Fault, contiguous_pieces, tuple_record
-from ucuie.data.readers.items import ReaderOptions, TokenOptions, read_items, reason_of
+from ucuie.data.draft import Draft, Fault, relation
+from ucuie.data.readers.items import ReaderOptions, TokenOptions, drafts_of, read_items
 from ucuie.data.sources import read_json, read_lines
-from ucuie.data.tokens import JoinedTokens, join_tokens
+from ucuie.data.tokens import JoinedTokens, join_tokens, record_of_indices
 from ucuie.errors import DataError, show
 from ucuie.schema import Record, Span
 
@@ -52,6 +52,11 @@ def read_fewrel(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft 
     Raises:
         DataError: a file holds something else.
     """
+
+    def draft(place: str, instance: dict[str, Any]) -> Draft:
+        joined = join_tokens(instance["tokens"], options.spacing)
+        return Draft(place, joined.text, (_record(joined, label, instance["h"][2][0], instance["t"][2][0]),))
+
     for path in paths:
         relations = read_json(path)
         if not isinstance(relations, dict):
@@ -61,23 +66,11 @@ def read_fewrel(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft 
                 yield Fault(f"{path.name} {label}", "no list of instances")
                 continue
             for number, instance in enumerate(instances, start=1):
-                place = f"{path.name} {label} {number}"
-                try:
-                    joined = join_tokens(instance["tokens"], options.spacing)
-                    record = _record(joined, label, instance["h"][2][0], instance["t"][2][0])
-                except (LookupError, TypeError, ValueError, AttributeError) as error:
-                    yield Fault(place, reason_of(error))
-                    continue
-                yield Draft(place, joined.text, (record,))
+                yield from drafts_of(f"{path.name} {label} {number}", instance, draft)
 
 
 def _record(joined: JoinedTokens, label: str, head: Sequence[int], tail: Sequence[int]) -> Record:
-    slots = [
-        (slot, joined.span(*piece))
-        for slot, indices in (("subject", head), ("object", tail))
-        for piece in contiguous_pieces(indices)
-    ]
-    return tuple_record(label, joined.text, slots)
+    return record_of_indices(label, joined, [("subject", head), ("object", tail)])
 
 
 def read_docred(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
@@ -99,8 +92,8 @@ def read_docred(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft 
         ]
         records = []
         for label in document["labels"]:
-            subject, object_ = _nearest(entities[label["h"]], entities[label["t"]])
-            records.append(tuple_record(label["r"], joined.text, [("subject", subject), ("object", object_)]))
+            pair = _nearest(entities[label["h"]], entities[label["t"]])
+            records.append(relation(label["r"], joined.text, *pair))
         return Draft(place, joined.text, tuple(records))
 
     return read_items(paths, draft)
@@ -161,14 +154,14 @@ def _wanted(path: Path, name: str) -> set[int]:
     return set(identifiers)
 
 
-def _draft(place: str, sentence: str, relation: str) -> Draft | Fault:
-    marked, label = _MARKED.match(sentence), _LABEL.match(relation)
+def _draft(place: str, sentence: str, named: str) -> Draft | Fault:
+    marked, label = _MARKED.match(sentence), _LABEL.match(named)
     if marked is None or label is None:
-        return Fault(place, f"no <e1> and <e2>, or no relation in {relation!r}")
+        return Fault(place, f"no <e1> and <e2>, or no relation in {named!r}")
     before, first, between, second, after = marked.groups()
     start, other_start = len(before), len(before) + len(first) + len(between)
     spans = [(start, start + len(first)), (other_start, other_start + len(second))]
     if label[2] == "e2":
         spans.reverse()
     text = before + first + between + second + after
-    return Draft(place, text, (tuple_record(label[1], text, zip(("subject", "object"), spans, strict=True)),))
+    return Draft(place, text, (relation(label[1], text, *spans),))
