@@ -192,25 +192,20 @@ def _check_sources(dataset: Dataset, source: Path) -> None:
         raise DataError(
             str(source), ["it is a file" if source.exists() else "there is no such folder"], dataset.obtain
         )
+    if faults := _missing(dataset, source):
+        below = next((path for path in sorted(source.glob("*/")) if not _missing(dataset, path)), None)
+        raise DataError(str(source), faults, f"did you mean {below}?" if below else dataset.obtain)
+
+
+def _missing(dataset: Dataset, source: Path) -> list[str]:
+    """What is said of each raw file that is not in a folder."""
     faults: dict[str, None] = {}
     for path in (path for files in dataset.sources.values() for path in files.paths):
         try:
             find_source(source, path)
         except DataError as error:
             faults |= dict.fromkeys(error.faults)
-    if not faults:
-        return
-    below = [path for path in sorted(source.glob("*/")) if _holds(path, dataset)]
-    raise DataError(str(source), [*faults], f"did you mean {below[0]}?" if below else dataset.obtain)
-
-
-def _holds(folder: Path, dataset: Dataset) -> bool:
-    """Whether every raw file of a data set lies in the folder."""
-    try:
-        _check_sources(dataset, folder)
-    except DataError:
-        return False
-    return True
+    return list(faults)
 
 
 def _splits(dataset: Dataset, source: Path, spacing: Spacing | None) -> Iterator[tuple[Split, Readings]]:

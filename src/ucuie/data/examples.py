@@ -71,11 +71,7 @@ def scan_examples(path: Path, *, split: Split | None = None) -> Iterator[Example
 
 
 def example_files(path: Path, *, split: Split | None = None) -> list[Path]:
-    """The JSONL files that a path stands for; of a folder with split files only the one of `split`.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The JSONL files that a path stands for; of a folder with split files only the one of `split`."""
     if path.is_file():
         return [path]
     if not path.is_dir():

@@ -166,11 +166,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def held_out_texts(folders: Sequence[Path]) -> HeldOut:
-    """The validation and test texts of converted data sets.
-
-    Raises:
-        DataError: a folder has bad lines.
-    """
+    """The validation and test texts of converted data sets."""
     folders = list(dict.fromkeys(folders))
     splits = {}
     for name, folder in zip(_names(folders), folders, strict=True):

@@ -36,13 +36,14 @@ from ucuie.model.backbone import Backbone as Backbone
 from ucuie.model.backbone import Weights as Weights
 from ucuie.model.backbone import (
     backbone_fingerprint,
+    converted,
     read_backbone,
+    read_gguf_shape,
     stored_fingerprint,
     tokenizer_sha256,
     with_same_weights,
 )
 from ucuie.model.calibration import Calibration
-from ucuie.model.gguf_files import converted, read_gguf_shape
 from ucuie.model.info import (
     ADAPTER_FILE,
     ADAPTER_WEIGHTS_FILE,
@@ -57,12 +58,12 @@ from ucuie.model.info import (
 )
 from ucuie.model.known_backbones import backbone_file, known_backbones
 from ucuie.model.operating_point import OperatingPoint
+from ucuie.model.saving import read_tensors
 from ucuie.model.source import DEFAULT as DEFAULT
 from ucuie.model.source import EMBEDDED as EMBEDDED
 from ucuie.model.source import EMBEDDED_NAME as EMBEDDED_NAME
 from ucuie.model.source import backbone_reference, first_line, is_gguf, is_hub_id, local_model, model_name
 from ucuie.model.source import embedded_model as embedded_model
-from ucuie.model.storage import read_tensors
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,7 @@ def load_backbone(
 
 
 def read_shape(source: str | Path) -> PreTrainedConfig:
-    """The configuration of a backbone; of a model folder it is that of the backbone in it.
-
-    Raises:
-        ModelError: there is no such model, or its configuration cannot be read.
-    """
+    """The configuration of a backbone; of a model folder it is that of the backbone in it."""
     folder = _bare(local_model(source))
     if is_gguf(folder):
         return read_gguf_shape(folder)
@@ -143,11 +140,7 @@ def load_model(source: str | Path = DEFAULT, *, device: str | torch.device | Non
 def load_models(
     sources: Mapping[str, str | Path], *, device: str | torch.device | None = None
 ) -> dict[str, LoadedModel]:
-    """Several models by their names; those with the same backbone have its weights in memory once.
-
-    Raises:
-        ModelError: as `load_model`.
-    """
+    """Several models by their names; those with the same backbone have its weights in memory once."""
     backbones: dict[_BackboneKey, Backbone] = {}
     loaded = {name: _load(source, device, backbones) for name, source in sources.items()}
     places = Counter(_place_of_weights(one) for one in loaded.values())

@@ -266,7 +266,7 @@ def _backbone_files(folder: Path, info: ModelInfo) -> dict[str, Path]:
     if not place.exists() and (is_hub_id(info.backbone) or info.backbone in known_backbones()):
         place = local_model(info.backbone)
     if is_gguf(place):
-        from ucuie.model.gguf_files import converted
+        from ucuie.model.backbone import converted
 
         place = converted(place)
     if not (place / CONFIG_FILE).is_file():

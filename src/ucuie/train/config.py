@@ -173,11 +173,7 @@ def recipe_names() -> list[str]:
 
 
 def config_path(name: str) -> Path:
-    """The file of a configuration, given by its path or by the name of a recipe.
-
-    Raises:
-        ConfigError: there is neither.
-    """
+    """The file of a configuration, given by its path or by the name of a recipe."""
     path = Path(name)
     if path.exists():
         return path

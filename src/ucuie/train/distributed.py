@@ -41,7 +41,7 @@ NUM_PROCESSES_VARIABLE = "UCUIE_NUM_PROCESSES"
 
 
 def launch(arguments: Sequence[str], *, num_processes: int) -> int:
-    """Run `ucuie ARGUMENTS` in so many processes, one for each GPU where there are any.
+    """Runs `ucuie ARGUMENTS` in so many processes, one for each GPU where there are any.
 
     Returns:
         The exit code: that of the process that failed first, if any did.
@@ -107,9 +107,6 @@ def shard(model: PreTrainedModel | PeftModel, *, dtype: torch.dtype | None = Non
 
     Parameters are rounded to `dtype` when they are gathered; None leaves them as they are. Gradients are
     summed in float32.
-
-    Raises:
-        ConfigError: the backbone does not say which of its modules are layers.
     """
     layers = layers_of(model)
     processes = PartialState()

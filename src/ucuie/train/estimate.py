@@ -98,11 +98,7 @@ class MemoryEstimate:
 def estimate_memory(
     config: TrainConfig, shape: PreTrainedConfig, *, row_tokens: int, num_processes: int = 1
 ) -> MemoryEstimate:
-    """The memory of one device for a step of a run whose processes share the step, and perhaps the weights.
-
-    Raises:
-        ConfigError: the rows of a step cannot be shared evenly, or an adapter setting is wrong.
-    """
+    """The memory of one device for a step of a run, whose processes share it, and perhaps the weights."""
     rows, _ = divide_step(config, num_processes)
     is_half = bool(config.trainer.get("bf16"))
     num_shares = num_processes if config.sharding == "full" else 1

@@ -155,11 +155,7 @@ def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> Non
 
 
 def adapted(backbone: PreTrainedModel, settings: dict[str, Any]) -> PeftModel:
-    """The backbone, frozen, with a fresh adapter of these settings.
-
-    Raises:
-        ConfigError: a key is unknown or a value impossible.
-    """
+    """The backbone, frozen, with a fresh adapter of these settings."""
     known = set(HierarchicalMoeConfig.__dataclass_fields__)
     for key in settings:
         if key not in known:

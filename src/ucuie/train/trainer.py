@@ -61,22 +61,14 @@ BITSANDBYTES_OPTIMIZERS = ("adamw_8bit", "adamw_bnb", "ademamix", "lion", "paged
 
 
 def check_optimizer(config: TrainConfig) -> None:
-    """Refuse an optimiser whose library is not installed, before the Trainer does.
-
-    Raises:
-        MissingExtraError: it needs bitsandbytes.
-    """
+    """Refuses an optimiser whose library is not installed, before the Trainer does."""
     optimizer = str(config.trainer.get("optim", ""))
     if optimizer.startswith(BITSANDBYTES_OPTIMIZERS) and find_spec("bitsandbytes") is None:
         raise MissingExtraError("bitsandbytes", "quantized")
 
 
 def divide_step(config: TrainConfig, num_processes: int) -> tuple[int, int]:
-    """Rows at a time on one device, and how many times that is done for one step.
-
-    Raises:
-        ConfigError: the rows of a step cannot be shared evenly.
-    """
+    """Rows at a time on one device, and how many times that is done for one step."""
     rows = config.micro_batch_size or config.batch_size // num_processes
     if rows == 0 or config.batch_size % (rows * num_processes):
         at_a_time = "" if config.micro_batch_size is None else f" with {rows} rows at a time"

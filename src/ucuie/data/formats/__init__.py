@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ucuie.data.examples import example_files, read_examples
 from ucuie.data.formats.annotation_tools import (
+    GraphOptions,
     Written,
     read_doccano,
     read_label_studio,
@@ -30,7 +31,6 @@ from ucuie.data.formats.corpora import (
     write_iepile,
     write_instructuie,
 )
-from ucuie.data.formats.graph import GraphOptions
 from ucuie.data.formats.spacy_docs import read_doc_bin, write_doc_bin
 from ucuie.data.formats.table import read_table, write_table
 from ucuie.data.readers import Reader

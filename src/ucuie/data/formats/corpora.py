@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ucuie.data.draft import Draft, Fault, checked_span, entity, event, tuple_record
-from ucuie.data.formats.annotation_tools import Written
-from ucuie.data.formats.graph import PAIRS, GraphOptions
+from ucuie.data.draft import Draft, Fault, checked_span, entity, filled_slots, filler_at
+from ucuie.data.formats.annotation_tools import PAIRS, GraphOptions, Written
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.readers.triples import place_strings, relation_frame
 from ucuie.data.tokens import entities_of, join_tokens
@@ -45,47 +44,50 @@ def read_instructuie(paths: Sequence[Path], options: GraphOptions) -> Iterator[D
 
 
 def _instructuie_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
-    text = item["sentence"]
+    text, found = item["sentence"], list(_instructuie_frames(options, item))
     try:
-        return Draft(place, text, tuple(_instructuie_records(options, text, item)))
+        return Draft(place, text, tuple(_instructuie_record(text, *one) for one in found))
     except (KeyError, ValueError):
-        records, changes = place_strings(text, list(_instructuie_frames(options, item)))
+        frames = [
+            ParsedFrame(label, own[0], tuple(ParsedSlot(slot, string) for slot, (string, _) in slots))
+            if own
+            else relation_frame(label, {slot: string for slot, (string, _) in slots})
+            for label, own, slots in found
+        ]
+        records, changes = place_strings(text, frames)
         return Draft(place, text, records, changes=("strings without right offsets were placed", *changes))
 
 
-def _instructuie_records(options: GraphOptions, text: str, item: dict[str, Any]) -> Iterator[Record]:
-    def span(mention: dict[str, Any], key: str = "name") -> Span:
-        return checked_span(text, mention["pos"][0], mention[key])
+_Mention = tuple[str, dict[str, Any]]
+"""A string, and the object whose `pos` says where it starts."""
 
+
+def _instructuie_frames(
+    options: GraphOptions, item: dict[str, Any]
+) -> Iterator[tuple[str, _Mention | None, list[tuple[str, _Mention]]]]:
+    """Label, its own mention and those of its slots, of each entity, event or relation."""
     if options.task == "NER":
-        for mention in item["entities"]:
-            yield entity(mention["type"], text, span(mention))
+        for found in item["entities"]:
+            yield found["type"], (found["name"], found), []
     elif options.task == "EE":
         for found in item["events"]:
-            slots = [(argument["role"], span(argument)) for argument in found["arguments"]]
-            yield event(found["type"], text, span(found, "trigger"), slots)
+            slots = [(one["role"], (one["name"], one)) for one in found["arguments"]]
+            yield found["type"], (found["trigger"], found), slots
     else:
-        for relation in item["relations"]:
-            first, second = _pair(options)
-            yield tuple_record(
-                relation["type"], text, [(first, span(relation["head"])), (second, span(relation["tail"]))]
-            )
+        for found in item["relations"]:
+            ends = [(end["name"], end) for end in (found["head"], found["tail"])]
+            yield found["type"], None, list(zip(_pair(options), ends, strict=True))
 
 
-def _instructuie_frames(options: GraphOptions, item: dict[str, Any]) -> Iterator[ParsedFrame]:
-    if options.task == "NER":
-        for mention in item["entities"]:
-            yield ParsedFrame(mention["type"], mention["name"])
-    elif options.task == "EE":
-        for found in item["events"]:
-            slots = tuple(ParsedSlot(argument["role"], argument["name"]) for argument in found["arguments"])
-            yield ParsedFrame(found["type"], found["trigger"], slots)
-    else:
-        for relation in item["relations"]:
-            first, second = _pair(options)
-            yield relation_frame(
-                relation["type"], {first: relation["head"]["name"], second: relation["tail"]["name"]}
-            )
+def _instructuie_record(
+    text: str, label: str, own: _Mention | None, slots: list[tuple[str, _Mention]]
+) -> Record:
+    def span(mention: _Mention) -> Span:
+        string, where = mention
+        return checked_span(text, where["pos"][0], string)
+
+    filled = filled_slots(text, [(slot, span(mention)) for slot, mention in slots])
+    return Record(frame=label, filler=own and filler_at(text, span(own)), slots=filled)
 
 
 def _pair(options: GraphOptions) -> tuple[str, str]:

@@ -20,12 +20,7 @@ SPAN_GROUP = "sc"
 
 
 def read_doc_bin(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
-    """A draft for each document.
-
-    Raises:
-        MissingExtraError: spaCy is not installed.
-        DataError: a file is no DocBin.
-    """
+    """A draft for each document."""
     spacy = _spacy()
     vocabulary = spacy.vocab.Vocab()
     for path in paths:
@@ -47,11 +42,7 @@ def _draft(place: str, document: Any) -> Draft | Fault:
 
 
 def write_doc_bin(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
-    """Writes a DocBin and yields, for each example, what it cannot hold.
-
-    Raises:
-        MissingExtraError: spaCy is not installed.
-    """
+    """Writes a DocBin and yields, for each example, what it cannot hold."""
     spacy = _spacy()
     vocabulary = spacy.vocab.Vocab()
     documents = spacy.tokens.DocBin()

@@ -47,11 +47,7 @@ def _prompt_draft(place: str, item: dict[str, Any], options: TokenOptions) -> Dr
 
 
 def read_fewrel(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
-    """A draft for each instance of `{relation: [{"tokens", "h": [name, id, [[indices]]], "t"}, ...]}`.
-
-    Raises:
-        DataError: a file holds something else.
-    """
+    """A draft for each instance of `{relation: [{"tokens", "h": [name, id, [[indices]]], "t"}, ...]}`."""
 
     def draft(place: str, instance: dict[str, Any]) -> Draft:
         joined = join_tokens(instance["tokens"], options.spacing)
