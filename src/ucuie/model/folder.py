@@ -9,7 +9,7 @@
       backbone/                   the backbone and its tokenizer; absent where `ucuie.json` names another
       README.md                   the model card; the one file that may be edited
 
-Reading checks every file before anything is built from it; `model_saving` writes them. What a model is asked,
+Reading checks every file before anything is built from it; `saving` writes them. What a model is asked,
 and what it answers, is not known here.
 """
 
