@@ -37,10 +37,8 @@ class SplitReport(_Report):
     """What became of one split.
 
     Args:
-        examples: lines written.
         expected: what the catalogue expects; None where it does not say.
         with_records: examples that hold at least one record.
-        records: by frame.
         changes: decisions that altered the source's annotation, with how often.
         faults: what was left out and why.
         sha256: of the file written.
@@ -59,9 +57,7 @@ class ConversionReport(_Report):
     """What `convert` did; `report.json` holds the same.
 
     Args:
-        dataset: its name.
         spacing: how tokens were joined (`ucuie.data.tokens`); None where the source holds running text.
-        splits: what became of each.
         not_read: what else lies in a user's folder: other folders, hidden files, pages about the data.
     """
 

@@ -27,9 +27,7 @@ class SplitStatistics(_Statistics):
     """One split in numbers.
 
     Args:
-        examples: lines.
         with_records: examples that hold at least one record.
-        records: by frame.
         slots: filled slots, by frame and slot ("work for / subject").
         nested: pairs of fillers of an example where one lies inside the other.
         mean_length: of the texts, in characters.
@@ -53,7 +51,6 @@ class Statistics(_Statistics):
     """A data set in numbers.
 
     Args:
-        splits: each of them.
         overlaps: how many texts two splits share ("test in train").
         leaks: how many training texts stand in held-out splits of other data sets ("16res/test").
     """
@@ -137,7 +134,6 @@ class DataSchema:
 
     Args:
         schema: every frame that an example offers, the most frequent first.
-        num_examples: of the data.
         counts: how many records each frame has.
     """
 

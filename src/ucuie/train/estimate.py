@@ -72,9 +72,7 @@ class MemoryEstimate:
     """Bytes on one device at the fullest moment of a step.
 
     Args:
-        num_parameters: of backbone and adapter.
         num_trained: of these are trained.
-        weights: bytes of all parameters.
         gradients: bytes of the gradients of what is trained.
         optimizer: bytes of AdamW's two moments.
         activations: bytes that forward and backward need beyond that at their fullest.

@@ -30,7 +30,6 @@ class Questions:
     Args:
         groups: the examples that can be asked with one instruction, by their indices.
         lengths: tokens of each example with its instruction, by its index.
-        texts_per_row: at most so many examples of a group share a row.
     """
 
     groups: tuple[Indices, ...]

@@ -43,7 +43,6 @@ class PackedLayout:
     """Where the G instructions and the texts of a packed batch of T tokens are.
 
     Args:
-        instructions: all of them.
         texts: rectangles of texts of similar length, so that little is padding.
         returns: where each token of the batch is in the rectangles, one written after the other, (T,).
     """

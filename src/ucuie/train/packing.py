@@ -17,7 +17,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from ucuie.errors import ConfigError
 from ucuie.train.objective import IGNORED
 from ucuie.train.packed_attention import PackedLayout, attend_packed
-from ucuie.train.rows import TrainingRow, empty_mark, rows_that_count, stacked_masks
+from ucuie.train.rows import TrainingRow, inputs_of, rows_that_count
 
 PACKED_ATTENTION = "ucuie_packed"
 SEPARABLE_ATTENTIONS = ("flash_attention_2", "flash_attention_3", "flex_attention")
@@ -60,10 +60,7 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
         "layout": PackedLayout.of(lengths),
         "labels": labels.unsqueeze(0),
         "instruction_mask": torch.tensor([[*is_instruction]]),
-        "capability_labels": torch.tensor([row.capability_labels for row in rows]),
-        "tasks": [row.task for row in rows],
-        **stacked_masks(rows),
-        **empty_mark(rows),
+        **inputs_of(rows),
     }
 
 

@@ -42,6 +42,7 @@ from ucuie.train.config import TrainConfig
 from ucuie.train.objective import IGNORED
 from ucuie.train.order import FILLER, Key, Questions
 
+VALIDATION_EXAMPLES_PER_DATASET = 200
 USUAL = 0.95
 """The share of texts that counts as nearly all."""
 
@@ -238,21 +239,13 @@ def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
         learned = row.texts[0].positions + len(row.instruction_ids)
         labels[index, learned] = ids[learned]
     places = torch.arange(width)
-    batch: dict[str, Any] = {
+    return {
         "input_ids": input_ids,
         "attention_mask": (places < lengths).long(),
         "labels": labels,
         "instruction_mask": places < instruction_lengths,
-        "capability_labels": torch.tensor([row.capability_labels for row in rows]),
-        "tasks": [row.task for row in rows],
+        **inputs_of(rows),
     }
-    return batch | stacked_masks(rows) | empty_mark(rows)
-
-
-def stacked_masks(rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
-    """`allowed` of a batch, (N, ceil(V / 32)); nothing for the full objective."""
-    masks = [text.allowed for row in rows for text in row.texts if text.allowed is not None]
-    return {"allowed": torch.from_numpy(np.concatenate(masks))} if masks else {}
 
 
 def rows_that_count(rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
@@ -260,12 +253,15 @@ def rows_that_count(rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
     return [row for row in rows if row.is_counted] or rows[:1]
 
 
-def empty_mark(rows: Sequence[TrainingRow]) -> dict[str, bool]:
-    """`is_counted` of a batch without a row that counts; nothing for others."""
-    return {} if rows[0].is_counted else {"is_counted": False}
-
-
-VALIDATION_EXAMPLES_PER_DATASET = 200
+def inputs_of(rows: Sequence[TrainingRow]) -> dict[str, Any]:
+    """The inputs that batches of any form have: `capability_labels`, `tasks`, `allowed` and `is_counted`."""
+    masks = [text.allowed for row in rows for text in row.texts if text.allowed is not None]
+    return {
+        "capability_labels": torch.tensor([row.capability_labels for row in rows]),
+        "tasks": [row.task for row in rows],
+        **({"allowed": torch.from_numpy(np.concatenate(masks))} if masks else {}),
+        **({} if rows[0].is_counted else {"is_counted": False}),
+    }
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.files import write_text
 from ucuie.language.pool import InstructionPool
+from ucuie.model.backbone import Backbone
 from ucuie.model.folder import load_backbone
 from ucuie.model.saving import save_model
 from ucuie.model.source import first_line
@@ -88,23 +89,36 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     losses["multitask"] = stages.train(config.multitask, multitask, validation, name="multitask")
 
     training = _summary(config, data) | {"processes": processes.num_processes}
+    _save(stages, backbone, training, losses, window_tokens=multitask.usual_text_length)
+    return config.output
+
+
+def _save(
+    stages: Stages,
+    backbone: Backbone,
+    training: dict[str, Any],
+    losses: dict[str, Any],
+    *,
+    window_tokens: int,
+) -> None:
+    """Writes the record of a run and its model, in the first process, and removes its checkpoints."""
+    config, processes = stages.config, PartialState()
     trained = trained_tensors(stages.model) if is_sharded(stages.model) else None
     if processes.is_main_process:
         # Before the model, which is the sign that all is done.
-        write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
+        write_text(stages.folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
         save_model(
             stages.model if trained is None else _whole_model(config, trained),
             backbone,
             config.output,
             pool=stages.pool,
             training=training,
-            window_tokens=multitask.usual_text_length,
+            window_tokens=window_tokens,
         )
-        for checkpoint in run_folder.glob("*/checkpoint-*"):
+        for checkpoint in stages.folder.glob("*/checkpoint-*"):
             shutil.rmtree(checkpoint)
-        (run_folder / CONFIG_FILE).unlink(missing_ok=True)
+        (stages.folder / CONFIG_FILE).unlink(missing_ok=True)
     processes.wait_for_everyone()
-    return config.output
 
 
 def leave_processes() -> NoReturn:

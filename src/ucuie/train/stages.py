@@ -28,7 +28,7 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.backbone import Backbone, without_adapter
 from ucuie.schema import Example
 from ucuie.templates import counted
-from ucuie.train.config import StageConfig, TrainConfig
+from ucuie.train.config import StageConfig, TrainConfig, WarmingConfig
 from ucuie.train.packing import pack, packed_attention
 from ucuie.train.rows import TrainingSet, collate
 from ucuie.train.trainer import UcuieTrainer, trainer_arguments
@@ -91,7 +91,7 @@ class Stages:
             model=self.model,
             args=trainer_arguments(self.config, stage, folder, has_validation=is_watched),
             loss=self.config.loss,
-            gates_are_labels=stage is self.config.warming,
+            gates_are_labels=isinstance(stage, WarmingConfig),
             # One process has all weights anyway.
             shares_weights=self.config.sharding == "full" and PartialState().num_processes > 1,
             train_dataset=train,

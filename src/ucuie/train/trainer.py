@@ -32,6 +32,7 @@ from ucuie.train.packing import PACKED_ATTENTION
 from ucuie.train.rows import TrainingSet
 
 CHECKPOINT_STEPS = 200
+ROUTING_INPUTS = ("instruction_mask", "capability_labels", "segment_ids")
 DEFAULT_ARGUMENTS: dict[str, Any] = {
     # Every forward uses every parameter: experts that are switched off are multiplied by 0.
     "ddp_find_unused_parameters": False,
@@ -134,16 +135,13 @@ def _checkpointing(known: set[str]) -> dict[str, Any]:
     return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
-ROUTING_INPUTS = ("instruction_mask", "capability_labels", "segment_ids")
-
-
 class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-checked
     """Trains an adapted model, or a plain one, on a `TrainingSet`.
 
     Args:
         gates_are_labels: capability warming: the experts are scaled by the capability labels, while the
             BCE loss goes on training the router towards them.
-        shares_weights: share the weights out over the processes; see `sharding`.
+        shares_weights: share the weights out over the processes; see `distributed`.
     """
 
     def __init__(
