@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ucuie.data import dataset_named
 from ucuie.data.catalogue import Dataset, Label
+from ucuie.data.conversion import ConversionReport, write_folder
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.labels import examples_of
 from ucuie.data.readers import read_drafts
-from ucuie.data.unified_folder import ConversionReport, write_folder
 from ucuie.schema import Split
 
 LABELS = {"Peop": "person", "Loc": "location", "Org": "organization"}

@@ -26,10 +26,8 @@ from making.bundles import Absent, BundleOptions, Pool, bundles, pools
 from making.sources import SOURCES
 from making.stretches import first_stretch
 from ucuie.data import dataset_named, generator_for, normalised_text, sample_examples
-from ucuie.data.index import index_file, parse_again
-from ucuie.data.leaks import fingerprint, fingerprint_normalised
-from ucuie.data.mixture import held_out_texts
-from ucuie.data.sampling import shares_of
+from ucuie.data.examples import fingerprint, fingerprint_normalised, index_file, parse_again
+from ucuie.data.mixture import held_out_texts, shares_of
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.files import write_text
 from ucuie.language.linearize import order_records

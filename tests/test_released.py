@@ -13,7 +13,7 @@ from ucuie.extract.extractor import Extractor
 from ucuie.model.backbone import backbone_fingerprint, tokenizer_sha256
 from ucuie.model.folder import load_backbone
 from ucuie.model.source import DEFAULT_NAME
-from ucuie.train.shapes import SHAPES, backbone_shape
+from ucuie.train.estimate import backbone_shape, recipe_shapes
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_the_known_backbone_is_the_one_that_adapters_are_trained_on() -> None:
 
 
 def test_its_shape_is_known_without_its_weights() -> None:
-    found, expected = backbone_shape(BACKBONE), SHAPES["smollm2-135m"]
+    found, expected = backbone_shape(BACKBONE), recipe_shapes()["smollm2-135m"]
     for name in (
         "hidden_size",
         "intermediate_size",

@@ -29,7 +29,7 @@ from ucuie.language.linearize import linearize
 from ucuie.language.pool import InstructionPool
 from ucuie.schema import Example, Frame, Schema
 from ucuie.train.objective import IGNORED
-from ucuie.train.training_set import open_choices
+from ucuie.train.rows import open_choices
 
 ATTENTION = "ucuie_shared_rows"
 SHARED = 0

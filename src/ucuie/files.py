@@ -21,12 +21,18 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file, safe from a loss of power once it is there; a reader sees the old content or the new."""
+    with staged_file(path) as staged, _named(path):
+        staged.write_bytes(content)
+
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """A place to write a file to; on leaving without an error it becomes `path`, else nothing is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.part")
     try:
-        with _named(path), staged.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield staged
+        with _named(path), staged.open("rb+") as file:
             os.fsync(file.fileno())
         staged.replace(path)
     finally:

@@ -38,7 +38,7 @@ def test_a_row_is_complete(dataset: Dataset) -> None:
 
 
 def test_nothing_with_a_forbidding_licence_trains_released_weights() -> None:
-    forbidden = {name for name, dataset in catalogue().items() if not dataset.may_train_released_weights}
+    forbidden = {name for name, dataset in catalogue().items() if dataset.weights == "forbidden"}
     assert {"wikiann_en", "crossre", "duie_sample", "duee", "ace2005", "ontonotes"} <= forbidden
     assert not forbidden & {"bc5cdr", "conll04", "phee", "14res", "rams"}
 

@@ -13,7 +13,7 @@ from making import mixture
 from making.mixture import MixtureConfig, is_held_out
 from making.sources import SOURCES
 from making.stretches import first_stretch
-from ucuie.data.leaks import fingerprint
+from ucuie.data.examples import fingerprint
 from ucuie.schema import Example
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,7 @@ from tiny_model import save_adapted
 from ucuie.errors import ConfigError, ModelError
 from ucuie.model.folder import load_model
 from ucuie.model.info import check_files, file_sha256, read_info
-from ucuie.model.saving import store_adapter
-from ucuie.model.storage import read_tensors, write_tensors
+from ucuie.model.saving import read_tensors, store_adapter, write_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 

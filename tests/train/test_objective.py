@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.language.encode import PromptEncoder
 from ucuie.train.objective import task_loss, unpack_masks
-from ucuie.train.training_set import TrainingSet, collate
+from ucuie.train.rows import TrainingSet, collate
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "labels", "allowed")
 

@@ -18,7 +18,7 @@ from ucuie.lab.reference import loop_over_experts
 from ucuie.train.objective import task_loss
 from ucuie.train.packed_attention import PackedLayout, attend_packed
 from ucuie.train.packing import pack, packed_attention
-from ucuie.train.training_set import AskedText, TrainingRow, collate
+from ucuie.train.rows import AskedText, TrainingRow, collate
 
 VOCABULARY = 50
 SIZES = {

@@ -16,9 +16,8 @@ from small_disk import files_of_at_most
 from tiny_model import make_backbone
 from ucuie.errors import ConfigError
 from ucuie.train import TrainConfig
-from ucuie.train.arguments import divide_step
-from ucuie.train.launch import launch
-from ucuie.train.sharding import layers_of
+from ucuie.train.distributed import launch, layers_of
+from ucuie.train.trainer import divide_step
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 DEADLINE_SECONDS = 240
@@ -213,7 +212,7 @@ import torch
 from accelerate import PartialState
 from tiny_model import make_adapted, make_backbone
 
-from ucuie.train.sharding import is_sharded, shard, shared_state, trained_tensors, whole_state
+from ucuie.train.distributed import is_sharded, shard, shared_state, trained_tensors, whole_state
 
 
 def make(is_shared):

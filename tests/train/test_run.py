@@ -23,10 +23,10 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import load_model
 from ucuie.model.info import read_info
 from ucuie.train import TrainConfig
+from ucuie.train.rows import TrainingSet, collate
 from ucuie.train.run import run_training
 from ucuie.train.stages import last_checkpoint
 from ucuie.train.trainer import UcuieTrainer
-from ucuie.train.training_set import TrainingSet, collate
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 

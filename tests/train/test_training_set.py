@@ -16,7 +16,7 @@ from ucuie.language.pool import InstructionPool
 from ucuie.schema import Example, Filler, Record, Schema
 from ucuie.train.order import FILLER, EpochSampler, EvaluationSampler, Questions
 from ucuie.train.packing import pack
-from ucuie.train.training_set import TrainingSet, collate
+from ucuie.train.rows import TrainingSet, collate
 
 
 def varied_set(examples, tokenizer, *, seed=0, max_length=512, texts_per_row=1):

@@ -73,8 +73,7 @@ def _train(options: TrainOptions) -> Report:
 def _rows(options: RowsOptions) -> Report:
     """Compare the steps of a training run with its texts in shared rows and in rows apart."""
     from ucuie.lab.bench.rows import bench_rows
-    from ucuie.train.config import TrainConfig
-    from ucuie.train.recipes import config_path
+    from ucuie.train.config import TrainConfig, config_path
 
     config = TrainConfig.load(config_path(options.config), overrides=options.overrides or [])
     return bench_rows(config, options)
@@ -118,9 +117,9 @@ def _serve(options: ServeOptions) -> Report:
 
 def _shape(name: str) -> Any:
     """The shape of a recipe, or of the model in a folder."""
-    from ucuie.train.shapes import SHAPES, backbone_shape
+    from ucuie.train.estimate import backbone_shape, recipe_shapes
 
-    return SHAPES.get(name) or backbone_shape(name)
+    return recipe_shapes().get(name) or backbone_shape(name)
 
 
 def _print_report(report: Report, *, as_json: bool) -> None:

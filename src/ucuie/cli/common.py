@@ -159,7 +159,7 @@ def talk_console(*, quiet: bool = False) -> Console:
 
 def _print_error(error: UcuieError) -> None:
     message = str(error)
-    # "config error: there is no file", and "config error in run.yaml" with a line for each fault.
+    # "there is no file", and "config error in run.yaml" with a line for each fault.
     prefix = f"{error.kind} " if message.startswith("in ") else f"{error.kind}: "
     talk_console().print(Text(prefix, "bold red") + Text(message))
 

@@ -61,8 +61,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a model in two stages."""
-    from ucuie.train.config import TrainConfig
-    from ucuie.train.recipes import config_path
+    from ucuie.train.config import TrainConfig, config_path
 
     overrides = [*(overrides or []), *([] if sharding is None else [f"sharding={sharding}"])]
     run = TrainConfig.load(config_path(config), overrides=overrides)
@@ -73,7 +72,7 @@ def train(
     several = [f"--num-processes={num_processes}"] if num_processes > 1 else []
     try:
         if several:
-            from ucuie.train.launch import launch
+            from ucuie.train.distributed import launch
 
             options = [*["--resume"] * resume, *["--quiet"] * quiet]
             raise typer.Exit(launch([*again, *options], num_processes=num_processes))
@@ -104,7 +103,7 @@ def train(
 
 def _launched_with() -> list[str]:
     """The option that made a launcher start this process."""
-    from ucuie.train.launch import NUM_PROCESSES_VARIABLE
+    from ucuie.train.distributed import NUM_PROCESSES_VARIABLE
 
     number = os.environ.get(NUM_PROCESSES_VARIABLE) if is_one_of_several() else None
     return [] if number is None else [f"--num-processes={number}"]
@@ -147,8 +146,7 @@ def _faults_of_disks_told_once() -> Iterator[None]:
 
 
 def _print_estimate(run: "TrainConfig", *, row_tokens: int, num_processes: int) -> None:
-    from ucuie.train.estimate import estimate_memory
-    from ucuie.train.shapes import backbone_shape
+    from ucuie.train.estimate import backbone_shape, estimate_memory
 
     estimated = estimate_memory(
         run, backbone_shape(run.backbone), row_tokens=row_tokens, num_processes=num_processes

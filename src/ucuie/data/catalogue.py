@@ -43,7 +43,6 @@ class Source(_Row):
     Args:
         paths: below the raw folder, without the suffix of a compression; `archive.tar.gz/member` works.
         reader: a name in `ucuie.data.readers.READERS`.
-        options: arguments of that reader.
     """
 
     paths: tuple[str, ...]
@@ -64,7 +63,6 @@ class Dataset(_Row):
     Args:
         name: what the command calls it.
         title: what its authors call it.
-        task: NER, RE, EE or ABSA.
         domain: what its texts are about.
         language: ISO 639-1 code.
         setting: how the paper uses it; None for sets beyond the paper.
@@ -74,7 +72,6 @@ class Dataset(_Row):
         licence: of the annotation and, where known, the text.
         weights: whether released weights may be trained on it: the licence is open, states nothing
             (allowed, named in the model card), or forbids it.
-        homepage: where it is described.
         obtain: how to get the raw files.
         sources: per split, or under `all` where the files hold several splits.
         partition: how a set without splits is split.
@@ -99,11 +96,6 @@ class Dataset(_Row):
     partition: Partition | None = None
     labels: dict[str, Label]
     note: str = ""
-
-    @property
-    def may_train_released_weights(self) -> bool:
-        """Whether weights trained on the set may be published."""
-        return self.weights != "forbidden"
 
     @property
     def schema_of_all(self) -> Schema:

@@ -83,6 +83,16 @@ def tuple_record(label: str, text: str, slots: Iterable[tuple[str, Span]]) -> Re
     return Record(frame=label, slots=filled_slots(text, slots))
 
 
+def relation(label: str, text: str, subject: Span, object_: Span) -> Record:
+    """A relation between two spans."""
+    return tuple_record(label, text, [("subject", subject), ("object", object_)])
+
+
+def event(label: str, text: str, trigger: Span, slots: Iterable[tuple[str, Span]]) -> Record:
+    """A frame evoked by its trigger, with its filled slots."""
+    return Record(frame=label, filler=filler_at(text, trigger), slots=filled_slots(text, slots))
+
+
 def filled_slots(text: str, slots: Iterable[tuple[str, Span]]) -> tuple[FilledSlot, ...]:
     """Slots filled by the spans, in the order given."""
     return tuple(FilledSlot(slot=slot, filler=filler_at(text, span)) for slot, span in slots)

@@ -8,8 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ucuie.data.draft import Fault
 from ucuie.data.examples import HINT, read_examples, scan_examples
-from ucuie.data.mixture import dataset_folders
-from ucuie.data.sampling import generator_for, sample_examples
+from ucuie.data.mixture import dataset_folders, generator_for, sample_examples
 from ucuie.data.sources import read_json, read_json_lines
 from ucuie.errors import DataError, show, validation_faults
 from ucuie.schema import SPLITS, Example, Record, Split

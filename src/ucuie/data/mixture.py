@@ -1,23 +1,25 @@
-"""The training mixture: several converted data sets as one sequence, without any text that is held out.
+"""Which examples are taken, by a seed: the training mixture, low-resource and zero-shot trials.
 
-What is in memory are numbers: where the examples of the mixture stand. The examples themselves are parsed
-from their files when they are asked for.
+A mixture is several converted data sets as one sequence, without any text that is held out. In memory are
+numbers: where its examples stand, which are parsed when they are asked for. `generator_for` makes all chance
+from (seed, epoch, name), so that a resumed run sees the same examples whatever it has drawn before.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ucuie.data.examples import example_files
-from ucuie.data.index import IndexedFile, index_file
-from ucuie.data.leaks import HeldOut
-from ucuie.data.sampling import generator_for, low_resource, repeated, sample_examples, shares_of
-from ucuie.schema import Example, Split
+from ucuie.config import Config
+from ucuie.data.examples import HeldOut, IndexedFile, example_files, index_file, read_examples, write_examples
+from ucuie.errors import ConfigError
+from ucuie.schema import Example, Schema, Split
 
 HELD_OUT_SPLITS: tuple[Split, ...] = ("validation", "test")
 
@@ -25,7 +27,7 @@ _Place = tuple[int, int]
 """(index of the file, number of the example in it)."""
 
 
-class MixtureOptions(BaseModel):
+class MixtureOptions(Config):
     """What of each data set goes into the mixture.
 
     Args:
@@ -36,8 +38,6 @@ class MixtureOptions(BaseModel):
         temperature: each data set gives examples in proportion to its size ** (1 / temperature): 1 keeps
             the proportions, more draws small data sets several times and large ones in part.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
     percent: float | None = Field(default=None, gt=0, le=100)
@@ -68,11 +68,8 @@ class DatasetShare(BaseModel):
 class MixtureExamples(Sequence[Example]):
     """The examples of a mixture; each access parses one.
 
-    A repetition has the number of its repetition in its id, so that chance varies it in its own way.
-
-    Args:
-        files: where the examples stand.
-        places: index of the file, number in the file and repetition of each, (N, 3).
+    A repetition has the number of its repetition in its id, so that chance varies it in its own way. `places`
+    (N, 3) are the index of the file, the number in the file and the repetition of each.
     """
 
     files: tuple[IndexedFile, ...]
@@ -169,11 +166,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def held_out_texts(folders: Sequence[Path]) -> HeldOut:
-    """The validation and test texts of converted data sets.
-
-    Raises:
-        DataError: a folder has bad lines.
-    """
+    """The validation and test texts of converted data sets."""
     folders = list(dict.fromkeys(folders))
     splits = {}
     for name, folder in zip(_names(folders), folders, strict=True):
@@ -207,3 +200,116 @@ def _drawn(
         generator = generator_for(options.seed, f"{name}/temperature")
         drawn[name] = [(*place, repetition) for place, repetition in repeated(places, count, generator)]
     return drawn
+
+
+Item = TypeVar("Item")
+
+
+def generator_for(seed: int, name: str, epoch: int = 0) -> random.Random:
+    """The generator for an example, by its id, or for anything else that has a name."""
+    return random.Random(f"{seed}/{epoch}/{name}")
+
+
+def sample_examples(examples: Iterable[Item], maximum: int | None, generator: random.Random) -> list[Item]:
+    """At most `maximum` examples, all equally likely, in their order; never holds more than those."""
+    reservoir: list[tuple[int, Item]] = []
+    for index, example in enumerate(examples):
+        if maximum is None or len(reservoir) < maximum:
+            reservoir.append((index, example))
+            continue
+        place = generator.randrange(index + 1)
+        if place < maximum:
+            reservoir[place] = (index, example)
+    return [example for _, example in sorted(reservoir, key=lambda pair: pair[0])]
+
+
+def low_resource(examples: Sequence[Item], percent: float, seed: int) -> list[Item]:
+    """The first `percent` of the shuffled examples, rounded up, in their original order.
+
+    The order depends on the seed alone, so that the 1 % of a seed are among its 5 %.
+
+    Raises:
+        ValueError: the per cent are not between 0, exclusive, and 100.
+    """
+    if not 0 < percent <= 100:
+        raise ValueError(f"{percent} % of the examples cannot be taken")
+    indices = list(range(len(examples)))
+    generator_for(seed, "low-resource").shuffle(indices)
+    # Rounded first: 100 * 0.07 / 0.07 is a little more than 100.
+    count = math.ceil(round(len(examples) * percent / 100, 6))
+    return [examples[index] for index in sorted(indices[:count])]
+
+
+def shares_of(sizes: Sequence[int], total: int, temperature: float) -> list[int]:
+    """How many examples each data set gives: in proportion to size ** (1 / temperature), `total` in all.
+
+    1 keeps the proportions, a high temperature makes the data sets equal. Fractions go to the largest
+    remainders, of equal ones to the first.
+    """
+    weights = [size ** (1 / temperature) if size else 0.0 for size in sizes]
+    if not any(weights):
+        return [0] * len(sizes)
+    exact = [total * weight / sum(weights) for weight in weights]
+    shares = [math.floor(share) for share in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda index: shares[index] - exact[index])
+    for index in by_remainder[: total - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
+def repeated(items: Sequence[Item], count: int, generator: random.Random) -> list[tuple[Item, int]]:
+    """`count` items, each with the number of its repetition: all as often as they fit, then a sample."""
+    rounds, rest = divmod(count, len(items)) if items else (0, 0)
+    taken = [(item, repetition) for repetition in range(rounds) for item in items]
+    return taken + [(item, rounds) for item in sample_examples(items, rest, generator)]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The examples of one zero-shot trial and the labels that they are all tested on."""
+
+    schema: Schema
+    examples: tuple[Example, ...]
+
+
+def zero_shot_folds(examples: Iterable[Example]) -> list[Fold]:
+    """The trials of a zero-shot set, in their order: one for each selection of labels that examples offer.
+
+    FewRel and Wiki-ZSL have five: five unseen relations for each of five seeds.
+    """
+    folds: dict[Schema, list[Example]] = {}
+    for example in examples:
+        folds.setdefault(example.schema, []).append(example)
+    return [Fold(schema, tuple(chosen)) for schema, chosen in folds.items()]
+
+
+def write_low_resource(source: Path, output: Path, *, percent: float, seed: int) -> int:
+    """Writes a folder with `low_resource` of a training split and the other splits whole; returns its size.
+
+    Raises:
+        ConfigError: the per cent are not between 0, exclusive, and 100.
+        DataError: there is no unified data, or it has bad lines.
+    """
+    try:
+        chosen = low_resource(list(read_examples(source, split="train")), percent, seed)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    output.mkdir(parents=True, exist_ok=True)
+    for split in ("validation", "test"):
+        if source / f"{split}.jsonl" in example_files(source):
+            write_examples(output / f"{split}.jsonl", read_examples(source / f"{split}.jsonl"))
+    return write_examples(output / "train.jsonl", chosen)
+
+
+def write_zero_shot_folds(source: Path, output: Path) -> list[int]:
+    """Writes `seed-0/test.jsonl`, `seed-1/...`: a folder for each selection of labels; returns their sizes.
+
+    Raises:
+        DataError: there is no unified data, or it has bad lines.
+    """
+    sizes = []
+    for number, fold in enumerate(zero_shot_folds(read_examples(source, split="test"))):
+        folder = output / f"seed-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        sizes.append(write_examples(folder / "test.jsonl", fold.examples))
+    return sizes

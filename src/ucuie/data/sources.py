@@ -4,6 +4,7 @@ A file may lie there compressed (`train.json.xz` for `train.json`) or in an arch
 (`corpus.tar.gz/folder/train.txt`). Lines end at LF alone: some corpora hold other line
 separators inside their texts. A byte that is not UTF-8 becomes a lone surrogate (Python's
 `surrogateescape`), so that one such line costs its example alone; `encoding_fault` finds it.
+A file that is missing, cannot be read or unpacked, or is no JSON, is a DataError.
 """
 
 import bz2
@@ -33,11 +34,7 @@ _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def find_source(folder: Path, name: str) -> Path:
-    """The path of a raw file, which may be compressed or inside an archive.
-
-    Raises:
-        DataError: there is no such file.
-    """
+    """The path of a raw file, which may be compressed or inside an archive."""
     for suffix in ("", *COMPRESSION):
         path = folder / f"{name}{suffix}"
         if path.is_file():
@@ -50,21 +47,13 @@ def find_source(folder: Path, name: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The whole text of a file, decoded as UTF-8, without a byte order mark.
-
-    Raises:
-        DataError: the file cannot be read or unpacked.
-    """
+    """The whole text of a file, decoded as UTF-8, without a byte order mark."""
     with _opened(path) as stream:
         return stream.read().decode("utf-8-sig", errors="surrogateescape")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Every line with its number from 1, without its line end.
-
-    Raises:
-        DataError: the file cannot be read or unpacked.
-    """
+    """Every line with its number from 1, without its line end."""
     with _opened(path) as stream:
         for number, line in enumerate(stream, start=1):
             encoding = "utf-8-sig" if number == 1 else "utf-8"
@@ -94,11 +83,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Any] | Fault]:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value a file holds.
-
-    Raises:
-        DataError: the file is not JSON.
-    """
+    """The JSON value a file holds."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:

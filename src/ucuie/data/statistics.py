@@ -1,16 +1,19 @@
-"""What a folder of unified data holds: counts, lengths, labels, overlaps of splits, leaks to other sets."""
+"""What annotated data holds: counts, lengths, labels, overlaps of splits, leaks to other sets, its schema."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ucuie.data.examples import read_examples
-from ucuie.data.leaks import fingerprint_normalised, normalised_text
+from ucuie.data.conversion import UNIFIED, convert_format
+from ucuie.data.examples import fingerprint_normalised, normalised_text, read_examples
 from ucuie.data.mixture import dataset_folders, held_out_texts
-from ucuie.schema import Split
+from ucuie.errors import DataError
+from ucuie.schema import Example, Frame, Schema, Slot, Split, Task
 
 FIRST_STEP = 32
 """Characters below which the first step of the lengths' histogram ends."""
@@ -24,9 +27,7 @@ class SplitStatistics(_Statistics):
     """One split in numbers.
 
     Args:
-        examples: lines.
         with_records: examples that hold at least one record.
-        records: by frame.
         slots: filled slots, by frame and slot ("work for / subject").
         nested: pairs of fillers of an example where one lies inside the other.
         mean_length: of the texts, in characters.
@@ -50,7 +51,6 @@ class Statistics(_Statistics):
     """A data set in numbers.
 
     Args:
-        splits: each of them.
         overlaps: how many texts two splits share ("test in train").
         leaks: how many training texts stand in held-out splits of other data sets ("16res/test").
     """
@@ -63,10 +63,8 @@ class Statistics(_Statistics):
 def stats(directory: Path, *, held_out: Sequence[Path] = ()) -> Statistics:
     """The numbers of a folder of unified data.
 
-    Args:
-        directory: the folder.
-        held_out: further converted data sets, or folders of them, whose validation and test texts are looked
-            for among the training texts.
+    Its training texts are looked for among the validation and test texts of `held_out`, which are further
+    converted data sets, or folders of them.
 
     Raises:
         DataError: there is no unified data, or it has bad lines.
@@ -128,3 +126,59 @@ class _Tally:
 def _doubling_histogram(lengths: list[int]) -> tuple[int, ...]:
     steps = Counter((length // FIRST_STEP).bit_length() for length in lengths)
     return tuple(steps[step] for step in range(max(steps) + 1))
+
+
+@dataclass(frozen=True)
+class DataSchema:
+    """The schema of some data.
+
+    Args:
+        schema: every frame that an example offers, the most frequent first.
+        counts: how many records each frame has.
+    """
+
+    schema: Schema
+    num_examples: int
+    counts: Counter[str]
+
+
+def schema_of_data(source: Path, *, format_name: str = UNIFIED, task: Task = "NER") -> DataSchema:
+    """The schema of a file or folder of annotated data, unified or in one of `FORMATS`.
+
+    Raises:
+        ConfigError: there is no such format.
+        DataError: there is no such file, or nothing in it can be used; of unified data, any line is at fault.
+    """
+    if format_name == UNIFIED:
+        return schema_of_examples(read_examples(source), str(source))
+    with TemporaryDirectory() as folder:
+        convert_format(format_name, source, Path(folder), task=task)
+        return schema_of_examples(read_examples(Path(folder)), str(source))
+
+
+def schema_of_examples(examples: Iterable[Example], source: str) -> DataSchema:
+    """The schema of examples; `source` is what a message calls them.
+
+    Raises:
+        DataError: there are none.
+    """
+    counts: Counter[str] = Counter()
+    descriptions: dict[str, str] = {}
+    slots: dict[str, dict[str, Slot]] = {}
+    num_examples = 0
+    for example in examples:
+        num_examples += 1
+        for frame in example.schema.frames:
+            known = slots.setdefault(frame.name, {})
+            for slot in frame.slots:
+                known.setdefault(slot.name, slot)
+            if frame.description is not None:
+                descriptions.setdefault(frame.name, frame.description)
+        counts.update(record.frame for record in example.records)
+    if not slots:
+        raise DataError(source, ["there is no annotated text in it"])
+    frames = [
+        Frame(name=name, description=descriptions.get(name), slots=tuple(slots[name].values()))
+        for name in sorted(slots, key=lambda name: -counts[name])
+    ]
+    return DataSchema(Schema(frames=tuple(frames)), num_examples, counts)

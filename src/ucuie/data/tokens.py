@@ -4,7 +4,7 @@
 "do" + "n't" in one word, -LRB- back to a bracket. It decides by the tokens alone, never guesses a
 blank away where a rule is unsure, and never reorders or loses a token. `tight` is for corpora whose
 tokenizer split at every hyphen and slash. `blank` puts one blank between tokens; `none` nothing
-(Chinese, Japanese).
+(Chinese, Japanese). The other way, `words_of` cuts a text for formats that hold words.
 """
 
 import html
@@ -13,12 +13,14 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
-from ucuie.data.draft import map_fillers
-from ucuie.schema import Filler, Record, Span
+from ucuie.data.draft import contiguous_pieces, map_fillers, tuple_record
+from ucuie.schema import Example, Filler, Record, Span
 
 Spacing = Literal["natural", "tight", "blank", "none"]
+NOT_AN_ENTITY = "record that is no entity"
 
 _RESTORED = {
     "-LRB-": "(",
@@ -37,6 +39,7 @@ _BINDS_NUMBERS = frozenset(".:/-–")
 _CLITIC = re.compile(r"(?:n['’]t|['’](?:s|t|m|d|re|ve|ll|em))$", re.IGNORECASE)
 _IRISH = re.compile(r"['’][A-Z]")
 _SPLIT_CLITICS = frozenset(["s", "t", "m", "d", "re", "ve", "ll"])
+_WORD = re.compile(r"\w+(?:[-_/.'’]\w+)*|\S")
 _ENTITY = re.compile(r"&#?\w+;")
 _SPLIT_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"'}
 
@@ -77,6 +80,12 @@ def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTo
         spans.append((len(text), len(text) + len(word)))
         text += word
     return JoinedTokens(text, tuple(spans))
+
+
+def record_of_indices(label: str, joined: JoinedTokens, slots: Iterable[tuple[str, Sequence[int]]]) -> Record:
+    """A frame whose slots are filled by token indices, piece by piece where they are not contiguous."""
+    filled = [(slot, joined.span(*piece)) for slot, indices in slots for piece in contiguous_pieces(indices)]
+    return tuple_record(label, joined.text, filled)
 
 
 def _restored(words: Sequence[str]) -> list[str]:
@@ -198,3 +207,38 @@ def respaced(text: str, records: Iterable[Record], spacing: Spacing) -> tuple[st
         return Filler(text=joined.text[start:end], start=start, end=end)
 
     return joined.text, tuple(map_fillers(record, moved_filler) for record in records)
+
+
+def words_of(example: Example) -> list[Span]:
+    """The ranges of the words of a text; a word ends wherever a filler does."""
+    borders = {offset for record in example.records for filler in record.fillers() for offset in filler.span}
+    words: list[Span] = []
+    for match in _WORD.finditer(example.text):
+        cuts = sorted(
+            {
+                match.start(),
+                match.end(),
+                *(border for border in borders if match.start() < border < match.end()),
+            }
+        )
+        words += pairwise(cuts)
+    return words
+
+
+def word_range(words: Sequence[Span], filler: Filler) -> Span:
+    """The half-open range of words that a filler covers."""
+    inside = [
+        index for index, (start, end) in enumerate(words) if start >= filler.start and end <= filler.end
+    ]
+    return inside[0], inside[-1] + 1
+
+
+def entities_of(example: Example) -> tuple[list[Span], list[tuple[str, Span]], list[str]]:
+    """The words of a text, its entities as labelled ranges of them, and NOT_AN_ENTITY for other records."""
+    words = words_of(example)
+    entities = [
+        (record.frame, word_range(words, record.filler))
+        for record in example.records
+        if record.filler is not None and not record.slots
+    ]
+    return words, entities, [NOT_AN_ENTITY] * (len(example.records) - len(entities))

@@ -1,32 +1,50 @@
-"""Backbones: causal language models with their tokenizers, as Hugging Face keeps them on disk.
+"""Backbones: causal language models with their tokenizers, of a folder of Hugging Face's or one GGUF file.
 
-Loads and saves them, and tells one from another by fingerprints. What is adapted or extracted with
-them is not known here.
+Loads and saves them, and tells one from another by fingerprints. A GGUF file, as llama.cpp and Ollama keep
+them, is converted once, to a folder of the user's cache that holds the same model in fp32, 4 bytes for each
+parameter; everything else reads that folder. Reading the file itself takes transformers 50 times as long, and
+what comes out can be neither saved nor adapted as it is. What is adapted or extracted with backbones is not
+known here.
 """
 
 import copy
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from peft import PeftModel
 from safetensors import safe_open
+from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
 from ucuie.errors import ConfigError, ModelError, needs, show
+from ucuie.files import cache_folder, making, new_folder
 from ucuie.model.source import CONFIG_FILE, first_line
 
 Weights = Literal["float32", "bfloat16", "8bit", "4bit"]
 """How the weights of a backbone are kept in memory; the last two need the extra `quantized`."""
 
+_CONVERSION = "1"
+"""Part of the folders' names; another one for every change of what is in them."""
+_GGUF_MAGIC = b"GGUF"
+_OTHER_FILE = "name a file in another one, such as Q8_0, Q4_K_M or F16"
 _ADAPTER_PARAMETER = re.compile(r"\.(lora|hierarchical_moe)_")
 _PROBE = "Ada O'Neil's naïve 2nd test (1815): {x: [y, z]}\n\tÜber 東京, Москва & 🙂 \\ e\u0301"
 
@@ -50,11 +68,8 @@ def read_backbone(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model and tokenizer of a folder, without asking the network for anything.
 
-    Args:
-        folder: of the model.
-        device: of the weights.
-        weights: how they are kept. None: on a CPU they become fp32, since bf16 products are 400 times slower
-            on CPUs that have none; elsewhere they stay as they are stored.
+    Where `weights` does not say how they are kept, they become fp32 on a CPU, since bf16 products are 400
+    times slower on CPUs that have none; elsewhere they stay as they are stored.
 
     Raises:
         ConfigError: the device cannot be used.
@@ -132,13 +147,9 @@ def save_backbone(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Writes a backbone, freed from its adapter if it has one, and its tokenizer.
+    """Writes a backbone, freed from its adapter if it has one, and its tokenizer; it is not changed.
 
-    Args:
-        model: the backbone, adapted or not; it is not changed.
-        tokenizer: its tokenizer.
-        folder: where to.
-        dtype: of the matrices in the file; vectors cost nothing and stay exact, as the fingerprint needs.
+    The matrices in the file are in `dtype`; vectors cost nothing and stay exact, as the fingerprint needs.
     """
     backbone = without_adapter(model)
     stored: dict[int, Tensor] = {}
@@ -158,12 +169,7 @@ def backbone_fingerprint(model: nn.Module) -> str:
     The vectors (norms, biases) tell two trainings of one architecture apart without reading gigabytes. Of
     an adapted model it is the fingerprint of the backbone alone.
     """
-    digest = hashlib.sha256()
-    for name, parameter in sorted(_backbone_tensors(dict(model.named_parameters())).items()):
-        digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
-        if parameter.dim() == 1:
-            digest.update(parameter.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return _fingerprint(model, {}, {})
 
 
 def stored_fingerprint(folder: Path, model: nn.Module) -> str:
@@ -176,11 +182,18 @@ def stored_fingerprint(folder: Path, model: nn.Module) -> str:
                 shapes[name] = tuple(tensors.get_slice(name).get_shape())
                 if len(shapes[name]) == 1:
                     stored[name] = tensors.get_tensor(name)
+    return _fingerprint(model, shapes, stored)
+
+
+def _fingerprint(
+    model: nn.Module, shapes: Mapping[str, tuple[int, ...]], vectors: Mapping[str, Tensor]
+) -> str:
+    """Of the model's own parameters, but for the shapes and vectors that are given."""
     digest = hashlib.sha256()
     for name, parameter in sorted(_backbone_tensors(dict(model.named_parameters())).items()):
         digest.update(f"{name} {shapes.get(name, tuple(parameter.shape))}\n".encode())
         if parameter.dim() == 1:
-            digest.update(stored.get(name, parameter).detach().float().cpu().numpy().tobytes())
+            digest.update(vectors.get(name, parameter).detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -213,3 +226,114 @@ def _backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if not _ADAPTER_PARAMETER.search(name)
     }
+
+
+def converted(path: Path) -> Path:
+    """The folder in the cache with the model and tokenizer of a GGUF file; made if it is not there.
+
+    Raises:
+        ModelError: the file is damaged, or holds what transformers does not read.
+        StorageError: the cache cannot be written.
+    """
+    status = path.stat()
+    state = f"{_CONVERSION} {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    key = hashlib.sha256(state.encode()).hexdigest()[:12]
+    folder = cache_folder() / "converted" / f"{path.stem}-{key}"
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    with making(folder):
+        # Another process may have been at it.
+        if not (folder / CONFIG_FILE).is_file():
+            with new_folder(folder) as staging:
+                _convert(path, staging)
+    return folder
+
+
+def read_gguf_shape(path: Path) -> PreTrainedConfig:
+    """The configuration of the model in a GGUF file, read from its head."""
+    try:
+        return AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    except Exception as error:  # of any class, as below
+        raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
+
+
+def _convert(path: Path, folder: Path) -> None:
+    try:
+        # The bar of the dequantisation asks nobody.
+        with without_progress_bars(), redirect_stderr(StringIO()):
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                dtype=torch.float32,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # of any class: it depends on what is wrong where
+        raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
+    # transformers would go on with random weights.
+    if missing := sorted(loading["missing_keys"]):
+        raise ModelError(
+            f"{show(str(path))} lacks tensors of its model, such as {missing[0]}; copy or download it again"
+        )
+    save_backbone(_plain(model), _own_tokens(tokenizer, model), folder)
+    for written in folder.iterdir():
+        with written.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _plain(model: PreTrainedModel) -> PreTrainedModel:
+    """The same tensors in a model that does not say that it came from a GGUF file."""
+    config = copy.deepcopy(model.config)
+    del config.quantization_config
+    with torch.device("meta"):
+        plain = type(model)(config)
+    plain.load_state_dict(model.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.generation_config = model.generation_config
+    return plain
+
+
+def _own_tokens(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> PreTrainedTokenizerFast:
+    """The tokenizer without tokens that the model has no row for.
+
+    transformers adds <|endoftext|> to byte-level vocabularies that have none, such as that of Llama 3.
+    """
+    num_rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) <= num_rows:
+        return tokenizer
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["id"] < num_rows]
+    own = Tokenizer.from_str(json.dumps(state))
+    special = {
+        role: token
+        for role, token in tokenizer.special_tokens_map.items()
+        if isinstance(token, str) and own.token_to_id(token) is not None
+    }
+    return PreTrainedTokenizerFast(tokenizer_object=own, chat_template=tokenizer.chat_template, **special)
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """What is wrong with a file, and what to do about it."""
+    with path.open("rb") as file:
+        if file.read(len(_GGUF_MAGIC)) != _GGUF_MAGIC:
+            return "is no GGUF file, whatever its name says; name another one"
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+        architecture = str(reader.fields["general.architecture"].contents())
+    except Exception as unreadable:  # of any class: whatever comes first in a file that is wrong
+        if "GGMLQuantizationType" in str(unreadable):
+            return f"has tensors of a kind that gguf does not know ({first_line(unreadable)}); {_OTHER_FILE}"
+        return f"is cut short or damaged ({path.stat().st_size:,} bytes); copy or download it again"
+    if isinstance(error, ValueError) and architecture in str(error) and "supported" in str(error):
+        return (
+            f"holds a model of the architecture {show(architecture)}, which transformers does not read from "
+            "GGUF files; name a file of another one, such as llama, qwen3 or gemma3"
+        )
+    if "tokenizer.ggml.tokens" not in reader.fields:
+        return "has no tokenizer in it; name a file with one, as llama.cpp and Ollama write it"
+    if isinstance(error, NotImplementedError):
+        return f"has tensors in a quantisation that gguf does not read ({first_line(error)}); {_OTHER_FILE}"
+    return f"cannot be read: {type(error).__name__}: {first_line(error)}"

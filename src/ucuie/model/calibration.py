@@ -43,7 +43,6 @@ class Isotonic(_Value):
     """Lines between points, straight over log-odds; constant beyond the first and last.
 
     Args:
-        method: its name.
         scores: of the points, ascending.
         probabilities: of the points, never falling.
     """
@@ -77,9 +76,7 @@ class Calibrator(_Value):
     """How scores of one kind are to be read.
 
     Args:
-        kind: of the elements.
         task: the only one it is for; None for every task without a calibrator of its own.
-        curve: from raw scores to calibrated ones.
         num_elements: that it was fitted on.
         num_right: of these.
     """
@@ -95,7 +92,6 @@ class Calibration(_Value):
     """All calibrators of a model: the contents of `calibration.json`.
 
     Args:
-        format_version: of the file.
         texts: how many there were of each data set.
         calibrators: at most one for each kind and task.
     """

@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -29,13 +29,8 @@ _DATASET = re.compile(r"([\w.-]+/)?[\w.-]+")
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 
 
-class Score(NamedTuple):
-    """A number of `ModelInfo.scores`: of which scorer, data set and row (empty where there is none)."""
-
-    scorer: str
-    dataset: str
-    row: str
-    value: float
+_Score = tuple[str, str, str, float]
+"""Scorer, data set, row (empty where there is none), and the number."""
 
 
 def write_info(
@@ -48,12 +43,7 @@ def write_info(
 ) -> None:
     """Writes `ucuie.json` and the card of a model of that name into a folder.
 
-    Args:
-        folder: where to.
-        info: of the model.
-        name: what its users call it.
-        calibration: that the folder holds.
-        card: to be kept, as `own_card` gives it; None makes one.
+    A `card` is kept, as `own_card` gives it; None makes one, which tells of the calibration.
     """
     (folder / INFO_FILE).write_text(info.to_json(), "utf-8")
     (folder / CARD_FILE).write_text(card or model_card(name, info, calibration), "utf-8")
@@ -84,12 +74,8 @@ def model_card(
 ) -> str:
     """The card in Markdown, with the metadata that hubs read on top.
 
-    Args:
-        name: of the model, for its users: a hub id, or a folder.
-        info: what the folder says.
-        calibration: how its scores are read.
-        license: of the model, by the short name that hubs have for it; None takes what the folder says.
-        languages: of its texts, as codes; none take what the folder says.
+    The name is what the model's users call it: a hub id, or a folder. License and languages are in the words
+    of hubs; where they are not given, they are what the folder says.
     """
     training = dict(info.training)
     run = training if "config" in training else training.pop("adapter", {})
@@ -109,8 +95,9 @@ def model_card(
         "tags": list(_TAGS),
         "model-index": [{"name": name, "results": _results(scores)}] if scores else None,
     }
+    given = {key: value for key, value in metadata.items() if value}
     return load_template(_TEMPLATE).render(
-        metadata=_front_matter(metadata),
+        metadata=yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000),
         name=name,
         quoted=json.dumps(name, ensure_ascii=False),
         argument=shlex.quote(name),
@@ -121,18 +108,12 @@ def model_card(
         shares=_share_rows(shares),
         versions=run.get("versions", {}) if isinstance(run, Mapping) else {},
         calibration=calibration,
-        scorers=list(dict.fromkeys(score.scorer for score in scores)),
+        scorers=list(dict.fromkeys(scorer for scorer, *_ in scores)),
         scores=_score_rows(scores),
     ).rstrip("\n") + "\n"  # fmt: skip
 
 
-def _front_matter(metadata: Mapping[str, Any]) -> str:
-    """What there is of the metadata, as YAML."""
-    given = {key: value for key, value in metadata.items() if value}
-    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000)
-
-
-def _scores(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Score]:
+def _scores(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[_Score]:
     """The numbers of nested mappings: scorer, then data set and row as two keys or as "data set, row"."""
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -141,27 +122,27 @@ def _scores(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[S
             names = (*path[1:], *str(key).rsplit(", ", 1)) if path else (str(key),)
             row = names[-1] if len(names) > 1 else ""
             dataset = ", ".join(names[:-1] or names)
-            yield Score(path[0] if path else "score", dataset, row, value)
+            yield path[0] if path else "score", dataset, row, value
 
 
-def _results(scores: Sequence[Score]) -> list[dict[str, Any]]:
+def _results(scores: Sequence[_Score]) -> list[dict[str, Any]]:
     """The scores as a hub's `model-index` has them."""
     results: dict[tuple[str, str], dict[str, Any]] = {}
-    for score in scores:
-        task = {"type": "token-classification"} | ({"name": score.row} if score.row else {})
-        empty = {"task": task, "dataset": {"name": score.dataset, "type": score.dataset}, "metrics": []}
-        result = results.setdefault((score.dataset, score.row), empty)
-        kind = "f1" if score.scorer.startswith("F1") else score.scorer
-        result["metrics"].append({"type": kind, "name": score.scorer, "value": score.value})
+    for scorer, dataset, row, value in scores:
+        task = {"type": "token-classification"} | ({"name": row} if row else {})
+        empty = {"task": task, "dataset": {"name": dataset, "type": dataset}, "metrics": []}
+        kind = "f1" if scorer.startswith("F1") else scorer
+        metrics = results.setdefault((dataset, row), empty)["metrics"]
+        metrics.append({"type": kind, "name": scorer, "value": value})
     return list(results.values())
 
 
-def _score_rows(scores: Sequence[Score]) -> list[list[str]]:
+def _score_rows(scores: Sequence[_Score]) -> list[list[str]]:
     """Data set, row, and the number under each scorer; empty where one has none."""
-    scorers = list(dict.fromkeys(score.scorer for score in scores))
+    scorers = list(dict.fromkeys(scorer for scorer, *_ in scores))
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for score in scores:
-        rows.setdefault((score.dataset, score.row), {})[score.scorer] = _said(score.value)
+    for scorer, dataset, row, value in scores:
+        rows.setdefault((dataset, row), {})[scorer] = _said(value)
     return [
         [_cell(dataset), _cell(row), *(numbers.get(scorer, "") for scorer in scorers)]
         for (dataset, row), numbers in rows.items()

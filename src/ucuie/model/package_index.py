@@ -5,9 +5,10 @@ file is; where that fails pip is asked, if it is there, which knows the user's c
 """
 
 import os
+import re
 import subprocess
 import sys
-from html.parser import HTMLParser
+from html import unescape
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urljoin
@@ -24,18 +25,15 @@ PUBLIC_INDEX = "https://pypi.org/simple"
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 # PEP 691, and PEP 503 for an index that has only pages.
 _ACCEPTED = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
+_LINK = re.compile(r"""<a\s[^>]*?href=["']([^"']+)["'][^>]*>([^<]+)</a>""", re.IGNORECASE)
 _TIMEOUT_SECONDS = 30.0
 _PIECE_BYTES = 1 << 18
 
 
 def fetch_wheel(package: str, version: str, folder: Path, *, progress: Progress) -> Path:
-    """Fetches the wheel of a package into a folder; what is in it is not looked at.
+    """Fetches the wheel of a package into an empty folder; what is in it is not looked at.
 
-    Args:
-        package: its name.
-        version: of the package.
-        folder: empty; where to.
-        progress: is told how many bytes are there, and how many there will be; 0 where that is not known.
+    `progress` is told how many bytes are there, and how many there will be; 0 where that is not known.
 
     Raises:
         ModelError: the index cannot be reached, or has no such wheel.
@@ -106,7 +104,7 @@ def _wheel_on(page: httpx.Response, package: str, version: str, shown: str) -> t
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the package index {shown} answers with no list of files") from error
     else:
-        links = _Links.on(page.text)
+        links = [(name.strip(), unescape(url)) for url, name in _LINK.findall(page.text)]
     wanted = canonicalize_name(package), Version(version)
     for name, url in links:
         try:
@@ -118,50 +116,19 @@ def _wheel_on(page: httpx.Response, package: str, version: str, shown: str) -> t
     raise ModelError(f"the package index {shown} has no wheel of {package} {version}")
 
 
-class _Links(HTMLParser):
-    """Names and addresses of the links on a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, str]] = []
-        self._address: str | None = None
-
-    @classmethod
-    def on(cls, page: str) -> list[tuple[str, str]]:
-        """All links of a page."""
-        links = cls()
-        links.feed(page)
-        return links.found
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Of the parser."""
-        if tag == "a":
-            self._address = dict(attrs).get("href")
-
-    def handle_data(self, data: str) -> None:
-        """Of the parser."""
-        if self._address is not None and data.strip():
-            self.found.append((data.strip(), self._address))
-
-    def handle_endtag(self, tag: str) -> None:
-        """Of the parser."""
-        if tag == "a":
-            self._address = None
-
-
 def _from_pip(package: str, version: str, folder: Path) -> Path | None:
     """What pip fetches; None where it finds nothing, for which it has no words that would help here."""
-    options = [
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--no-cache-dir",
-        "--retries",
-        "0",
+    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--retries", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *options,
         "--dest",
         str(folder),
+        f"{package}=={version}",
     ]
-    command = [sys.executable, "-m", "pip", "download", *options, f"{package}=={version}"]
     # Its own temporary files belong on the disk that has to have the room, and go when this folder goes.
     environment = os.environ | {"TMPDIR": str(folder), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     subprocess.run(command, env=environment, capture_output=True, check=False)  # noqa: S603

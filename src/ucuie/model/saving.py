@@ -1,19 +1,29 @@
-"""Writes model folders (`model_folder` says what is in one): whole models, their scores, their calibration.
+"""Writes model folders (`folder` says what is in one): whole models, their scores, their calibration.
 
-A folder is written whole or not at all, and so is every change to one.
+A folder is written whole or not at all, and so is every change to one. The tensors of an adapter are kept as
+they are, or in fewer bits:
+
+    float32    4 bytes for each number
+    float16    2 bytes for each number of a matrix
+    int8       1 byte for each number of a matrix, and a float32 for each of its rows: the largest / 127
+
+Vectors stay as they are in every form. A matrix in int8 has its scales under its name with ".scale" behind,
+so the file says itself how it is to be read.
 """
 
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from ucuie.errors import ModelError, show
+from ucuie.errors import ConfigError, ModelError, did_you_mean, show
 from ucuie.files import staged_files
 from ucuie.language.pool import InstructionPool
 from ucuie.model.backbone import Backbone, backbone_fingerprint, save_backbone, tokenizer_sha256
@@ -36,7 +46,11 @@ from ucuie.model.info import (
 )
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.model.source import DEFAULT, EMBEDDED, backbone_reference, local_model
-from ucuie.model.storage import Form, read_tensors, write_tensors
+
+Form = Literal["float32", "float16", "int8"]
+FORMS: tuple[Form, ...] = get_args(Form)
+_SCALE = ".scale"
+_LARGEST = 127
 
 
 def save_model(
@@ -89,25 +103,14 @@ def save_model(
 
 
 def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
-    """Writes into a model folder what the model reached, every number under the name of its scorer.
-
-    Raises:
-        ModelError: the folder holds no model.
-    """
+    """Writes into a model folder what the model reached, every number under the name of its scorer."""
     earlier = read_info(folder)
-    info = earlier.model_copy(update={"scores": dict(scores)})
-    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
     with staged_files(folder, last=INFO_FILE) as staging:
-        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
-    return info
+        return _write_again(staging, folder, earlier, scores=dict(scores))
 
 
 def store_adapter(folder: Path, form: Form) -> ModelInfo:
-    """Writes the adapter of a model folder anew, in fewer bits or as it is read from such a form.
-
-    Args:
-        folder: of the model.
-        form: "float32", "float16" or "int8", see `adapter_storage`; what was rounded away does not come back.
+    """Writes the adapter of a model folder anew, in fewer bits or more; what was rounded stays so.
 
     Raises:
         ModelError: the folder holds no model, has no adapter, or is not whole.
@@ -117,14 +120,18 @@ def store_adapter(folder: Path, form: Form) -> ModelInfo:
     check_files(folder, earlier)
     if ADAPTER_WEIGHTS_FILE not in earlier.files:
         raise ModelError(f"the model {show(str(folder))} has no adapter: its whole backbone was trained")
-    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
     with staged_files(folder, last=INFO_FILE) as staging:
         staged = staging / ADAPTER_WEIGHTS_FILE
         write_tensors(read_tensors(folder / ADAPTER_WEIGHTS_FILE), staged, form=form)
-        info = earlier.model_copy(
-            update={"files": earlier.files | {ADAPTER_WEIGHTS_FILE: file_sha256(staged)}}
-        )
-        write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
+        files = earlier.files | {ADAPTER_WEIGHTS_FILE: file_sha256(staged)}
+        return _write_again(staging, folder, earlier, files=files)
+
+
+def _write_again(staging: Path, folder: Path, earlier: ModelInfo, **changes: Any) -> ModelInfo:
+    """Writes `ucuie.json` and the card of a folder, with changes; a card that a person wrote stays."""
+    info = earlier.model_copy(update=changes)
+    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
+    write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
     return info
 
 
@@ -203,3 +210,44 @@ def _save_adapter(model: PeftModel, folder: Path, backbone: str) -> None:
 def _files(folder: Path) -> list[str]:
     """The files below a folder, as sorted relative paths."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, form: Form) -> None:
+    """Writes float32 tensors in a form."""
+    if form not in FORMS:
+        raise ConfigError(f"no form {show(form)} of adapters{did_you_mean(form, FORMS)}")
+    stored: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.dim() < 2 or form == "float32":
+            stored[name] = tensor.contiguous()
+        elif form == "float16":
+            stored[name] = tensor.half().contiguous()
+        else:
+            stored[name], stored[name + _SCALE] = _rounded(tensor)
+    save_file(stored, path, metadata={"format": "pt"})
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file in any form, in float32.
+
+    Raises:
+        OSError: the file cannot be read.
+        safetensors.SafetensorError: it is damaged.
+        KeyError: a matrix in int8 has no scales; the argument is their name.
+    """
+    stored = load_file(path)
+    tensors = {}
+    for name, tensor in stored.items():
+        if tensor.dtype == torch.int8:
+            tensors[name] = tensor.float() * stored[name + _SCALE].unsqueeze(-1)
+        elif not name.endswith(_SCALE) or name.removesuffix(_SCALE) not in stored:
+            tensors[name] = tensor.float()
+    return tensors
+
+
+def _rounded(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix (..., N, M) in int8 and the scales of its rows (..., N); off by half a scale at most."""
+    scale = matrix.abs().amax(-1) / _LARGEST
+    # A row of zeros has no scale to divide by.
+    divisor = torch.where(scale == 0, 1.0, scale).unsqueeze(-1)
+    return (matrix / divisor).round().to(torch.int8), scale

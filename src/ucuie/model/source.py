@@ -43,11 +43,7 @@ def embedded_model() -> Path:
 
 
 def packaged_model(name: str) -> Path:
-    """The folder of a model that comes with the package.
-
-    Raises:
-        ModelError: this copy of the package has none of that name.
-    """
+    """The folder of a model that comes with the package."""
     folder = Path(__file__).parents[1] / "models" / name
     if not (folder / INFO_FILE).is_file():
         what = "embedded model" if name == EMBEDDED_NAME else f"model {name}"
@@ -123,15 +119,9 @@ def backbone_reference(source: str) -> str:
 
 
 def model_sha256(source: str | Path) -> str:
-    """SHA-256 of all that makes a model answer as it does, in hex.
+    """SHA-256 of all that makes a model answer as it does, in hex; the source is as of `local_model`.
 
     Of a model folder it is that of `ucuie.json`, which has the SHA-256 of every other file.
-
-    Args:
-        source: as of `local_model`.
-
-    Raises:
-        ModelError: there is no such model.
     """
     folder = local_model(source)
     for file in (folder, folder / INFO_FILE):

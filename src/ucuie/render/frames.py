@@ -23,6 +23,7 @@ from ucuie.errors import ConfigError, TextError, did_you_mean, needs, show
 from ucuie.extract.extractor import Extractor
 from ucuie.extract.options import OptionArguments
 from ucuie.extract.result import Extraction
+from ucuie.files import staged_file
 from ucuie.schema import Capability, Filler, Record, Schema, Task
 
 if TYPE_CHECKING:
@@ -137,13 +138,8 @@ def write_parquet(extractions: Sequence[Extraction], path: Path) -> None:
         MissingExtraError: pyarrow is not installed.
     """
     table = arrow_table(extractions)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.part")
-    try:
+    with staged_file(path) as staged:
         needs("pyarrow.parquet", EXTRA).write_table(table, staged)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _arrow_table(extractions: Sequence[Extraction], ids: Any) -> "pyarrow.Table":

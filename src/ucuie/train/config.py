@@ -1,4 +1,7 @@
-"""What a training run is: one typed configuration, read from YAML."""
+"""What a training run is: one typed configuration, read from YAML, of one's own or of a recipe.
+
+Recipes are configurations for well-known backbones, which come with the package.
+"""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -7,9 +10,11 @@ from pydantic import Field, model_validator
 
 from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation
+from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.train.objective import Objective
 
 SHARDABLE_OPTIMIZERS = ("adamw_torch_fused", "adamw_torch")
+RECIPES = Path(__file__).with_name("recipe_files")
 UNSHARDABLE_ARGUMENTS = ("fp16", "load_best_model_at_end", "torch_compile")
 
 
@@ -130,19 +135,11 @@ class TrainConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _check_weights(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.method == "full" and self.backbone_weights != "float32":
             raise ValueError("method: full trains the backbone, so its backbone_weights are float32")
-        return self
-
-    @model_validator(mode="after")
-    def _check_initial_adapter(self) -> Self:
         if self.initial_adapter is not None and self.method != "adapter":
             raise ValueError("initial_adapter is for method: adapter; leave it out to train all weights")
-        return self
-
-    @model_validator(mode="after")
-    def _check_texts_per_row(self) -> Self:
         if self.texts_per_row > 1 and not self.packing:
             raise ValueError(
                 "texts_per_row: texts share the instruction of a packed row only; set packing: true"
@@ -168,3 +165,19 @@ class TrainConfig(Config):
             if self.trainer.get(name):
                 raise ValueError(f"sharding: full does not go with trainer.{name}; leave out one of them")
         return self
+
+
+def recipe_names() -> list[str]:
+    """The names, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def config_path(name: str) -> Path:
+    """The file of a configuration, given by its path or by the name of a recipe."""
+    path = Path(name)
+    if path.exists():
+        return path
+    names = recipe_names()
+    if name in names:
+        return RECIPES / f"{name}.yaml"
+    raise ConfigError(f"there is no file {show(name)}, nor a recipe of that name{did_you_mean(name, names)}")

@@ -9,25 +9,32 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from peft import PeftModel
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from ucuie.adapter import HierarchicalMoeModel
+from ucuie.errors import ConfigError, show
 from ucuie.model.backbone import without_adapter
-from ucuie.train.arguments import divide_step
-from ucuie.train.config import TrainConfig
+from ucuie.model.folder import EMBEDDED, read_shape
+from ucuie.model.known_backbones import known_backbones
+from ucuie.model.source import is_gguf
+from ucuie.train.config import TrainConfig, config_path
+from ucuie.train.distributed import layers_of
 from ucuie.train.packed_attention import PackedLayout
 from ucuie.train.packing import PACKED_ATTENTION
 from ucuie.train.run import adapted
-from ucuie.train.sharding import layers_of
+from ucuie.train.trainer import divide_step
 
 BYTES_PER_WEIGHT = {"8bit": 1.0, "4bit": 0.53}
 """Of the linears of a quantised backbone; 4 bits, and 4 % of the weights' number for their scales."""
@@ -35,14 +42,37 @@ LABELLED_SHARE = 0.25
 """Of the tokens of a row; the others are instruction and text."""
 
 
+@cache
+def recipe_shapes() -> dict[str, PreTrainedConfig]:
+    """Shapes of the recipes' backbones by the names of the recipes, to reckon with without their files."""
+    shapes = yaml.safe_load(Path(__file__).with_name("shapes.yaml").read_text("utf-8"))
+    return {name: AutoConfig.for_model(**shape) for name, shape in shapes.items()}
+
+
+def backbone_shape(source: str) -> PreTrainedConfig:
+    """The shape of a backbone: of a folder or file, of a known one, else of the recipe that names it.
+
+    Raises:
+        ConfigError: it is none of these; a hub is not asked, since it would send the weights.
+    """
+    path = Path(source).expanduser()
+    if source == EMBEDDED or path.is_dir() or is_gguf(path) or source in known_backbones():
+        return read_shape(source)
+    for name, shape in recipe_shapes().items():
+        if TrainConfig.load(config_path(name), overrides=["data.train=[.]"]).backbone == source:
+            return shape
+    raise ConfigError(
+        f"the shape of the backbone {show(source)} is not known here; name a folder with its "
+        "config.json, or the backbone of a recipe"
+    )
+
+
 @dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes on one device at the fullest moment of a step.
 
     Args:
-        num_parameters: of backbone and adapter.
         num_trained: of these are trained.
-        weights: bytes of all parameters.
         gradients: bytes of the gradients of what is trained.
         optimizer: bytes of AdamW's two moments.
         activations: bytes that forward and backward need beyond that at their fullest.
@@ -66,17 +96,7 @@ class MemoryEstimate:
 def estimate_memory(
     config: TrainConfig, shape: PreTrainedConfig, *, row_tokens: int, num_processes: int = 1
 ) -> MemoryEstimate:
-    """The memory of one device for a step of a run.
-
-    Args:
-        config: the run.
-        shape: of its backbone.
-        row_tokens: tokens of each row.
-        num_processes: that share the step, and the weights if the run says so.
-
-    Raises:
-        ConfigError: the rows of a step cannot be shared evenly, or an adapter setting is wrong.
-    """
+    """The memory of one device for a step of a run, whose processes share it, and perhaps the weights."""
     rows, _ = divide_step(config, num_processes)
     is_half = bool(config.trainer.get("bf16"))
     num_shares = num_processes if config.sharding == "full" else 1

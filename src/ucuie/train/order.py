@@ -30,7 +30,6 @@ class Questions:
     Args:
         groups: the examples that can be asked with one instruction, by their indices.
         lengths: tokens of each example with its instruction, by its index.
-        texts_per_row: at most so many examples of a group share a row.
     """
 
     groups: tuple[Indices, ...]
@@ -67,15 +66,10 @@ class Questions:
 
 
 class EpochSampler(Sampler[Key]):
-    """Keys of one epoch in random order, rows of similar length side by side.
+    """Keys of one epoch in random order, rows of similar length side by side, `batch_size` rows to a step.
 
     The order is a function of (seed, epoch). The last step is filled up to a whole one with rows that do not
     count. `set_epoch` is what the Trainer calls.
-
-    Args:
-        questions: the examples.
-        batch_size: rows of a step.
-        seed: of all chance.
     """
 
     def __init__(self, questions: Questions, *, batch_size: int, seed: int) -> None:
@@ -113,12 +107,7 @@ class EpochSampler(Sampler[Key]):
 
 
 class EvaluationSampler(Sampler[Key]):
-    """Keys of all rows in the order of their examples, as one epoch of whole steps.
-
-    Args:
-        questions: the examples.
-        batch_size: rows of a step.
-    """
+    """Keys of all rows in the order of their examples, as one epoch of whole steps of `batch_size` rows."""
 
     def __init__(self, questions: Questions, *, batch_size: int) -> None:
         self._questions = questions

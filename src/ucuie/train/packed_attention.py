@@ -43,7 +43,6 @@ class PackedLayout:
     """Where the G instructions and the texts of a packed batch of T tokens are.
 
     Args:
-        instructions: all of them.
         texts: rectangles of texts of similar length, so that little is padding.
         returns: where each token of the batch is in the rectangles, one written after the other, (T,).
     """
@@ -99,9 +98,7 @@ class PackedLayout:
     def hidden(self, rectangle: Rectangle, window: int | None = None) -> Tensor:
         """What a token of a rectangle does not see of `places_seen`, (N or 1, S, L).
 
-        Args:
-            rectangle: one of the layout.
-            window: tokens that one sees, itself included; None is no limit.
+        It sees `window` tokens, itself included; None is no limit.
         """
         own = torch.arange(rectangle.places.shape[1], device=rectangle.owners.device)
         itself = _is_hidden(own.unsqueeze(1) - own, window).unsqueeze(0)
@@ -139,13 +136,8 @@ def attend_packed(
 ) -> Tensor:
     """What the tokens of a packed batch read, (T, H, D).
 
-    Args:
-        query: (T, H, D).
-        key: (T, K, D), where K divides H.
-        value: (T, K, D).
-        layout: of the T tokens.
-        scaling: of the products of queries and keys.
-        window: tokens that one sees, itself included; None is no limit.
+    The query is (T, H, D), key and value are (T, K, D), where K divides H. `scaling` multiplies the products
+    of queries and keys. A token sees `window` tokens, itself included; None is no limit.
     """
     # Autocast leaves queries and keys in float32, for they were turned by their positions; products are not.
     query, key = query.to(value.dtype), key.to(value.dtype)

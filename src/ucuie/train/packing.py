@@ -17,7 +17,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from ucuie.errors import ConfigError
 from ucuie.train.objective import IGNORED
 from ucuie.train.packed_attention import PackedLayout, attend_packed
-from ucuie.train.training_set import TrainingRow, counted, empty_mark, stacked_masks
+from ucuie.train.rows import TrainingRow, inputs_of, rows_that_count
 
 PACKED_ATTENTION = "ucuie_packed"
 SEPARABLE_ATTENTIONS = ("flash_attention_2", "flash_attention_3", "flex_attention")
@@ -32,7 +32,7 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
     are S names and `layout` says where the parts of the S rows are. Rows that do not count are left out;
     where none counts, S is 1 and `is_counted` is False.
     """
-    rows = counted(rows)
+    rows = rows_that_count(rows)
     ids: list[int] = []
     positions: list[int] = []
     segments: list[int] = []
@@ -60,20 +60,15 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
         "layout": PackedLayout.of(lengths),
         "labels": labels.unsqueeze(0),
         "instruction_mask": torch.tensor([[*is_instruction]]),
-        "capability_labels": torch.tensor([row.capability_labels for row in rows]),
-        "tasks": [row.task for row in rows],
-        **stacked_masks(rows),
-        **empty_mark(rows),
+        **inputs_of(rows),
     }
 
 
 @contextmanager
 def packed_attention(model: PreTrainedModel, *, shares_instructions: bool = False) -> Iterator[None]:
-    """Lets `model` read packed batches, and nothing else, while it is open.
+    """Lets a backbone read packed batches, and nothing else, while it is open.
 
-    Args:
-        model: the backbone.
-        shares_instructions: several texts may stand behind one instruction.
+    With `shares_instructions` several texts may stand behind one instruction.
 
     Raises:
         ConfigError: its attention cannot be made to keep sequences apart, or not behind one instruction.
@@ -111,11 +106,7 @@ def _attend(
     sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """The attention function of transformers for a packed batch: queries (1, heads, T, width).
-
-    Raises:
-        ValueError: nothing says where the sequences end, or there is padding.
-    """
+    """The attention function of transformers for a packed batch: queries (1, heads, T, width)."""
     if layout is None or attention_mask is not None:
         raise ValueError("this model reads packed batches only; their layout did not arrive, or a mask did")
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))

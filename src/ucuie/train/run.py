@@ -28,14 +28,15 @@ from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.files import write_text
 from ucuie.language.pool import InstructionPool
+from ucuie.model.backbone import Backbone
 from ucuie.model.folder import load_backbone
 from ucuie.model.saving import save_model
 from ucuie.model.source import first_line
-from ucuie.train.arguments import check_optimizer, divide_step
 from ucuie.train.config import TrainConfig
-from ucuie.train.data import TrainingData, read_training_data, warming_examples
-from ucuie.train.sharding import is_sharded, trained_tensors
+from ucuie.train.distributed import is_sharded, trained_tensors
+from ucuie.train.rows import TrainingData, read_training_data, warming_examples
 from ucuie.train.stages import CONFIG_FILE, Stages
+from ucuie.train.trainer import check_optimizer, divide_step
 
 RUN_FILE = "run.json"
 LASTING_KEYS = ("batch_size", "data", "seed", "texts_per_row")
@@ -45,12 +46,9 @@ LASTING_KEYS = ("batch_size", "data", "seed", "texts_per_row")
 def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     """Trains a model and returns its folder, `config.output`.
 
-    Args:
-        config: the run.
-        resume: go on from the last checkpoint of the same output folder; without one, start.
-
-    Where several processes run it (`launch`, `accelerate launch`, `torchrun`), they share the steps, and the
-    first of them writes the files; results do not depend on their number.
+    With `resume` it goes on from the last checkpoint of the same output folder; without one, it starts. Where
+    several processes run it (`launch`, `accelerate launch`, `torchrun`), they share the steps, and the first
+    of them writes the files; results do not depend on their number.
 
     Raises:
         ConfigError: a trainer or adapter setting is unknown or set elsewhere, the output exists, it has
@@ -91,23 +89,36 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     losses["multitask"] = stages.train(config.multitask, multitask, validation, name="multitask")
 
     training = _summary(config, data) | {"processes": processes.num_processes}
+    _save(stages, backbone, training, losses, window_tokens=multitask.usual_text_length)
+    return config.output
+
+
+def _save(
+    stages: Stages,
+    backbone: Backbone,
+    training: dict[str, Any],
+    losses: dict[str, Any],
+    *,
+    window_tokens: int,
+) -> None:
+    """Writes the record of a run and its model, in the first process, and removes its checkpoints."""
+    config, processes = stages.config, PartialState()
     trained = trained_tensors(stages.model) if is_sharded(stages.model) else None
     if processes.is_main_process:
         # Before the model, which is the sign that all is done.
-        write_text(run_folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
+        write_text(stages.folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
         save_model(
             stages.model if trained is None else _whole_model(config, trained),
             backbone,
             config.output,
             pool=stages.pool,
             training=training,
-            window_tokens=multitask.usual_text_length,
+            window_tokens=window_tokens,
         )
-        for checkpoint in run_folder.glob("*/checkpoint-*"):
+        for checkpoint in stages.folder.glob("*/checkpoint-*"):
             shutil.rmtree(checkpoint)
-        (run_folder / CONFIG_FILE).unlink(missing_ok=True)
+        (stages.folder / CONFIG_FILE).unlink(missing_ok=True)
     processes.wait_for_everyone()
-    return config.output
 
 
 def leave_processes() -> NoReturn:
@@ -157,26 +168,13 @@ def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> Non
             )
 
 
-def adapter_config(settings: dict[str, Any]) -> HierarchicalMoeConfig:
-    """The adapter's configuration from its part of the YAML.
-
-    Raises:
-        ConfigError: a key is unknown or a value impossible.
-    """
+def adapted(backbone: PreTrainedModel, settings: dict[str, Any]) -> PeftModel:
+    """The backbone, frozen, with a fresh adapter of these settings."""
     known = set(HierarchicalMoeConfig.__dataclass_fields__)
     for key in settings:
         if key not in known:
             raise ConfigError(f"adapter.{key} is unknown{did_you_mean(key, sorted(known))}")
-    return HierarchicalMoeConfig(**settings)
-
-
-def adapted(backbone: PreTrainedModel, settings: dict[str, Any]) -> PeftModel:
-    """The backbone, frozen, with a fresh adapter of these settings.
-
-    Raises:
-        ConfigError: a key is unknown or a value impossible.
-    """
-    adapter = adapter_config(settings)
+    adapter = HierarchicalMoeConfig(**settings)
     with warnings.catch_warnings():
         # PEFT asks for an attribute that transformers has renamed; users can do nothing about it.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)

@@ -1,15 +1,24 @@
-"""The stages of a run: each from its last checkpoint, or from the start, to its log."""
+"""The stages of a run: each from its last checkpoint, or from the start, to its log.
+
+Ctrl-C finishes the step at hand and writes a checkpoint, so nothing is lost.
+"""
 
 import json
 import logging
-from collections.abc import Sequence
-from contextlib import nullcontext
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import torch
 from accelerate import PartialState
+from accelerate.utils import reduce
 from peft import PeftModel
-from transformers import PreTrainedModel, TrainerState
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState
 
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.errors import DataError
@@ -19,12 +28,10 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.backbone import Backbone, without_adapter
 from ucuie.schema import Example
 from ucuie.templates import counted
-from ucuie.train.arguments import trainer_arguments
-from ucuie.train.config import StageConfig, TrainConfig
-from ucuie.train.interruption import SaveOnInterrupt
+from ucuie.train.config import StageConfig, TrainConfig, WarmingConfig
 from ucuie.train.packing import pack, packed_attention
-from ucuie.train.trainer import UcuieTrainer
-from ucuie.train.training_set import TrainingSet, collate
+from ucuie.train.rows import TrainingSet, collate
+from ucuie.train.trainer import UcuieTrainer, trainer_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +42,8 @@ STATE_FILE = "trainer_state.json"
 class Stages:
     """What the stages of a run share.
 
-    Args:
-        config: the run.
-        folder: for checkpoints, logs and, until the run is finished, its configuration.
-        backbone: the model, until it is given an adapter.
-        pool: wordings of instructions.
+    The folder has checkpoints, logs and, until the run is finished, its configuration. The model is that of
+    the backbone, until it is given an adapter.
     """
 
     def __init__(self, config: TrainConfig, folder: Path, backbone: Backbone, pool: InstructionPool) -> None:
@@ -87,7 +91,7 @@ class Stages:
             model=self.model,
             args=trainer_arguments(self.config, stage, folder, has_validation=is_watched),
             loss=self.config.loss,
-            gates_are_labels=stage is self.config.warming,
+            gates_are_labels=isinstance(stage, WarmingConfig),
             # One process has all weights anyway.
             shares_weights=self.config.sharding == "full" and PartialState().num_processes > 1,
             train_dataset=train,
@@ -129,3 +133,47 @@ def _is_json(path: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers is not type-checked
+    """Ends training with a checkpoint after the step in which Ctrl-C was pressed; twice ends it at once.
+
+    Of several processes all end after the same step, whichever was told.
+    """
+
+    def __init__(self) -> None:
+        self.is_interrupted = False
+        self._has_heard = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handles Ctrl-C while it is open.
+
+        Raises:
+            KeyboardInterrupt: on leaving, if it was pressed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python delivers signals to the main thread alone.
+            return
+        previous = signal.signal(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        if self.is_interrupted:
+            raise KeyboardInterrupt
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self._has_heard:
+            raise KeyboardInterrupt
+        self._has_heard = self.is_interrupted = True
+
+    def on_step_end(self, _arguments: Any, _state: Any, control: TrainerControl, **_: Any) -> TrainerControl:
+        """Called by the Trainer after every step."""
+        processes = PartialState()
+        if processes.num_processes > 1:
+            told = torch.tensor(float(self.is_interrupted), device=processes.device)
+            self.is_interrupted = bool(reduce(told, "sum"))
+        if self.is_interrupted:
+            control.should_save = control.should_training_stop = True
+        return control

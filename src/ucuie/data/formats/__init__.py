@@ -8,25 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
 
 from ucuie.data.examples import example_files, read_examples
-from ucuie.data.formats.brat import read_brat, write_brat
-from ucuie.data.formats.columns import write_columns
-from ucuie.data.formats.corpora import (
-    read_gliner,
-    read_iepile,
-    read_instructuie,
-    write_gliner,
-    write_iepile,
-    write_instructuie,
-)
-from ucuie.data.formats.graph import GraphOptions
-from ucuie.data.formats.spacy_docs import read_doc_bin, write_doc_bin
-from ucuie.data.formats.table import TableWriter, read_table
-from ucuie.data.formats.tools import (
+from ucuie.data.formats.annotation_tools import (
+    GraphOptions,
     Written,
     read_doccano,
     read_label_studio,
@@ -35,11 +22,22 @@ from ucuie.data.formats.tools import (
     write_label_studio,
     write_prodigy,
 )
+from ucuie.data.formats.brat import read_brat, write_brat
+from ucuie.data.formats.corpora import (
+    read_gliner,
+    read_iepile,
+    read_instructuie,
+    write_gliner,
+    write_iepile,
+    write_instructuie,
+)
+from ucuie.data.formats.spacy_docs import read_doc_bin, write_doc_bin
+from ucuie.data.formats.table import read_table, write_table
 from ucuie.data.readers import Reader
-from ucuie.data.readers.columns import ColumnOptions, read_columns
+from ucuie.data.readers.columns import ColumnOptions, read_columns, write_columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
-from ucuie.files import staged_files
+from ucuie.files import staged_file, staged_files
 from ucuie.schema import SPLITS, Example, Split
 
 Lost = Counter[str]
@@ -61,8 +59,6 @@ class Format:
     """A format of users' data.
 
     Args:
-        reader: makes drafts of its files.
-        suffix: of the files that hold it.
         write: writes examples to a file and yields, for each, what the format cannot hold. None for brat,
             which has two files for each text.
         cannot_hold: what is never kept, in words.
@@ -75,12 +71,7 @@ class Format:
 
 
 def export(examples: Iterable[Example], format_name: str, output: Path) -> ExportReport:
-    """Writes examples in a format, whole or not at all.
-
-    Args:
-        examples: of one data set.
-        format_name: a name in `FORMATS`.
-        output: the file to write; for brat the folder.
+    """Writes the examples of a data set to a file, of brat to a folder, whole or not at all.
 
     Raises:
         ConfigError: there is no such format.
@@ -96,24 +87,16 @@ def export(examples: Iterable[Example], format_name: str, output: Path) -> Expor
             for count, example_lost in enumerate(_write_brat_folder(examples, staging), start=1):  # noqa: B007
                 lost.update(example_lost)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        staged = output.with_name(f".{output.name}.part")
-        try:
+        with staged_file(output) as staged:
             for count, example_lost in enumerate(chosen.write(examples, staged), start=1):  # noqa: B007
                 lost.update(example_lost)
-            staged.replace(output)
-        finally:
-            staged.unlink(missing_ok=True)
     return ExportReport(format=format_name, examples=count, lost=dict(sorted(lost.items())))
 
 
 def export_splits(folder: Path, format_name: str, output: Path) -> dict[Split, ExportReport]:
     """Writes every split of converted data in a format: a file for each, of brat a folder.
 
-    Args:
-        folder: converted data.
-        format_name: a name in `FORMATS`.
-        output: folder to write into; files of the same names are replaced.
+    Files of the same names are replaced.
 
     Raises:
         ConfigError: there is no such format.
@@ -138,17 +121,27 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def _lines(render: Callable[[Example], Written]) -> Write:
-    """One JSON object a line."""
+def _texts(render: Callable[[Example], tuple[str, list[str]]]) -> Write:
+    """One text after the other."""
 
     def write(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
-        with _text_file(path) as file:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
             for example in examples:
-                item, lost = render(example)
-                file.write(json.dumps(item, ensure_ascii=False) + "\n")
+                text, lost = render(example)
+                file.write(text)
                 yield lost
 
     return write
+
+
+def _lines(render: Callable[[Example], Written]) -> Write:
+    """One JSON object a line."""
+
+    def line(example: Example) -> tuple[str, list[str]]:
+        item, lost = render(example)
+        return json.dumps(item, ensure_ascii=False) + "\n", lost
+
+    return _texts(line)
 
 
 def _list(render: Callable[[Example], Written]) -> Write:
@@ -156,7 +149,7 @@ def _list(render: Callable[[Example], Written]) -> Write:
 
     def write(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
         separator = "[\n"
-        with _text_file(path) as file:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
             for example in examples:
                 item, lost = render(example)
                 file.write(separator + json.dumps(item, ensure_ascii=False))
@@ -165,26 +158,6 @@ def _list(render: Callable[[Example], Written]) -> Write:
             file.write("[]\n" if separator == "[\n" else "\n]\n")
 
     return write
-
-
-def _write_column_lines(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
-    with _text_file(path) as file:
-        for example in examples:
-            lines, lost = write_columns(example)
-            file.write(lines)
-            yield lost
-
-
-def _write_rows(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
-    with _text_file(path) as file:
-        writer = TableWriter(file)
-        for example in examples:
-            writer.write(example)
-            yield []
-
-
-def _text_file(path: Path) -> TextIO:
-    return path.open("w", encoding="utf-8", newline="\n")
 
 
 def _write_brat_folder(examples: Iterable[Example], folder: Path) -> Iterator[list[str]]:
@@ -214,10 +187,10 @@ FORMATS: dict[str, Format] = {
     "conll": Format(
         Reader(read_columns, ColumnOptions),
         ".conll",
-        _write_column_lines,
+        _texts(write_columns),
         f"{_NO_SCHEMA}; blanks; nested entities; slots",
     ),
-    "csv": Format(Reader(read_table, ReaderOptions), ".csv", _write_rows, "the schema and scores"),
+    "csv": Format(Reader(read_table, ReaderOptions), ".csv", write_table, "the schema and scores"),
     "doccano": Format(
         Reader(read_doccano, GraphOptions),
         ".jsonl",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ucuie.data.draft import Draft, Fault
-from ucuie.data.formats.graph import GraphOptions, Link, Node, graph_of, records_of
+from ucuie.data.formats.annotation_tools import GraphOptions, Link, Node, graph_of, records_of
 from ucuie.data.readers.items import reason_of
 from ucuie.data.sources import read_lines, read_text
 from ucuie.errors import show

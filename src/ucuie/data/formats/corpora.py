@@ -1,48 +1,18 @@
 """The JSON that other extraction models are trained on: GLiNER, InstructUIE and IEPile, read and written."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ucuie.data.draft import Draft, Fault, checked_span, entity, filled_slots, filler_at, tuple_record
-from ucuie.data.formats.graph import GraphOptions
-from ucuie.data.formats.tools import Written
+from ucuie.data.draft import Draft, Fault, checked_span, entity, filled_slots, filler_at
+from ucuie.data.formats.annotation_tools import PAIRS, GraphOptions, Written
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.readers.triples import place_strings, relation_frame
-from ucuie.data.tokens import join_tokens
+from ucuie.data.tokens import entities_of, join_tokens
 from ucuie.language.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Example, Filler, Record, Span
-
-_WORD = re.compile(r"\w+(?:[-_/.'’]\w+)*|\S")
-NOT_AN_ENTITY = "record that is no entity"
-
-
-def words_of(example: Example) -> list[Span]:
-    """The ranges of the words of a text; a word ends wherever a filler does."""
-    borders = {offset for record in example.records for filler in record.fillers() for offset in filler.span}
-    words: list[Span] = []
-    for match in _WORD.finditer(example.text):
-        cuts = sorted(
-            {
-                match.start(),
-                match.end(),
-                *(border for border in borders if match.start() < border < match.end()),
-            }
-        )
-        words += pairwise(cuts)
-    return words
-
-
-def word_range(words: Sequence[Span], filler: Filler) -> Span:
-    """The half-open range of words that a filler covers."""
-    inside = [
-        index for index, (start, end) in enumerate(words) if start >= filler.start and end <= filler.end
-    ]
-    return inside[0], inside[-1] + 1
 
 
 def read_gliner(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
@@ -60,15 +30,8 @@ def read_gliner(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft 
 
 def write_gliner(example: Example) -> Written:
     """The entities of the example over its words."""
-    words = words_of(example)
-    ner = []
-    lost = []
-    for record in example.records:
-        if record.filler is None or record.slots:
-            lost.append(NOT_AN_ENTITY)
-        else:
-            start, end = word_range(words, record.filler)
-            ner.append([start, end - 1, record.frame])
+    words, entities, lost = entities_of(example)
+    ner = [[start, end - 1, label] for label, (start, end) in entities]
     return {"tokenized_text": [example.text[slice(*word)] for word in words], "ner": ner}, lost
 
 
@@ -81,55 +44,54 @@ def read_instructuie(paths: Sequence[Path], options: GraphOptions) -> Iterator[D
 
 
 def _instructuie_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
-    text = item["sentence"]
+    text, found = item["sentence"], list(_instructuie_frames(options, item))
     try:
-        return Draft(place, text, tuple(_instructuie_records(options, text, item)))
+        return Draft(place, text, tuple(_instructuie_record(text, *one) for one in found))
     except (KeyError, ValueError):
-        records, changes = place_strings(text, list(_instructuie_frames(options, item)))
+        frames = [
+            ParsedFrame(label, own[0], tuple(ParsedSlot(slot, string) for slot, (string, _) in slots))
+            if own
+            else relation_frame(label, {slot: string for slot, (string, _) in slots})
+            for label, own, slots in found
+        ]
+        records, changes = place_strings(text, frames)
         return Draft(place, text, records, changes=("strings without right offsets were placed", *changes))
 
 
-def _instructuie_records(options: GraphOptions, text: str, item: dict[str, Any]) -> Iterator[Record]:
-    def span(mention: dict[str, Any], key: str = "name") -> Span:
-        return checked_span(text, mention["pos"][0], mention[key])
+_Mention = tuple[str, dict[str, Any]]
+"""A string, and the object whose `pos` says where it starts."""
 
+
+def _instructuie_frames(
+    options: GraphOptions, item: dict[str, Any]
+) -> Iterator[tuple[str, _Mention | None, list[tuple[str, _Mention]]]]:
+    """Label, its own mention and those of its slots, of each entity, event or relation."""
     if options.task == "NER":
-        for mention in item["entities"]:
-            yield entity(mention["type"], text, span(mention))
+        for found in item["entities"]:
+            yield found["type"], (found["name"], found), []
     elif options.task == "EE":
-        for event in item["events"]:
-            slots = [(argument["role"], span(argument)) for argument in event["arguments"]]
-            yield Record(
-                frame=event["type"],
-                filler=filler_at(text, span(event, "trigger")),
-                slots=filled_slots(text, slots),
-            )
+        for found in item["events"]:
+            slots = [(one["role"], (one["name"], one)) for one in found["arguments"]]
+            yield found["type"], (found["trigger"], found), slots
     else:
-        for relation in item["relations"]:
-            first, second = _pair(options)
-            yield tuple_record(
-                relation["type"], text, [(first, span(relation["head"])), (second, span(relation["tail"]))]
-            )
+        for found in item["relations"]:
+            ends = [(end["name"], end) for end in (found["head"], found["tail"])]
+            yield found["type"], None, list(zip(_pair(options), ends, strict=True))
 
 
-def _instructuie_frames(options: GraphOptions, item: dict[str, Any]) -> Iterator[ParsedFrame]:
-    if options.task == "NER":
-        for mention in item["entities"]:
-            yield ParsedFrame(mention["type"], mention["name"])
-    elif options.task == "EE":
-        for event in item["events"]:
-            slots = tuple(ParsedSlot(argument["role"], argument["name"]) for argument in event["arguments"])
-            yield ParsedFrame(event["type"], event["trigger"], slots)
-    else:
-        for relation in item["relations"]:
-            first, second = _pair(options)
-            yield relation_frame(
-                relation["type"], {first: relation["head"]["name"], second: relation["tail"]["name"]}
-            )
+def _instructuie_record(
+    text: str, label: str, own: _Mention | None, slots: list[tuple[str, _Mention]]
+) -> Record:
+    def span(mention: _Mention) -> Span:
+        string, where = mention
+        return checked_span(text, where["pos"][0], string)
+
+    filled = filled_slots(text, [(slot, span(mention)) for slot, mention in slots])
+    return Record(frame=label, filler=own and filler_at(text, span(own)), slots=filled)
 
 
 def _pair(options: GraphOptions) -> tuple[str, str]:
-    return ("aspect", "opinion") if options.task == "ABSA" else ("subject", "object")
+    return PAIRS.get(options.task, PAIRS["RE"])
 
 
 def write_instructuie(example: Example) -> Written:

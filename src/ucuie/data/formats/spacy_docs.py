@@ -11,8 +11,8 @@ from typing import Any
 from zlib import error as ZlibError
 
 from ucuie.data.draft import Draft, Fault, entity
-from ucuie.data.formats.corpora import NOT_AN_ENTITY, words_of
 from ucuie.data.readers.items import ReaderOptions, reason_of
+from ucuie.data.tokens import NOT_AN_ENTITY, words_of
 from ucuie.errors import DataError, needs
 from ucuie.schema import Example, Span
 

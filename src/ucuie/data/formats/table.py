@@ -4,11 +4,10 @@ id,text,record,frame,slot,filler,start,end
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TextIO
 
 from ucuie.data.draft import Draft, Fault, checked_span, filler_at
 from ucuie.data.readers.items import ReaderOptions, reason_of
@@ -123,23 +122,21 @@ def _filler(cells: dict[str, str], text: str) -> Filler | None:
     return filler_at(text, span)
 
 
-class TableWriter:
-    """Writes examples as rows of one CSV file."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow(COLUMNS)
-
-    def write(self, example: Example) -> None:
-        """Adds the rows of an example."""
-        head = (example.id, example.text)
-        if not example.records:
-            self._rows.writerow((*head, *[""] * (len(COLUMNS) - len(head))))
-        for number, record in enumerate(example.records, start=1):
-            if record.filler is not None or not record.slots:
-                self._rows.writerow((*head, number, record.frame, "", *_cells(record.filler)))
-            for filled in record.slots:
-                self._rows.writerow((*head, number, record.frame, filled.slot, *_cells(filled.filler)))
+def write_table(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
+    """Writes examples as rows of one CSV file, which loses nothing of any."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        for example in examples:
+            head = (example.id, example.text)
+            if not example.records:
+                rows.writerow((*head, *[""] * (len(COLUMNS) - len(head))))
+            for number, record in enumerate(example.records, start=1):
+                if record.filler is not None or not record.slots:
+                    rows.writerow((*head, number, record.frame, "", *_cells(record.filler)))
+                for filled in record.slots:
+                    rows.writerow((*head, number, record.frame, filled.slot, *_cells(filled.filler)))
+            yield []
 
 
 def _cells(filler: Filler | None) -> tuple[str, str, str]:

@@ -7,25 +7,20 @@ from typing import Any
 
 from ucuie.config import validate_config
 from ucuie.data.draft import Draft, Fault
-from ucuie.data.readers.casie import CasieOptions, read_casie
 from ucuie.data.readers.columns import ColumnOptions, read_columns
-from ucuie.data.readers.docred import read_docred
-from ucuie.data.readers.duee import read_duee
-from ucuie.data.readers.dygie import DygieOptions, read_dygie
-from ucuie.data.readers.fewrel import read_fewrel, read_relation_prompt
+from ucuie.data.readers.dygie import DygieOptions, SpertOptions, read_dygie, read_spert
+from ucuie.data.readers.events import CasieOptions, read_casie, read_duee, read_phee, read_rams
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.data.readers.oneie import OneieOptions, read_maven, read_oneie
 from ucuie.data.readers.opinions import read_acos, read_aste
-from ucuie.data.readers.phee import read_phee
-from ucuie.data.readers.rams import read_rams
-from ucuie.data.readers.semeval import SemevalOptions, read_semeval
-from ucuie.data.readers.spert import SpertOptions, read_spert
-from ucuie.data.readers.triples import (
-    OpenRelationOptions,
-    read_open_relations,
-    read_spo,
-    read_triples,
+from ucuie.data.readers.relations import (
+    SemevalOptions,
+    read_docred,
+    read_fewrel,
+    read_relation_prompt,
+    read_semeval,
 )
+from ucuie.data.readers.triples import OpenRelationOptions, read_open_relations, read_spo, read_triples
 from ucuie.data.tokens import Spacing
 from ucuie.errors import ConfigError, did_you_mean, show
 
@@ -63,22 +58,14 @@ READERS: dict[str, Reader] = {
 def read_drafts(
     reader: str, paths: Sequence[Path], options: Mapping[str, Any], *, spacing: Spacing | None = None
 ) -> Iterator[Draft | Fault]:
-    """The drafts of some files.
-
-    Raises:
-        ConfigError: there is no such reader, or it has no such option.
-    """
+    """The drafts of some files."""
     return _reader_named(reader).read(paths, checked_options(reader, options, spacing=spacing))
 
 
 def checked_options(
     reader: str, options: Mapping[str, Any], *, spacing: Spacing | None = None
 ) -> ReaderOptions:
-    """The options of a reader; a spacing replaces the one among them if the reader joins tokens at all.
-
-    Raises:
-        ConfigError: there is no such reader, or it has no such option.
-    """
+    """The options of a reader; a spacing replaces the one among them if the reader joins tokens at all."""
     model = _reader_named(reader).options
     if spacing is not None and issubclass(model, TokenOptions):
         options = {**options, "spacing": spacing}

@@ -13,9 +13,9 @@ from pathlib import Path
 from ucuie.data.draft import Draft, Fault, entity
 from ucuie.data.readers.items import TokenOptions
 from ucuie.data.sources import encoding_fault, read_lines
-from ucuie.data.tokens import join_tokens
+from ucuie.data.tokens import entities_of, join_tokens
 from ucuie.errors import show
-from ucuie.schema import Span
+from ucuie.schema import Example, Span
 
 _TAG = re.compile(r"O|[BIMEWSLU]-.+")
 
@@ -95,11 +95,7 @@ def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault
 
 
 def _columns(columns: Sequence[str], options: ColumnOptions) -> list[str]:
-    """The token and its tags.
-
-    Raises:
-        ValueError: a column is missing, or what stands there is no tag.
-    """
+    """The token and its tags; a ValueError says which column is missing, or what is no tag."""
     places = (options.token_column, *options.tag_columns)
     indices = [place if place >= 0 else len(columns) + place for place in places]
     if len(set(indices)) < len(places) or not all(0 <= index < len(columns) for index in indices):
@@ -176,3 +172,15 @@ def encode_tags(num_tokens: int, entities: Iterable[tuple[str, Span]]) -> list[s
         if all(tag == "O" for tag in tags[start:end]):
             tags[start:end] = [f"B-{label}"] + [f"I-{label}"] * (end - start - 1)
     return tags
+
+
+def write_columns(example: Example) -> tuple[str, list[str]]:
+    """One word and its IOB2 tag in a line, ended by a blank line, and what these lines cannot hold.
+
+    Blanks between words are not kept; of entities that overlap the first stays.
+    """
+    words, entities, lost = entities_of(example)
+    tags = encode_tags(len(words), entities)
+    lost += ["entity inside or across another"] * (len(entities) - sum(tag.startswith("B-") for tag in tags))
+    lines = [f"{example.text[slice(*word)]}\t{tag}\n" for word, tag in zip(words, tags, strict=True)]
+    return "".join(lines) + "\n", lost

@@ -1,14 +1,16 @@
-"""DyGIE JSON and CrossRE: token ranges, END INCLUSIVE, for entities, relations and events.
+"""Token ranges for entities, relations and events: DyGIE, CrossRE and SpERT JSON.
 
-CrossRE has one sentence in a line and counts tokens in it; DyGIE has a document of sentences and
-counts tokens in the document.
+CrossRE has one sentence in a line and counts tokens in it; DyGIE has a document of sentences and counts
+tokens in the document; both have ends INCLUSIVE. SpERT has a list of sentences with tokens, entities and
+relations between entity indices.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ucuie.data.draft import Draft, Fault, entity, filled_slots, filler_at, tuple_record
+from ucuie.data.draft import Draft, Fault, entity, event, relation
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.tokens import JoinedTokens, join_tokens
 from ucuie.schema import Record
@@ -60,15 +62,36 @@ def _entities(sentence: _Sentence, annotation: dict[str, Any]) -> Iterator[Recor
 
 def _relations(sentence: _Sentence, annotation: dict[str, Any]) -> Iterator[Record]:
     for first, last, other_first, other_last, label, *_ in annotation["relations"]:
-        slots = [("subject", sentence.span(first, last)), ("object", sentence.span(other_first, other_last))]
-        yield tuple_record(label, sentence.text, slots)
+        ends = sentence.span(first, last), sentence.span(other_first, other_last)
+        yield relation(label, sentence.text, *ends)
 
 
 def _events(sentence: _Sentence, annotation: dict[str, Any]) -> Iterator[Record]:
     for (index, label, *_), *arguments in annotation["events"]:
         slots = [(role, sentence.span(first, last)) for first, last, role, *_ in arguments]
-        yield Record(
-            frame=label,
-            filler=filler_at(sentence.text, sentence.span(index, index)),
-            slots=filled_slots(sentence.text, slots),
-        )
+        yield event(label, sentence.text, sentence.span(index, index), slots)
+
+
+class SpertOptions(TokenOptions):
+    """Which annotation of SpERT becomes records."""
+
+    records: Literal["relations", "entities"] = "relations"
+
+
+def read_spert(paths: Sequence[Path], options: SpertOptions) -> Iterator[Draft | Fault]:
+    """A draft for each sentence, with its relations or its entities."""
+    return read_items(paths, partial(_draft, options))
+
+
+def _draft(options: SpertOptions, place: str, sentence: dict[str, Any]) -> Draft:
+    joined = join_tokens(sentence["tokens"], options.spacing)
+    text = joined.text
+    entities = sentence["entities"]
+    spans = [joined.span(item["start"], item["end"]) for item in entities]
+    if options.records == "entities":
+        found = [entity(item["type"], text, span) for item, span in zip(entities, spans, strict=True)]
+        return Draft(place, text, tuple(found))
+    found = [
+        relation(one["type"], text, spans[one["head"]], spans[one["tail"]]) for one in sentence["relations"]
+    ]
+    return Draft(place, text, tuple(found))

@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from ucuie.config import Config
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.sources import read_json_items
 from ucuie.data.tokens import Spacing
 from ucuie.errors import show, validation_faults
 
 
-class ReaderOptions(BaseModel):
+class ReaderOptions(Config):
     """No options; base class of those of every reader."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TokenOptions(ReaderOptions):
@@ -32,13 +31,19 @@ def read_items(
         for item in read_json_items(path):
             if isinstance(item, Fault):
                 yield item
-                continue
-            place, value = item
-            try:
-                drafts = parse(place, value)
-                yield from [drafts] if isinstance(drafts, Draft) else drafts
-            except (LookupError, TypeError, ValueError, AttributeError) as error:
-                yield Fault(place, reason_of(error))
+            else:
+                yield from drafts_of(*item, parse)
+
+
+def drafts_of(
+    place: str, value: Any, parse: Callable[[str, Any], Draft | Iterator[Draft | Fault]]
+) -> Iterator[Draft | Fault]:
+    """What `parse` makes of a value, and a fault where it raises."""
+    try:
+        drafts = parse(place, value)
+        yield from [drafts] if isinstance(drafts, Draft) else drafts
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        yield Fault(place, reason_of(error))
 
 
 def reason_of(error: Exception) -> str:

@@ -9,19 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ucuie.data.draft import Draft, Fault, entity, filled_slots, filler_at, tuple_record
+from ucuie.data.draft import Draft, Fault, entity, event, relation
 from ucuie.data.readers.items import TokenOptions, read_items
 from ucuie.data.tokens import JoinedTokens, join_tokens
 from ucuie.schema import Record
 
 
 class OneieOptions(TokenOptions):
-    """Which annotation becomes records.
-
-    Args:
-        records: entities, relations or events.
-        only_with_records: sentences without any are left out, as the event sets of the paper do.
-    """
+    """Which annotation becomes records, and whether sentences without any are left out."""
 
     records: Literal["entities", "relations", "events"] = "events"
     only_with_records: bool = False
@@ -51,8 +46,8 @@ def _sentences(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Joine
     mentions: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
     for mention in document["entity_mentions"]:
         mentions["entity_mentions", mention["sent_idx"]].append(mention)
-    for event in document["event_mentions"]:
-        mentions["event_mentions", event["trigger"]["sent_idx"]].append(event)
+    for found in document["event_mentions"]:
+        mentions["event_mentions", found["trigger"]["sent_idx"]].append(found)
     first_token = 0
     for index, (tokens, text) in enumerate(document["sentences"]):
         start = tokens[0][1]
@@ -62,8 +57,8 @@ def _sentences(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Joine
                 _shifted(mention, first_token) for mention in mentions["entity_mentions", index]
             ],
             "event_mentions": [
-                event | {"trigger": _shifted(event["trigger"], first_token)}
-                for event in mentions["event_mentions", index]
+                found | {"trigger": _shifted(found["trigger"], first_token)}
+                for found in mentions["event_mentions", index]
             ],
         }
         yield sentence, joined
@@ -81,28 +76,22 @@ def _entities(sentence: dict[str, Any], joined: JoinedTokens, changes: list[str]
 
 def _relations(sentence: dict[str, Any], joined: JoinedTokens, changes: list[str]) -> Iterator[Record]:
     spans = {item["id"]: joined.span(item["start"], item["end"]) for item in sentence["entity_mentions"]}
-    for relation in sentence["relation_mentions"]:
-        subject, object_ = (spans[argument["entity_id"]] for argument in relation["arguments"])
-        yield tuple_record(
-            relation["relation_type"], joined.text, [("subject", subject), ("object", object_)]
-        )
+    for found in sentence["relation_mentions"]:
+        subject, object_ = (spans[argument["entity_id"]] for argument in found["arguments"])
+        yield relation(found["relation_type"], joined.text, subject, object_)
 
 
 def _events(sentence: dict[str, Any], joined: JoinedTokens, changes: list[str]) -> Iterator[Record]:
     spans = {item["id"]: joined.span(item["start"], item["end"]) for item in sentence["entity_mentions"]}
-    for event in sentence["event_mentions"]:
+    for found in sentence["event_mentions"]:
         slots = []
-        for argument in event["arguments"]:
+        for argument in found["arguments"]:
             if argument["entity_id"] in spans:
                 slots.append((argument["role"], spans[argument["entity_id"]]))
             else:
                 changes.append("argument in another sentence left out")
-        trigger = joined.span(event["trigger"]["start"], event["trigger"]["end"])
-        yield Record(
-            frame=event["event_type"],
-            filler=filler_at(joined.text, trigger),
-            slots=filled_slots(joined.text, slots),
-        )
+        trigger = joined.span(found["trigger"]["start"], found["trigger"]["end"])
+        yield event(found["event_type"], joined.text, trigger, slots)
 
 
 def read_maven(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
@@ -111,20 +100,15 @@ def read_maven(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft |
     def drafts(place: str, document: dict[str, Any]) -> Iterator[Draft]:
         joined = [join_tokens(sentence["tokens"], options.spacing) for sentence in document["content"]]
         records: list[list[Record]] = [[] for _ in joined]
-        for event in document["events"]:
-            for mention in event["mention"]:
+        for kind in document["events"]:
+            for mention in kind["mention"]:
                 sentence = joined[mention["sent_id"]]
                 slots = []
                 for argument in mention["arguments"]:
                     start, end = map(int, argument["entity_id"].split("_")[-2:])
                     slots.append((argument["role"], sentence.span(start, end)))
-                records[mention["sent_id"]].append(
-                    Record(
-                        frame=event["type"],
-                        filler=filler_at(sentence.text, sentence.span(*mention["offset"])),
-                        slots=filled_slots(sentence.text, slots),
-                    )
-                )
+                trigger = sentence.span(*mention["offset"])
+                records[mention["sent_id"]].append(event(kind["type"], sentence.text, trigger, slots))
         for sentence, found in zip(joined, records, strict=True):
             yield Draft(place, sentence.text, tuple(found))
 

@@ -10,10 +10,10 @@ import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ucuie.data.draft import Draft, Fault, contiguous_pieces, tuple_record
+from ucuie.data.draft import Draft, Fault, tuple_record
 from ucuie.data.readers.items import TokenOptions, reason_of
 from ucuie.data.sources import read_lines
-from ucuie.data.tokens import JoinedTokens, join_tokens
+from ucuie.data.tokens import JoinedTokens, join_tokens, record_of_indices
 from ucuie.schema import Record
 
 
@@ -38,12 +38,7 @@ def read_aste(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | 
 
 def _triplet(joined: JoinedTokens, triplet: tuple[list[int], list[int], str]) -> Record:
     aspect, opinion, polarity = triplet
-    slots = [
-        (slot, joined.span(*piece))
-        for slot, indices in (("aspect", aspect), ("opinion", opinion))
-        for piece in contiguous_pieces(indices)
-    ]
-    return tuple_record(polarity, joined.text, slots)
+    return record_of_indices(polarity, joined, [("aspect", aspect), ("opinion", opinion)])
 
 
 def read_acos(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:

@@ -18,13 +18,12 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.backbone import without_adapter
 from ucuie.model.folder import load_backbone
 from ucuie.train.config import TrainConfig
-from ucuie.train.data import read_training_data
 from ucuie.train.objective import task_loss
 from ucuie.train.order import Indices
 from ucuie.train.packing import pack, packed_attention
+from ucuie.train.rows import TrainingSet, read_training_data
 from ucuie.train.run import adapted
 from ucuie.train.stages import Stages
-from ucuie.train.training_set import TrainingSet
 
 
 def bench_rows(config: TrainConfig, options: RowsOptions) -> dict[str, Any]:

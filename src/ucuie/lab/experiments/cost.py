@@ -20,8 +20,8 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import Backbone, LoadedModel, load_backbone
 from ucuie.schema import Example
 from ucuie.train.objective import task_loss
+from ucuie.train.rows import TrainingSet, collate
 from ucuie.train.run import adapted
-from ucuie.train.training_set import TrainingSet, collate
 
 COMPARED = ("lora", "lora-rank", "lora-equal", "lora-moe", "no-shared", "hard", "soft", "full")
 REPEATS = 3

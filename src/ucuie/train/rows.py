@@ -1,4 +1,4 @@
-"""Examples as the model reads them while training: augmented, worded, tokenised, with what to learn marked.
+"""What a model is trained on: examples, worded and tokenised, with what to learn marked.
 
 `TrainingSet` maps an epoch and the examples of a row to a `TrainingRow`; all chance comes from (seed, epoch,
 id of the row's first example), so a row is the same whatever was drawn before and a resumed run continues
@@ -18,16 +18,31 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ucuie.data import SchemaAugmentation, generator_for, narrow_schema, vary_schema, with_schema
+from ucuie.data import (
+    DatasetShare,
+    SchemaAugmentation,
+    build_mixture,
+    capability_subset,
+    generator_for,
+    narrow_schema,
+    read_examples,
+    sample_examples,
+    vary_schema,
+    with_schema,
+)
 from ucuie.engine.grammar_state import GrammarFactory, Target, TargetError, choices
+from ucuie.errors import DataError
 from ucuie.language.encode import EncodedExample, PromptEncoder
 from ucuie.language.grammar import build_grammar
 from ucuie.language.pool import InstructionPool, InstructionTask
-from ucuie.schema import Example, Frame, Schema
+from ucuie.schema import CAPABILITIES, Example, Frame, Schema
 from ucuie.schema.capabilities import capability_labels
+from ucuie.templates import counted
+from ucuie.train.config import TrainConfig
 from ucuie.train.objective import IGNORED
 from ucuie.train.order import FILLER, Key, Questions
 
+VALIDATION_EXAMPLES_PER_DATASET = 200
 USUAL = 0.95
 """The share of texts that counts as nearly all."""
 
@@ -55,10 +70,7 @@ class TrainingRow:
     Each text is learned as if it stood alone behind the instruction.
 
     Args:
-        instruction_ids: tokens of the instruction.
-        texts: at least one.
         capability_labels: 1 for each capability that the task needs, (C,).
-        task: the task or capability.
         is_counted: whether it is learned from, and has a part in the losses.
     """
 
@@ -73,8 +85,6 @@ class TrainingSet(Dataset[TrainingRow]):
     """Training rows of some examples.
 
     Args:
-        examples: of any tasks and capabilities.
-        encoder: makes the token ids.
         pool: its wordings are drawn from; None always takes the encoder's default wording.
         grammars: compiles the grammars of the grammar objective; None trains the full objective.
         augmentation: how schemas vary; None leaves them as they are.
@@ -82,7 +92,6 @@ class TrainingSet(Dataset[TrainingRow]):
             wording and their whole schema, or as much of it as the augmentation lets stand, are left out;
             `num_too_long` counts them.
         texts_per_row: at most so many examples of one task and schema are asked with one instruction.
-        seed: of all chance.
     """
 
     def __init__(
@@ -215,7 +224,7 @@ def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
     Raises:
         ValueError: several texts share an instruction, which only packed batches can hold.
     """
-    rows = counted(rows)
+    rows = rows_that_count(rows)
     if any(len(row.texts) != 1 for row in rows):
         raise ValueError("texts that share an instruction have to be packed")
     sequences = [[*row.instruction_ids, *row.texts[0].ids] for row in rows]
@@ -230,28 +239,70 @@ def collate(rows: Sequence[TrainingRow], *, pad_id: int) -> dict[str, Any]:
         learned = row.texts[0].positions + len(row.instruction_ids)
         labels[index, learned] = ids[learned]
     places = torch.arange(width)
-    batch: dict[str, Any] = {
+    return {
         "input_ids": input_ids,
         "attention_mask": (places < lengths).long(),
         "labels": labels,
         "instruction_mask": places < instruction_lengths,
-        "capability_labels": torch.tensor([row.capability_labels for row in rows]),
-        "tasks": [row.task for row in rows],
+        **inputs_of(rows),
     }
-    return batch | stacked_masks(rows) | empty_mark(rows)
 
 
-def stacked_masks(rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
-    """`allowed` of a batch, (N, ceil(V / 32)); nothing for the full objective."""
-    masks = [text.allowed for row in rows for text in row.texts if text.allowed is not None]
-    return {"allowed": torch.from_numpy(np.concatenate(masks))} if masks else {}
-
-
-def counted(rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
+def rows_that_count(rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
     """The rows that count, or one that does not where none does, for a batch has to have one."""
     return [row for row in rows if row.is_counted] or rows[:1]
 
 
-def empty_mark(rows: Sequence[TrainingRow]) -> dict[str, bool]:
-    """`is_counted` of a batch without a row that counts; nothing for others."""
-    return {} if rows[0].is_counted else {"is_counted": False}
+def inputs_of(rows: Sequence[TrainingRow]) -> dict[str, Any]:
+    """The inputs that batches of any form have: `capability_labels`, `tasks`, `allowed` and `is_counted`."""
+    masks = [text.allowed for row in rows for text in row.texts if text.allowed is not None]
+    return {
+        "capability_labels": torch.tensor([row.capability_labels for row in rows]),
+        "tasks": [row.task for row in rows],
+        **({"allowed": torch.from_numpy(np.concatenate(masks))} if masks else {}),
+        **({} if rows[0].is_counted else {"is_counted": False}),
+    }
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and what it watches."""
+
+    train: Sequence[Example]
+    validation: tuple[Example, ...]
+    shares: dict[str, DatasetShare]
+
+
+def read_training_data(config: TrainConfig) -> TrainingData:
+    """The training mixture without leaks, and some validation examples of each data set.
+
+    Raises:
+        DataError: data cannot be read, or there is no example to train on.
+    """
+    options = config.data.mixture.model_copy(update={"seed": config.seed})
+    mixture = build_mixture(config.data.train, held_out=config.data.held_out, options=options)
+    if not mixture.examples:
+        num_leaked = sum(share.leaked for share in mixture.shares.values())
+        why = f"; {counted(num_leaked, 'text')} are held out" if num_leaked else ""
+        raise DataError(
+            "the training data",
+            [f"there is no example to train on{why}"],
+            "look at data.train in the YAML file",
+        )
+    validation: list[Example] = []
+    for folder in config.data.train:
+        if (folder / "validation.jsonl").exists():
+            examples = read_examples(folder / "validation.jsonl")
+            generator = generator_for(config.seed, f"validation/{folder.name}")
+            validation += sample_examples(examples, VALIDATION_EXAMPLES_PER_DATASET, generator)
+    return TrainingData(mixture.examples, tuple(validation), dict(mixture.shares))
+
+
+def warming_examples(examples: Sequence[Example], config: TrainConfig) -> list[Example]:
+    """D_J, D_L and D_A together; every row is gated by its own capability."""
+    chosen = []
+    for capability in CAPABILITIES:
+        generator = generator_for(config.seed, f"warming/{capability}")
+        subset = capability_subset(examples, capability)
+        chosen += sample_examples(subset, config.warming.max_per_capability, generator)
+    return chosen

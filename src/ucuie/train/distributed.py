@@ -1,11 +1,20 @@
-"""A model's weights shared out over the processes that train it, as FSDP2 of torch does.
+"""Several processes at one training run: started and watched by torch's launcher, sharing a model by FSDP2.
 
-Every process keeps an equal part of each parameter, of its gradient and of the optimiser's state; the layer
-that computes is gathered, and let go again. Inside of a forward a module sees its parameters whole, outside
-of it they are parts: what reads them there takes them from `trained_tensors`. Optimiser states are saved
-whole, so that a run may go on with any number of processes, and without sharing anything.
+Several machines are the business of `accelerate launch -m ucuie train` and of `torchrun`; what a process has
+to know about the others it finds in its environment, whoever started it.
+
+Where weights are shared out, every process keeps an equal part of each parameter, of its gradient and of the
+optimiser's state; the layer that computes is gathered, and let go again. Inside of a forward a module sees
+its parameters whole, outside of it they are parts: what reads them there takes them from `trained_tensors`.
+Optimiser states are saved whole, so that a run may go on with any number of processes, and without sharing.
 """
 
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +22,10 @@ from accelerate import PartialState
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.launcher.api import LaunchConfig, launch_agent
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
@@ -21,6 +33,49 @@ from transformers import PreTrainedModel
 
 from ucuie.errors import ConfigError
 from ucuie.model.backbone import without_adapter
+
+SHUTDOWN_SECONDS = 300
+"""For the step at hand and a checkpoint, before a process that was told to stop is killed."""
+NUM_PROCESSES_VARIABLE = "UCUIE_NUM_PROCESSES"
+"""Tells a process that `launch` started it, with how many in all."""
+
+
+def launch(arguments: Sequence[str], *, num_processes: int) -> int:
+    """Runs `ucuie ARGUMENTS` in so many processes, one for each GPU where there are any.
+
+    Returns:
+        The exit code: that of the process that failed first, if any did.
+
+    Raises:
+        ConfigError: this is one of several processes already.
+        KeyboardInterrupt: Ctrl-C was pressed, and the processes have ended.
+    """
+    if "WORLD_SIZE" in os.environ:
+        raise ConfigError("--num-processes inside of accelerate launch or torchrun; leave it out, or them")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    os.environ[NUM_PROCESSES_VARIABLE] = str(num_processes)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=num_processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    # The processes say themselves what is wrong; the launcher would add a page to it.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        launch_agent(config, sys.executable, ["-m", "ucuie", *arguments])
+    except ChildFailedError as error:
+        return int(error.get_first_failure()[1].exitcode)
+    except SignalException as stop:
+        if stop.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        return 128 + stop.sigval
+    return 0
 
 
 def is_sharded(model: Any) -> bool:
@@ -46,15 +101,10 @@ def layers_of(model: PreTrainedModel | PeftModel) -> list[nn.Module]:
 
 
 def shard(model: PreTrainedModel | PeftModel, *, dtype: torch.dtype | None = None) -> None:
-    """Share out the weights of a model over all processes.
+    """Shares out the weights of a model over all processes, each part to the device of its process.
 
-    Args:
-        model: on any device; its parts go to that of the process.
-        dtype: that parameters are rounded to when they are gathered; None leaves them as they are. Gradients
-            are summed in float32.
-
-    Raises:
-        ConfigError: the backbone does not say which of its modules are layers.
+    Parameters are rounded to `dtype` when they are gathered; None leaves them as they are. Gradients are
+    summed in float32.
     """
     layers = layers_of(model)
     processes = PartialState()
