@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ucuie.batch.rows import Columns
 from ucuie.cli.common import (
     BATCH_SIZE,
     BatchSize,
@@ -41,7 +42,7 @@ from ucuie.startup import collector_paused
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
-    from ucuie.batch.texts import TextFile
+    from ucuie.batch.texts import Texts
     from ucuie.extract.extractor import Extractor
     from ucuie.extract.query import AnswersQueries
 
@@ -153,7 +154,7 @@ def extract(
         threshold=threshold, end_bias=end_bias, raw_scores=raw_scores, explain=explain, n_best=n_best
     )
     options.threshold.check(parsed)
-    columns = {"text_column": text_column, "id_column": id_column}
+    columns = Columns(text_column, id_column)
     file = None if source is None else _texts(source, columns, is_document=document)
     talk = talk_console(quiet=quiet)
     here = {
@@ -171,7 +172,7 @@ def extract(
         "concurrency": concurrency,
     }
     with collector_paused():
-        from ucuie.batch.lines import rejected_path, usable_queries
+        from ucuie.batch.question import Question
         from ucuie.extract.query import Query, task_named
         from ucuie.render.answers import answer_to_file
 
@@ -184,16 +185,10 @@ def extract(
     if file is None:
         queries = [Query("1", text or "", parsed, task_named(task, parsed), None, options)]
     else:
-        rejected = rejected_path(file, output)
-        queries = usable_queries(
-            file,
-            extractor,
-            parsed,
-            task=task_named(task, parsed),
-            options=options,
-            rejected=rejected if skip_bad else None,
-        )
-        if num_bad := len(file.lines) - len(queries):
+        question = Question(parsed, task_named(task, parsed), options, columns)
+        rejected = file.rejected_path(output)
+        queries = file.queries(question, extractor, rejected=rejected if skip_bad else None)
+        if num_bad := len(file.rows) - len(queries):
             talk.print(f"left out {counted(num_bad, 'bad line')}, listed in {rejected}")
     # A bar and results would write over each other on one terminal.
     track = Track(talk, is_shown=file is not None and (output is not None or not sys.stdout.isatty()))
@@ -207,12 +202,12 @@ def extract(
         exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
 
 
-def _texts(source: Path, columns: Mapping[str, str], *, is_document: bool) -> "TextFile":
+def _texts(source: Path, columns: Columns, *, is_document: bool) -> "Texts":
     from ucuie.batch.texts import read_documents, read_texts
 
     if is_document or source.is_dir():
         return read_documents(source)
-    return read_texts(source, **columns)
+    return read_texts(source, columns)
 
 
 def _loaded(options: Mapping[str, Any], foreign: Mapping[str, Any]) -> "Extractor":
