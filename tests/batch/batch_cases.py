@@ -12,6 +12,7 @@ from ucuie.batch.rows import Columns, OutputRow, Row
 from ucuie.batch.run import Batch, BatchReport, run_batch
 from ucuie.batch.sources import Source
 from ucuie.batch.work import Lost, Slice
+from ucuie.errors import TextError
 
 MODEL = "stand-in"
 COLUMNS = Columns()
@@ -36,10 +37,11 @@ def manifest_of(source: Source, *, shard_rows: int = 10, **changes: Any) -> Mani
 
 
 def line_of(row: Row) -> bytes:
-    line = row.read(COLUMNS)
-    answered = OutputRow(
-        id=row.name, file=row.file, row=row.number, text=getattr(line, "text", None), model=MODEL
-    )
+    try:
+        text = row.read(COLUMNS).text
+    except TextError:
+        text = None
+    answered = OutputRow(id=row.name, file=row.file, row=row.number, text=text, model=MODEL)
     return answered.model_dump_json().encode()
 
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from ucuie.batch.rows import Columns, Row
 from ucuie.batch.sources import Source
-from ucuie.batch.texts import BadLine, Line
-from ucuie.errors import DataError
+from ucuie.errors import DataError, TextError
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), min_size=1))
 
@@ -23,10 +22,16 @@ def rows(path: Path | str, columns: Columns = COLUMNS) -> list[Row]:
     return [row for row, _ in Source(str(path), columns).rows()]
 
 
-def read(path: Path | str, columns: Columns = COLUMNS) -> list[str | None]:
+def read(path: Path | str, columns: Columns = COLUMNS) -> list[str]:
     """The text of each row, or what is wrong with it in brackets."""
-    lines = [row.read(columns) for row in rows(path, columns)]
-    return [line.text if isinstance(line, Line) else f"[{line.reason}]" for line in lines]
+    return [text_of(row, columns) for row in rows(path, columns)]
+
+
+def text_of(row: Row, columns: Columns) -> str:
+    try:
+        return row.read(columns).text
+    except TextError as error:
+        return f"[{error}]"
 
 
 @given(texts=TEXTS)
@@ -55,8 +60,7 @@ def test_a_file_of_plain_text_has_a_text_a_line_and_a_folder_a_text_a_file(tmp_p
     assert read(tmp_path / "a.txt") == ["zero", "last"]
     assert [row.number for row in rows(tmp_path / "a.txt")] == [1, 3]
     assert read(tmp_path) == ["zero\r\n\nlast", "one\ntwo\n"]
-    lines = [row.read(COLUMNS) for row in rows(tmp_path)]
-    assert [line.id for line in lines if isinstance(line, Line)] == ["a.txt", "deep/b.txt"]
+    assert [row.read(COLUMNS).id for row in rows(tmp_path)] == ["a.txt", "deep/b.txt"]
 
 
 def test_every_bad_line_is_told_and_the_others_are_read(tmp_path: Path) -> None:
@@ -68,7 +72,7 @@ def test_every_bad_line_is_told_and_the_others_are_read(tmp_path: Path) -> None:
     found = read(path, Columns(max_characters=1_000))
     assert found[0] == "good"
     assert found[-1] == "last"
-    assert [text[:24] for text in found[1:-1] if text] == [
+    assert [text[:24] for text in found[1:-1]] == [
         "[not JSON: Expecting pro",
         "[byte 0   not UTF-8]",
         '[not an object with "tex',
@@ -119,14 +123,14 @@ def test_a_file_that_ends_too_soon_gives_what_came_before(tmp_path: Path) -> Non
     found = read(tmp_path)
     assert found[0] == "0"
     assert found[-1] == "last"
-    assert [text.partition(" on:")[0] for text in found if text and text.startswith("[")] == [
+    assert [text.partition(" on:")[0] for text in found if text.startswith("[")] == [
         f"[the file cannot be read from row {len(found) - 2}",
         "[the file cannot be read from row 1",
     ]
 
 
 def test_an_open_quote_does_not_swallow_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ucuie.batch.table_rows._LONGEST_ROW", 1_000)
+    monkeypatch.setattr("ucuie.batch.tables._LONGEST_ROW", 1_000)
     (tmp_path / "a.csv").write_text('text\ngood\n"open\n' + "x\n" * 2_000)
     assert read(tmp_path / "a.csv") == [
         "good",
@@ -184,4 +188,5 @@ def test_positions_ascend_to_the_size_of_the_input(tmp_path: Path) -> None:
 
 
 def test_a_bad_line_has_no_text() -> None:
-    assert isinstance(Row("a", 1, b"\xff").read(COLUMNS), BadLine)
+    with pytest.raises(TextError, match="byte 0   not UTF-8"):
+        Row("a", 1, b"\xff").read(COLUMNS)

@@ -1,6 +1,9 @@
 """Many texts, in files of any number and size, on one machine or many: `ucuie batch`.
 
-    sources   files of texts, anywhere that fsspec reaches, as rows
+    rows      a text as it stands in its file, how it is read, and what becomes of it
+    tables    rows of CSV, TSV and Parquet
+    sources   files of texts, anywhere that fsspec reaches, as a stream of rows
+    texts     one file or folder at once, for `ucuie extract --input`
     work      rows cut into shards, which are finished one by one, and slices, which are answered at once
     question  what is asked of every row, and how rows become queries and lines
     job       a model that answers rows, in one process or many

@@ -10,7 +10,6 @@ A file appears whole or not at all. Here or on a file system of fsspec.
 
 import io
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +20,8 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ucuie.batch.rows import OutputRow
 from ucuie.batch.sources import InputFacts
-from ucuie.batch.table_rows import require_parquet
+from ucuie.batch.tables import require_parquet, said
 from ucuie.errors import ConfigError, DataError, StorageError, UcuieError, show
 from ucuie.files import write_bytes
 from ucuie.templates import counted
@@ -108,7 +106,7 @@ class OutputFolder:
             self._check()
         except OSError as error:
             self.__exit__()
-            raise OutputError(f"{show(self.url)} cannot be written: {_said(error)}") from None
+            raise OutputError(f"{show(self.url)} cannot be written: {said(error)}") from None
         except UcuieError:
             self.__exit__()
             raise
@@ -130,9 +128,12 @@ class OutputFolder:
             OutputError: there is no room, or the folder is gone.
         """
         rows = [json.loads(line) for line in lines]
-        rejected = [entry for row in rows if (entry := OutputRow.rejection(row))]
+        rejected = [row for row in rows if row["error"] is not None]
         if rejected:
-            listed = "".join(json.dumps(entry) + "\n" for entry in rejected)
+            listed = "".join(
+                json.dumps({name: row[name] for name in ("file", "row", "id", "error")}) + "\n"
+                for row in rejected
+            )
             self._write(f"{REJECTED}/{_name(number, 'jsonl')}", listed.encode())
         content = _parquet(rows) if self._format == "parquet" else b"".join(line + b"\n" for line in lines)
         self._write(_name(number, self._format), content)
@@ -202,7 +203,7 @@ class OutputFolder:
                 self._fs.pipe_file(path, content)
         except Exception as error:  # a remote file system raises its own
             raise OutputError(
-                f"{name} cannot be written to {show(self.url)}: {_said(error)}; what is finished stays, and "
+                f"{name} cannot be written to {show(self.url)}: {said(error)}; what is finished stays, and "
                 "the same command goes on from there"
             ) from error
 
@@ -213,11 +214,6 @@ def _name(number: int, suffix: str) -> str:
 
 def _described(facts: InputFacts) -> str:
     return f"{counted(facts.num_files, 'file')} of {counted(facts.num_bytes, 'byte')}"
-
-
-def _said(error: Exception) -> str:
-    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-    return reason or type(error).__name__
 
 
 def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:

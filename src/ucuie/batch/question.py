@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from ucuie.batch.lines import read_elements
-from ucuie.batch.rows import Columns, OutputRow, Row
-from ucuie.batch.texts import Line
+from ucuie.batch.rows import Columns, OutputRow, Row, Text
 from ucuie.errors import SchemaError, TextError, show, validation_faults
 from ucuie.extract.options import AnswerOptions
 from ucuie.extract.query import AnswersQueries, Query
 from ucuie.extract.result import Extraction
-from ucuie.schema import Capability, Schema, Task
+from ucuie.schema import Capability, Record, Schema, Task
 
 logger = logging.getLogger(__name__)
+
+_ELEMENTS = TypeAdapter(tuple[Record, ...] | None)
 
 
 @dataclass(frozen=True)
@@ -47,34 +47,31 @@ class Question:
 
     def check(self, extractor: AnswersQueries) -> None:
         """Raise what is wrong with all rows before the first: a SchemaError or ConfigError."""
-        probe = self._query(Line(1, "1", "text", ""))
+        probe = self._query(Text("1", "text"))
         elements = () if self.task == "associating" else None
         for fault in extractor.faults([replace(probe, elements=elements)]).values():
             raise fault
 
     def read(self, rows: Sequence[Row], model: str) -> "ReadRows":
-        """The queries of some rows; those without one have their errors.
+        """Rows on their way to lines; `model` is what those without an answer say was asked."""
+        return ReadRows(rows, *self.queries(rows), model)
 
-        Args:
-            rows: of the input.
-            model: what rows without an answer say was asked.
-        """
+    def queries(self, rows: Sequence[Row]) -> tuple[dict[int, Query], dict[int, str]]:
+        """The queries of those rows that have one, and why the others have none, by their positions."""
         queries: dict[int, Query] = {}
         reasons: dict[int, str] = {}
         for index, row in enumerate(rows):
-            line = row.read(self.columns)
-            if not isinstance(line, Line):
-                reasons[index] = line.reason
-                continue
             try:
-                queries[index] = self._query(line)
+                queries[index] = self._query(row.read(self.columns))
+            except TextError as error:
+                reasons[index] = str(error)
             except ValidationError as error:
                 reasons[index] = f"elements: {validation_faults(error)}"
-        return ReadRows(rows, queries, reasons, model)
+        return queries, reasons
 
-    def _query(self, line: Line) -> Query:
-        elements = read_elements(line) if self.task == "associating" else None
-        return Query(line.id, line.text, self.schema, self.task, elements, self.options)
+    def _query(self, text: Text) -> Query:
+        elements = _ELEMENTS.validate_python(text.elements) if self.task == "associating" else None
+        return Query(text.id, text.text, self.schema, self.task, elements, self.options)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
-"""A row: one text of the input as it stands in its file, and what becomes of it in the output."""
+"""A row: one text of the input as it stands in its file, how it is read, and what becomes of it."""
 
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from ucuie.batch.texts import BadLine, Line, not_utf8, read_object
+from ucuie.errors import TextError, did_you_mean, show
 from ucuie.extract.result import Extraction
 from ucuie.schema import Dropped, Record
 
+Kind = Literal["json", "line", "row", "file"]
 _MOST_BYTES_PER_CHARACTER = 12
 """As JSON may write one: two escaped surrogates."""
 _BYTES_BESIDE_TEXT = 65_536
@@ -23,17 +24,30 @@ class Columns:
     Args:
         text: key or column of the text.
         id: of the id; a row without one is called by its file and number.
-        max_characters: a longer text is not read.
+        max_characters: a longer text is not read; left out, any that memory holds is.
     """
 
     text: str = "text"
     id: str = "id"
-    max_characters: int = 1_000_000
+    max_characters: int = 2**40
 
     @property
     def max_bytes(self) -> int:
         """A longer row is not even loaded."""
         return _MOST_BYTES_PER_CHARACTER * self.max_characters + _BYTES_BESIDE_TEXT
+
+    def too_long(self, size: str) -> str:
+        """What is said of a text of that size."""
+        limit = f"{self.max_characters:,} characters; --max-characters sets it"
+        return f"the text has {size}, the limit is {limit}"
+
+
+class Text(NamedTuple):
+    """What a row holds; `elements` are as they stand there."""
+
+    id: str
+    text: str
+    elements: Any = None
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,10 @@ class Row:
     """One text of the input, unread.
 
     Args:
-        file: its file, as a path in the input.
-        number: of the line, or of the row of a table, from 1; 1 where the file is the text.
+        file: its file, as a path in the input; empty where the input is one file that needs no name.
+        number: of the line, of the row of a table, or of the file, from 1.
         raw: a line of JSON, or the text itself, in UTF-8 if all is well.
-        is_json: which of the two.
+        kind: a line of JSON, a line of plain text, a row of a table, or a whole file.
         id: of a text that is no JSON; None takes file and number.
         fault: why it cannot be read, where that is known already.
     """
@@ -52,39 +66,61 @@ class Row:
     file: str
     number: int
     raw: bytes
-    is_json: bool = False
+    kind: Kind = "line"
     id: str | None = None
     fault: str | None = None
 
     @property
     def name(self) -> str:
         """The id of a row that has none of its own."""
-        return f"{self.file}:{self.number}"
+        return f"{self.file}:{self.number}" if self.file else str(self.number)
 
-    def read(self, columns: Columns) -> Line | BadLine:
-        """The text, or why there is none."""
+    @property
+    def unit(self) -> str:
+        """What is numbered."""
+        return "line" if self.kind == "json" else self.kind
+
+    def read(self, columns: Columns) -> Text:
+        """The text with its id.
+
+        Raises:
+            TextError: there is none, or it is too long; says why.
+        """
         if self.fault is not None:
-            return BadLine(self.number, "", self.fault, self.file)
+            raise TextError(self.fault)
         try:
             raw = self.raw.decode()
         except UnicodeDecodeError as error:
-            return BadLine(self.number, "", not_utf8(error), self.file)
-        if not self.is_json:
-            line: Line | BadLine = Line(self.number, self.id or self.name, raw, "", file=self.file)
-        else:
-            line = read_object(
-                self.number, raw, text_key=columns.text, id_key=columns.id, default_id=self.name
-            )
-        if isinstance(line, Line) and len(line.text) > columns.max_characters:
-            return line.bad(too_long(f"{len(line.text):,} characters", columns))
-        return line
+            raise TextError(not_utf8(error)) from None
+        text = self._object(raw, columns) if self.kind == "json" else Text(self.id or self.name, raw)
+        if len(text.text) > columns.max_characters:
+            raise TextError(columns.too_long(f"{len(text.text):,} characters"))
+        return text
+
+    def _object(self, raw: str, columns: Columns) -> Text:
+        try:
+            value = json.loads(raw)
+        except json.JSONDecodeError as error:
+            raise TextError(f"not JSON: {error.msg}") from None
+        except RecursionError:
+            raise TextError("not JSON: nested too deeply") from None
+        except ValueError as error:  # an integer of more digits than Python reads
+            raise TextError(f"not JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise TextError(f'not an object with "{columns.text}": {show(value)}')
+        if columns.text not in value:
+            raise TextError(f'"{columns.text}" is missing{did_you_mean(columns.text, value)}')
+        text, text_id = value[columns.text], value.get(columns.id, self.name)
+        if not isinstance(text, str):
+            raise TextError(f'"{columns.text}" is not a string: {show(text)}')
+        if not isinstance(text_id, str | int) or isinstance(text_id, bool):
+            raise TextError(f'"{columns.id}" is neither a string nor a number: {show(text_id)}')
+        return Text(str(text_id), text, value.get("elements"))
 
 
-def too_long(size: str, columns: Columns) -> str:
-    """What is said of a text that is too long."""
-    return (
-        f"the text has {size}, the limit is {columns.max_characters:,} characters; --max-characters sets it"
-    )
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """What is said of bytes that are no text."""
+    return f"byte {error.start}   not UTF-8"
 
 
 class OutputRow(BaseModel):
@@ -95,11 +131,11 @@ class OutputRow(BaseModel):
         file: of the input.
         row: the number in that file.
         text: None where there is an error.
-        records: as those of an `Extraction`; empty where there is an error.
-        dropped: likewise.
-        truncated: likewise.
+        records: as those of an `Extraction`, as all that follow; empty where there is an error.
+        dropped: what the model wrote that has no place in the text or schema.
+        truncated: an output was cut; records may be missing.
         model: that was asked.
-        seconds: likewise.
+        seconds: wall-clock time, shared with the texts that were extracted together.
         error: None where the text was answered.
     """
 
@@ -119,17 +155,8 @@ class OutputRow(BaseModel):
     @classmethod
     def of(cls, row: Row, extraction: Extraction) -> "OutputRow":
         """An answered row."""
-        return cls(
-            id=extraction.id,
-            file=row.file,
-            row=row.number,
-            text=extraction.text,
-            records=extraction.records,
-            dropped=extraction.dropped,
-            truncated=extraction.truncated,
-            model=extraction.model,
-            seconds=extraction.seconds,
-        )
+        shared = cls.model_fields.keys() & Extraction.model_fields.keys()
+        return cls(file=row.file, row=row.number, **{name: getattr(extraction, name) for name in shared})
 
     @classmethod
     def failed(cls, row: Row, error: str, *, model: str, id: str | None = None) -> "OutputRow":  # noqa: A002
@@ -139,10 +166,3 @@ class OutputRow(BaseModel):
         return cls(
             id=named if is_usable else row.name, file=row.file, row=row.number, model=model, error=error
         )
-
-    @classmethod
-    def rejection(cls, line: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Of a row as plain types, what a list of errors says of it; None if it was answered."""
-        if line["error"] is None:
-            return None
-        return {name: line[name] for name in ("file", "row", "id", "error")}

@@ -5,6 +5,7 @@ JSON Lines and plain text, for each row of a table, for each .txt file of a fold
 row with its fault; memory is bounded by the longest row that is allowed. What a row means is not known here.
 """
 
+import codecs
 import hashlib
 import io
 from collections.abc import Iterator
@@ -17,22 +18,13 @@ from fsspec.compression import compr
 from fsspec.core import url_to_fs
 from fsspec.utils import infer_compression
 
-from ucuie.batch.rows import Columns, Row, too_long
-from ucuie.batch.table_rows import (
-    PARQUET_SUFFIX,
-    SEPARATORS,
-    SUFFIXES,
-    TableRow,
-    parquet_table,
-    require_parquet,
-    said,
-    separated_table,
-    unreadable,
-)
+from ucuie.batch.rows import Columns, Row
+from ucuie.batch.tables import PARQUET_SUFFIX, SUFFIXES, open_table, require_parquet, said, unreadable
 from ucuie.errors import DataError
 
-JSON_LINES, PLAIN = (".jsonl", ".ndjson"), (".txt",)
-_KINDS = (*JSON_LINES, *PLAIN, *SUFFIXES)
+PLAIN_SUFFIX = ".txt"
+_JSON_LINES = (".jsonl", ".ndjson")
+_KINDS = (*_JSON_LINES, PLAIN_SUFFIX, *SUFFIXES)
 _HINT = (
     "name a file, a folder or a pattern such as 's3://bucket/notes-*.jsonl' with .jsonl, .parquet, .csv, "
     ".tsv or .txt files; all but .parquet may be compressed"
@@ -59,13 +51,13 @@ class InputFacts:
 
 @dataclass(frozen=True)
 class InputFile:
-    """One file: `name` is its path in the input, `kind` its suffix, `is_document` whether it is one text."""
+    """One file: `name` is its path in the input, `suffix` without that of a compression."""
 
     path: str
     name: str
     size: int
     version: str
-    kind: str
+    suffix: str
     compression: str | None
     is_document: bool
 
@@ -100,7 +92,7 @@ class Source:
             raise DataError(
                 url, ["there is no file of texts in it" if found else "there is no such file"], _HINT
             )
-        if any(file.kind == PARQUET_SUFFIX for file in self.files):
+        if any(file.suffix == PARQUET_SUFFIX for file in self.files):
             require_parquet()
 
     @property
@@ -126,7 +118,7 @@ class Source:
         num_seen = 0
         try:
             with self._fs.open(file.path, "rb") as raw:
-                read = _parquet_rows if file.kind == PARQUET_SUFFIX else _text_rows
+                read = _parquet_rows if file.suffix == PARQUET_SUFFIX else _text_rows
                 for row, position in read(file, raw, self._columns):
                     num_seen = row.number
                     yield row, position
@@ -134,13 +126,15 @@ class Source:
             yield Row(file.name, num_seen + 1, b"", fault=unreadable(num_seen, error)), file.size
 
     def _document(self, file: InputFile) -> Row:
+        content, fault = b"", None
         if file.size > self._columns.max_bytes:
-            return Row(file.name, 1, b"", id=file.name, fault=too_long(f"{file.size:,} bytes", self._columns))
-        try:
-            content = self._fs.cat_file(file.path)
-        except Exception as error:  # as above
-            return Row(file.name, 1, b"", id=file.name, fault=f"the file cannot be read: {said(error)}")
-        return Row(file.name, 1, content.removeprefix(b"\xef\xbb\xbf"), id=file.name)
+            fault = self._columns.too_long(f"{file.size:,} bytes")
+        else:
+            try:
+                content = self._fs.cat_file(file.path)
+            except Exception as error:  # as above
+                fault = f"the file cannot be read: {said(error)}"
+        return Row(file.name, 1, content.removeprefix(codecs.BOM_UTF8), "file", file.name, fault)
 
 
 def _find(fs: fsspec.AbstractFileSystem, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
@@ -162,12 +156,12 @@ def _input_file(path: str, info: dict[str, Any], root: str, is_folder: bool) -> 
         return None
     compression = infer_compression(name)
     suffixes = PurePosixPath(name).suffixes
-    kind = "".join(suffixes[-2:-1] if compression else suffixes[-1:])
-    if kind not in _KINDS or (compression and kind == PARQUET_SUFFIX):
+    suffix = "".join(suffixes[-2:-1] if compression else suffixes[-1:])
+    if suffix not in _KINDS or (compression and suffix == PARQUET_SUFFIX):
         return None
     version = next((str(info[key]) for key in _VERSION_KEYS if key in info), "")
-    is_document = is_folder and kind in PLAIN and not compression
-    return InputFile(path, name, int(info["size"] or 0), version, kind, compression, is_document)
+    is_document = is_folder and suffix == PLAIN_SUFFIX and not compression
+    return InputFile(path, name, int(info["size"] or 0), version, suffix, compression, is_document)
 
 
 def _text_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tuple[Row, int]]:
@@ -175,51 +169,42 @@ def _text_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tu
     # Not every file system's own readline has a limit. Of a damaged file, what is in the buffer is lost.
     lines = io.BufferedReader(content, _BUFFER_BYTES)
     try:
-        if lines.peek(3)[:3] == b"\xef\xbb\xbf":
+        if lines.peek(3)[:3] == codecs.BOM_UTF8:
             lines.read(3)
-        read = _table_rows if file.kind in SEPARATORS else _line_rows
-        for row in read(file, lines, columns):
+        if file.suffix in SUFFIXES:
+            rows = open_table(lines, file.suffix, file.name, columns).rows
+        else:
+            rows = line_rows(lines, file.name, columns, is_json=file.suffix in _JSON_LINES)
+        for row in rows:
             yield row, (raw if file.compression else lines).tell()
     finally:
         # Closed it would be twice: by whoever opened the file too.
         lines.detach()
 
 
-def _line_rows(file: InputFile, lines: io.BufferedReader, columns: Columns) -> Iterator[Row]:
-    for number, line, size in _limited_lines(lines, columns.max_bytes):
-        if line is None:
-            yield Row(file.name, number, b"", fault=too_long(f"{size:,} bytes", columns))
-        elif line.strip():
-            yield Row(file.name, number, line, is_json=file.kind in JSON_LINES)
+def _parquet_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tuple[Row, int]]:
+    table = open_table(raw, file.suffix, file.name, columns)
+    for row in table.rows:
+        yield row, file.size * row.number // (table.num_rows or 1)
 
 
-def _limited_lines(lines: io.BufferedReader, limit: int) -> Iterator[tuple[int, bytes | None, int]]:
-    """Number, content without its end, and size of each line; no content of those that are longer."""
+def line_rows(lines: IO[bytes], file: str, columns: Columns, *, is_json: bool) -> Iterator[Row]:
+    """A row for each line that is not blank, in memory one by one; of one that is too long only its fault.
+
+    Lines end at LF alone: texts may hold other separators.
+    """
+    limit = columns.max_bytes
     number = 0
     while line := lines.readline(limit):
         number += 1
         size = len(line)
         if line.endswith(b"\n") or size < limit:
-            yield number, line.removesuffix(b"\n").removesuffix(b"\r"), size
+            if line.strip():
+                raw = line.removesuffix(b"\n").removesuffix(b"\r")
+                yield Row(file, number, raw, "json" if is_json else "line")
             continue
         while rest := lines.readline(_BUFFER_BYTES):
             size += len(rest)
             if rest.endswith(b"\n"):
                 break
-        yield number, None, size
-
-
-def _table_rows(file: InputFile, lines: io.BufferedReader, columns: Columns) -> Iterator[Row]:
-    separator = SEPARATORS[file.kind]
-    table = separated_table(lines, separator, text_column=columns.text, id_column=columns.id)
-    return (_of_table(file, row) for row in table.rows)
-
-
-def _parquet_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tuple[Row, int]]:
-    table = parquet_table(raw, text_column=columns.text, id_column=columns.id)
-    for row in table.rows:
-        yield _of_table(file, row), file.size * row.number // (table.num_rows or 1)
-
-
-def _of_table(file: InputFile, row: TableRow) -> Row:
-    return Row(file.name, row.number, row.text, id=row.id, fault=row.fault)
+        yield Row(file, number, b"", fault=columns.too_long(f"{size:,} bytes"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucuie.batch.rows import Columns
 from ucuie.cli.common import (
     IdKey,
     Quiet,
@@ -38,7 +39,7 @@ from ucuie.templates import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ucuie.batch.texts import TextFile
+    from ucuie.batch.texts import Texts
     from ucuie.extract.query import AnswersQueries
 
 SchemaSource = Annotated[
@@ -104,10 +105,11 @@ def extract(
     _check_together(text, source, output, output_format, task=task, is_document=document)
     parsed = Schema.of(schema)
     answer.threshold.check(parsed)
-    file = None if source is None else _texts(source, text_column, id_column, is_document=document)
+    columns = Columns(text_column, id_column)
+    file = None if source is None else _texts(source, columns, is_document=document)
     talk = talk_console(quiet=quiet)
     with collector_paused():
-        from ucuie.batch.lines import rejected_path, usable_queries
+        from ucuie.batch.question import Question
         from ucuie.extract.query import Query, task_named
         from ucuie.render.answers import answer_to_file
 
@@ -117,11 +119,10 @@ def extract(
     if file is None:
         queries = [Query("1", text or "", parsed, asked, None, answer)]
     else:
-        rejected = rejected_path(file, output)
-        queries = usable_queries(
-            file, extractor, parsed, task=asked, options=answer, rejected=rejected if skip_bad else None
-        )
-        if num_bad := len(file.lines) - len(queries):
+        rejected = file.rejected_path(output)
+        question = Question(parsed, asked, answer, columns)
+        queries = file.queries(question, extractor, rejected=rejected if skip_bad else None)
+        if num_bad := len(file.rows) - len(queries):
             talk.print(f"left out {counted(num_bad, 'bad line')}, listed in {rejected}")
     # A bar and results would write over each other on one terminal.
     track = Track(talk, is_shown=file is not None and (output is not None or not sys.stdout.isatty()))
@@ -156,12 +157,12 @@ def _check_together(
     check_format(output_format)
 
 
-def _texts(source: Path, text_column: str, id_column: str, *, is_document: bool) -> "TextFile":
+def _texts(source: Path, columns: Columns, *, is_document: bool) -> "Texts":
     from ucuie.batch.texts import read_documents, read_texts
 
     if is_document or source.is_dir():
         return read_documents(source)
-    return read_texts(source, text_column=text_column, id_column=id_column)
+    return read_texts(source, columns)
 
 
 def _extractor(model: ModelOptions, endpoint: EndpointOptions, talk: "Console") -> "AnswersQueries":

@@ -1,4 +1,4 @@
-"""The rows of a table, CSV, TSV or Parquet: the text and the id of each, or why there is no text.
+"""Tables as rows: CSV, TSV and Parquet.
 
 A row without a usable text is a row with its fault. Errors of the file itself are those of its reader, raised
 while rows are taken; `unreadable` puts them into words.
@@ -7,8 +7,9 @@ while rows are taken; `unreadable` puts them into words.
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO
 
+from ucuie.batch.rows import Columns, Row
 from ucuie.errors import MAX_VALUE_LENGTH, did_you_mean, needs, show
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -18,23 +19,6 @@ _LONGEST_ROW = 2**28
 """Bytes, of a table with separators; a quoted cell that does not end would hold all the rest of its file."""
 _PARQUET_ROWS = 64
 """In memory at once."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One row.
-
-    Args:
-        number: from 1, the line of names not counted.
-        text: the cell, in UTF-8 if all is well.
-        id: None where there is none, or an empty one.
-        fault: why there is no text.
-    """
-
-    number: int
-    text: bytes
-    id: str | None = None
-    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,41 +32,39 @@ class Table:
     """
 
     names: Sequence[str]
-    rows: Iterator[TableRow]
+    rows: Iterator[Row]
     num_rows: int | None = None
 
 
-class Lines(Protocol):
-    """What lines in bytes are read from."""
+def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> Table:
+    """The rows of a table, numbered from 1; a line of names is not counted.
 
-    def readline(self, size: int, /) -> bytes:
-        """The next line, or so many bytes of it."""
-
-
-def separated_table(lines: Lines, separator: str, *, text_column: str, id_column: str) -> Table:
-    """A table of lines, the first with the names of the columns; without a byte order mark.
+    Args:
+        content: of the table, without a byte order mark.
+        suffix: says what it is.
+        file: what its rows call it.
+        columns: of Parquet only these are loaded.
 
     Raises:
-        ValueError: the first line is too long.
-        csv.Error: or is none of a table.
+        Exception: of many classes, csv's and pyarrow's among them: it is no such table, or not whole.
     """
+    if suffix == PARQUET_SUFFIX:
+        return _parquet(content, file, columns)
     # The limit is Python's own and one for all; ours is on bytes, below.
     csv.field_size_limit(2**31 - 1)
-    limited = _LimitedLines(lines)
-    reader = csv.reader(limited, delimiter=separator)
+    limited = _LimitedLines(content)
+    reader = csv.reader(limited, delimiter=SEPARATORS[suffix])
     names = next(reader, [])
 
-    def rows() -> Iterator[TableRow]:
+    def rows() -> Iterator[Row]:
         for number, cells in enumerate(reader, start=1):
             limited.size = 0
-            if not cells:
-                continue
             if len(cells) > len(names):
                 fault = f"the row has {len(cells):,} cells, the first line names {len(names):,} columns"
-                yield TableRow(number, b"", fault=fault)
-                continue
-            values = dict(zip(names, cells, strict=False))
-            yield _row(number, values.get(text_column), values.get(id_column), names, text_column)
+                yield Row(file, number, b"", "row", fault=fault)
+            elif cells:
+                values = dict(zip(names, cells, strict=False))
+                yield _row(file, number, values.get(columns.text), values.get(columns.id), names, columns)
 
     return Table(names, rows())
 
@@ -90,7 +72,7 @@ def separated_table(lines: Lines, separator: str, *, text_column: str, id_column
 class _LimitedLines:
     """Lines for the reader of tables; `size` is what it took since it was last set to 0."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: IO[bytes]) -> None:
         self._lines = lines
         self.size = 0
 
@@ -103,46 +85,43 @@ class _LimitedLines:
             yield line.decode(errors="surrogateescape")
 
 
-def parquet_table(file: IO[bytes], *, text_column: str, id_column: str) -> Table:
-    """A Parquet file, of which only these two columns are loaded.
-
-    Raises:
-        Exception: pyarrow's, of several classes: it is no Parquet, or not whole.
-    """
+def _parquet(content: IO[bytes], file: str, columns: Columns) -> Table:
     from pyarrow import parquet
 
-    table = parquet.ParquetFile(file)
+    table = parquet.ParquetFile(content)
     names = table.schema_arrow.names
-    wanted = [name for name in (text_column, id_column) if name in names]
+    wanted = [name for name in (columns.text, columns.id) if name in names]
 
-    def rows() -> Iterator[TableRow]:
+    def rows() -> Iterator[Row]:
         number = 0
         for batch in table.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
             texts, ids = (
                 batch.column(name).to_pylist() if name in wanted else [None] * len(batch)
-                for name in (text_column, id_column)
+                for name in (columns.text, columns.id)
             )
             for text, text_id in zip(texts, ids, strict=True):
                 number += 1
-                yield _row(number, text, text_id, names, text_column)
+                yield _row(file, number, text, text_id, names, columns)
 
     return Table(names, rows(), table.metadata.num_rows)
 
 
-def _row(number: int, text: object, text_id: object, names: Sequence[str], text_column: str) -> TableRow:
+def _row(
+    file: str, number: int, text: object, text_id: object, names: Sequence[str], columns: Columns
+) -> Row:
     """A row from its cells."""
     name = None if text_id in (None, "") else str(text_id)
     if isinstance(text, str):
-        return TableRow(number, text.encode(errors="surrogateescape"), name)
+        return Row(file, number, text.encode(errors="surrogateescape"), "row", name)
     if isinstance(text, bytes):
-        return TableRow(number, text, name)
-    if text_column not in names:
-        fault = missing_column(text_column, names)
+        return Row(file, number, text, "row", name)
+    if columns.text not in names:
+        fault = missing_column(columns.text, names)
     elif text is None:
-        fault = f"{text_column!r} is empty"
+        fault = f"{columns.text!r} is empty"
     else:
-        fault = f"{text_column!r} is not a string: {show(text)}"
-    return TableRow(number, b"", name, fault)
+        fault = f"{columns.text!r} is not a string: {show(text)}"
+    return Row(file, number, b"", "row", name, fault)
 
 
 def missing_column(column: str, names: Sequence[str]) -> str:
