@@ -8,7 +8,7 @@ import json
 import random
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import llguidance
 import numpy as np
 
-Reply = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
+Reply = tuple[int, bytes | Iterable[bytes]] | tuple[int, bytes, dict[str, str]]
+"""Status, content, whole or in pieces as they come, and headers; status 0 hangs up."""
 Answer = Callable[[dict[str, Any]], Reply]
 HELLO = "Hello there!"
 
@@ -69,9 +70,14 @@ class FakeServer:
                 self.send_response(status)
                 for name, value in (headers[0] if headers else {}).items():
                     self.send_header(name, value)
-                self.send_header("content-length", str(len(content)))
+                if isinstance(content, bytes):
+                    self.send_header("content-length", str(len(content)))
+                    content = [content]
+                else:
+                    self.send_header("connection", "close")
                 self.end_headers()
-                self.wfile.write(content)
+                for piece in content:
+                    self.wfile.write(piece)
 
             def log_message(self, *_: Any) -> None:
                 pass

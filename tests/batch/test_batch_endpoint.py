@@ -24,7 +24,7 @@ from ucuie.batch.work import cut_shards
 from ucuie.cli import main
 from ucuie.errors import ConfigError
 from ucuie.extract.remote import RemoteExtractor
-from ucuie.extract.remote.chat import EndpointError
+from ucuie.extract.remote.client import EndpointError
 from ucuie.schema import Schema
 
 KEY = "sk-secret-5f2a"

@@ -13,8 +13,8 @@ from test_extractor import answers, loaded
 from tiny_model import tokenizer
 from ucuie import Extractor, Schema
 from ucuie.errors import ConfigError
-from ucuie.extract.document import RAN_ON, elements_within
-from ucuie.extract.prompts import WINDOW_TOKENS
+from ucuie.extract.document import RAN_ON
+from ucuie.extract.prompts import WINDOW_TOKENS, elements_within
 from ucuie.extract.query import Query
 from ucuie.extract.result import Extraction
 from ucuie.language.encode import PromptEncoder

@@ -16,8 +16,8 @@ from ucuie import Extractor, Schema
 from ucuie.engine import products
 from ucuie.engine.products import has_int8
 from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
+from ucuie.extract.document import merge_groups
 from ucuie.extract.extractor import NO_ALTERNATIVES, Query
-from ucuie.extract.prompts import merge_groups
 from ucuie.extract.result import Extraction
 from ucuie.extract.thresholds import BELOW
 from ucuie.language.pool import InstructionPool

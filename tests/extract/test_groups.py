@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucuie.extract.prompts import group_queries, merge_groups, split_schema
+from ucuie.extract.document import group_queries, merge_groups, split_schema
 from ucuie.extract.query import Query
 from ucuie.schema import Filler, Record, Schema
 

@@ -12,7 +12,7 @@ from itertools import islice
 from ucuie.batch.question import Question, ReadRows
 from ucuie.batch.work import Slice
 from ucuie.errors import TextError
-from ucuie.extract.remote.chat import EndpointError
+from ucuie.extract.remote.client import EndpointError
 from ucuie.extract.remote.extractor import RemoteExtractor
 from ucuie.extract.remote.windows import NOT_ANSWERED
 from ucuie.extract.result import Extraction

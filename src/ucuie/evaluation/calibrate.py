@@ -19,7 +19,7 @@ from ucuie.evaluation.fitting import Elements, cross_validated, fit
 from ucuie.evaluation.reliability import Bin, chance_error, expected_calibration_error, log_loss, reliability
 from ucuie.extract.extractor import Extractor, Query
 from ucuie.extract.options import AnswerOptions
-from ucuie.extract.resumed import Progress
+from ucuie.extract.query import Progress
 from ucuie.metrics import mark_elements
 from ucuie.model.calibration import Calibration, Calibrator
 from ucuie.model.operating_point import END_BIASES, OperatingPoint

@@ -18,8 +18,8 @@ from typing import Any
 
 from ucuie.extract.extractor import Extractor, Query
 from ucuie.extract.options import AnswerOptions
+from ucuie.extract.query import Progress, answer_staged, resume_key
 from ucuie.extract.result import Extraction
-from ucuie.extract.resumed import Progress, answer_staged, resume_key
 from ucuie.files import StagedLines, staged_files, write_text
 from ucuie.metrics import Breakdown, Report, break_down, scorer_names, write_breakdown
 from ucuie.schema import Dropped, Example, Record

@@ -1,38 +1,32 @@
-"""A text on its way to an extraction: the parts that a model can read, and what was found in them.
+"""A text on its way to an extraction: the windows that a model can read, and what was found in them.
 
-In: a query and how much a part may hold. Out: a request for each window of the text, in order and when asked
-for; then, from the answers, what was found in the whole text. Knows no model: what became of a request, and
-whether a part has to be divided, is told to it.
+In: a query, what measures its text, and how much of it may be read at once. Out: parts of the text, in order
+and when asked for; then, from their answers, what was found in the whole text. A schema that is too large to
+be asked for at once makes groups of its frames, each with a document of its own.
+
+Knows no model: how a part is asked for, what was answered, and whether it has to be divided, is told to it.
 What an output is worth that did not come to an end is the same for a model here and for one elsewhere.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from ucuie.engine.requests import Request
-from ucuie.errors import TextError, show
 from ucuie.extract.query import Query
-from ucuie.language.encode import PromptEncoder
-from ucuie.language.grammar import build_grammar
-from ucuie.language.merging import RecordMerger, shift_record
-from ucuie.language.windows import split_windows
-from ucuie.schema import Dropped, Record, Span
-from ucuie.schema.capabilities import capability_labels
+from ucuie.extract.result import Extraction
+from ucuie.language.linearize import order_records
+from ucuie.language.merging import RecordMerger
+from ucuie.language.windows import TokenStarts, split_windows
+from ucuie.schema import Dropped, Record, Schema, Span
+from ucuie.schema.capabilities import located_schema
 
+Found = tuple[tuple[Record, ...], tuple[Dropped, ...]]
+"""Records, and what else was said."""
 
-@dataclass(frozen=True)
-class Room:
-    """How many tokens a text may have, at least 1.
-
-    Args:
-        whole: to be read as a whole; a longer one is divided.
-        window: of the windows it is divided into; at most `whole`.
-        prompt: with its elements and line ends, to be read at all.
-    """
-
-    whole: int
-    window: int
-    prompt: int
+RAN_ON = "the output did not come to an end"
+LONGEST_QUOTE = 200
+"""Characters of what a model wrote that are told of what is dropped."""
+_MOST_OUTPUT_PER_TEXT = 8
 
 
 @dataclass(frozen=True)
@@ -42,35 +36,35 @@ class Answer:
     Args:
         records: in the order of the output language.
         dropped: what else was written.
-        truncated: the output was cut at the limit that was asked for.
+        truncated: the output was cut at the limit that was asked for, or there is none.
         log_probability: of the output.
         alternatives: what other outputs say, likeliest first; they have none of their own.
     """
 
-    records: tuple[Record, ...]
-    dropped: tuple[Dropped, ...]
-    truncated: bool
-    log_probability: float
+    records: tuple[Record, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    truncated: bool = False
+    log_probability: float = 0.0
     alternatives: tuple["Answer", ...] = ()
 
 
 @dataclass(eq=False)
 class Part:
-    """A window of a document: a request to be answered, or pieces where one answer is not enough.
+    """A window of a document: to be answered, or in pieces where one answer is not enough.
 
     Args:
         document: whose text it is of.
         window: in code points of that text.
         is_last: no window of the text follows.
-        request: what to generate for it.
+        request: what a model here is to generate for it.
         pieces: if there are any, they stand for it.
-        answer: to the request.
+        answer: what was found in it.
     """
 
     document: "Document"
     window: Span
     is_last: bool
-    request: Request
+    request: Request = field(init=False, repr=False)
     pieces: Sequence["Part"] = ()
     answer: Answer | None = None
 
@@ -78,6 +72,11 @@ class Part:
     def text(self) -> str:
         """What the window shows."""
         return self.document.query.text[self.window[0] : self.window[1]]
+
+    @property
+    def is_whole_text(self) -> bool:
+        """Whether the text is read in this one window."""
+        return self.window == (0, len(self.document.query.text))
 
     def leaves(self) -> Iterator["Part"]:
         """The part itself, or its pieces, in the order of the text."""
@@ -101,37 +100,38 @@ class Document:
 
     Args:
         query: with a text that is not blank and can be encoded.
-        instruction_ids: the tokens of the query's instruction.
-        encoder: makes tokens of the text.
-        room: for the text.
+        token_starts: measures the text: in tokens, or in characters.
+        window: of a text that is divided, in that measure.
+        whole: of a text that is read as a whole; None for as much as a window.
+        prepare: called with each part before it is given out; may divide it.
     """
 
     def __init__(
-        self, query: Query, instruction_ids: Sequence[int], encoder: PromptEncoder, room: Room
+        self,
+        query: Query,
+        token_starts: TokenStarts,
+        *,
+        window: int,
+        whole: int | None = None,
+        prepare: Callable[[Part], None] | None = None,
     ) -> None:
         self.query = query
         self.is_finished = False
-        """All parts were added: the fields below say what was found in the whole text."""
+        """All parts were added."""
         self.whole: Answer | None = None
         """The answer where the text was read as a whole."""
-        self.records: tuple[Record, ...] = ()
         self.dropped: list[Dropped] = []
         self.truncated = False
         self.seconds = 0.0
-        self._instruction_ids = instruction_ids
-        self._encoder = encoder
-        self._room = room
+        self._token_starts = token_starts
+        self._window = window
+        self._whole = whole
+        self._prepare = prepare
         self._merger = RecordMerger(query.asked, types_only=query.task == "judging")
 
     def parts(self) -> Iterator[Part]:
-        """A part for each window, in the order of the text, each divided until it can be read.
-
-        Raises:
-            TextError: a single character and its elements are more than the context holds.
-        """
-        windows = split_windows(
-            self.query.text, self._encoder.token_starts, self._room.window, max_whole=self._room.whole
-        )
+        """A part for each window, in the order of the text; raises what preparing them does."""
+        windows = split_windows(self.query.text, self._token_starts, self._window, max_whole=self._whole)
         window = next(windows, None)
         while window is not None:
             following = next(windows, None)
@@ -141,83 +141,107 @@ class Document:
     def pieces(self, part: Part) -> Iterator[Part]:
         """Parts for the windows of a part's text that are shorter than itself, if there are any."""
         start, end = part.window
-        num_tokens = len(self._encoder.token_starts(part.text))
-        for piece_start, piece_end in split_windows(
-            part.text, self._encoder.token_starts, max(num_tokens * 2 // 3, 1)
-        ):
+        size = len(self._token_starts(part.text))
+        for piece_start, piece_end in split_windows(part.text, self._token_starts, max(size * 2 // 3, 1)):
             piece = (start + piece_start, start + piece_end)
             if piece != (start, end):
                 yield self._part(piece, is_last=False)
 
-    def add(self, part: Part, seconds: float) -> None:
+    def add(self, part: Part, seconds: float = 0.0) -> None:
         """Take the answer to a part; parts come in the order of `parts`."""
-        is_whole_text = part.window == (0, len(self.query.text)) and not part.pieces
         self._merger.settle(part.window[0])
         for leaf in part.leaves():
             assert leaf.answer is not None
-            if is_whole_text:
-                self.whole = leaf.answer
-                self.records = leaf.answer.records
-            else:
-                self._merger.add(leaf.window, leaf.answer.records)
+            self._merger.add(leaf.window, leaf.answer.records)
             self.dropped += leaf.answer.dropped
             self.truncated |= leaf.answer.truncated
+        if part.is_whole_text:
+            self.whole = part.answer
         self.seconds += seconds
-        if part.is_last:
-            self.records = self.records if is_whole_text else self._merger.finish()
-            self.is_finished = True
+        self.is_finished = part.is_last
+
+    def merged(self) -> tuple[Record, ...]:
+        """The records of all windows as those of one text; once, and after the last was added."""
+        return self._merger.finish()
 
     def _part(self, window: Span, *, is_last: bool) -> Part:
-        text = self.query.text[window[0] : window[1]]
-        elements = None if self.query.elements is None else elements_within(self.query.elements, text, window)
-        request = Request(
-            instruction_ids=self._instruction_ids,
-            text_ids=self._encoder.encode_text(text, elements),
-            grammar=build_grammar(self.query.asked, text, self.query.task, elements=elements),
-            capability_labels=capability_labels(self.query.task),
-            end_bias=self.query.options.end_bias,
-            # Answers to windows have no order in common, so that only a whole text has alternatives.
-            num_beams=self.query.options.n_best if window == (0, len(self.query.text)) else 1,
-        )
-        part = Part(self, window, is_last, request)
-        # Blocks of the text were counted without the elements, and apart from what stands before them.
-        if len(request.text_ids) > self._room.prompt and not part.divide():
-            raise TextError(
-                f"{show(text)} has {len(request.text_ids):,} tokens with its elements, and the model's "
-                f"context leaves room for {self._room.prompt:,}; give fewer elements at once"
-            )
+        part = Part(self, window, is_last)
+        if self._prepare is not None:
+            self._prepare(part)
         return part
 
 
-def elements_within(elements: Sequence[Record], text: str, window: Span) -> tuple[Record, ...]:
-    """The located spans for a window: those in it, and those whose string occurs in it too.
+def extraction_of(
+    documents: Sequence[Document], found: Sequence[Found], *, model: str, seconds: float
+) -> Extraction:
+    """What was found in a text, for all groups of the schema.
 
     Args:
-        elements: with offsets in the whole text.
-        text: of the window.
-        window: where it stands.
+        documents: the text for each group, finished.
+        found: in each of them.
+        model: its name.
+        seconds: that it took.
     """
-    within: list[Record] = []
-    elsewhere: list[Record] = []
-    for element in elements:
-        is_within = all(window[0] <= own.start and own.end <= window[1] for own in element.fillers())
-        (within if is_within else elsewhere).append(element)
-    found = [shift_record(element, -window[0]) for element in within]
-    seen = {(element.frame, own.text) for element in found for own in element.fillers()}
-    for element in elsewhere:
-        for own in element.fillers():
-            start = text.find(own.text)
-            if start >= 0 and (element.frame, own.text) not in seen:
-                seen.add((element.frame, own.text))
-                place = own.model_copy(update={"start": start, "end": start + len(own.text)})
-                found.append(Record(frame=element.frame, filler=place))
-    return tuple(found)
+    query = documents[0].query
+    return Extraction(
+        id=query.id,
+        text=query.text,
+        records=merge_groups([records for records, _ in found], [one.query.asked for one in documents]),
+        dropped=tuple(one for _, dropped in found for one in dropped),
+        truncated=any(document.truncated for document in documents),
+        model=model,
+        seconds=round(seconds, 6),
+    )
 
 
-RAN_ON = "the output did not come to an end"
-LONGEST_QUOTE = 200
-"""Characters of what a model wrote that are told of what is dropped."""
-_MOST_OUTPUT_PER_TEXT = 8
+def split_schema(schema: Schema, fits: Callable[[Schema], bool]) -> list[Schema]:
+    """The schema's frames in their order, halved until each group fits or is a single frame."""
+    if len(schema.frames) == 1 or fits(schema):
+        return [schema]
+    middle = (len(schema.frames) + 1) // 2
+    halves = (schema.frames[:middle], schema.frames[middle:])
+    return [group for half in halves for group in split_schema(Schema(frames=half), fits)]
+
+
+def group_queries(query: Query, groups: Sequence[Schema]) -> Iterator[Query]:
+    """The query once for each group, with the elements that are of it; of one group the query itself."""
+    if len(groups) == 1:
+        yield query
+        return
+    for group in groups:
+        elements = query.elements
+        if elements is not None:
+            names = located_schema(group, has_evoked_frames=True).frame_names
+            elements = tuple(element for element in elements if element.frame in names)
+        yield replace(query, schema=group, elements=elements)
+
+
+def merge_groups(groups: Sequence[Sequence[Record]], schemas: Iterable[Schema]) -> tuple[Record, ...]:
+    """The records of all groups in the order of the output.
+
+    A group does not know what the others offer: of groups that claim the same words for a frame, the one that
+    is surest of it keeps its records; the first, where there are no scores.
+
+    Args:
+        groups: the records of each.
+        schemas: that the groups were asked for.
+    """
+    if len(groups) == 1:
+        return tuple(groups[0])
+    surest: dict[Span, tuple[float, int]] = {}
+    for index, records in enumerate(groups):
+        for record in records:
+            if record.filler is not None:
+                claim = (record.score or 0.0, -index)
+                surest[record.filler.span] = max(surest.get(record.filler.span, claim), claim)
+    kept = [
+        record
+        for index, records in enumerate(groups)
+        for record in records
+        if record.filler is None or surest[record.filler.span][1] == -index
+    ]
+    frames = {frame.name: frame for schema in schemas for frame in schema.frames}
+    return order_records(kept, Schema(frames=tuple(frames.values())))
 
 
 def ran_on(output: str) -> Dropped:

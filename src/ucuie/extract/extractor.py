@@ -3,9 +3,9 @@
     extractor = Extractor.from_pretrained()
     extractor.extract("Ada Lovelace lived in London.", ["person", "city"]).records
 
-Everything goes one way, a `Query` at a time: its `prompts` (`groups` of frames, windows in `documents`),
-grammar and generation (`decode`), reading (`linearize`), offsets (`align`), confidence (`decode`), all
-windows together (`merging`), all groups together (`groups`).
+Everything goes one way, a `Query` at a time, and so do the methods below: its documents (`prompts`), one for
+each group of frames; their parts, one for each window; outputs for them (`engine`), which are read
+(`linearize`), placed (`align`) and scored; then all windows and groups together (`document`).
 """
 
 import time
@@ -15,32 +15,30 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from ucuie.engine.confidence import score_records
 from ucuie.engine.explanation import explain_frames, has_experts
 from ucuie.engine.generate import Generator
 from ucuie.engine.grammar_state import GrammarFactory
-from ucuie.engine.requests import Output, Request
+from ucuie.engine.requests import Output
 from ucuie.errors import (
     MAX_LISTED_FAULTS,
     ConfigError,
-    SchemaError,
     TextError,
-    UserError,
     did_you_mean,
     show,
 )
-from ucuie.extract.document import Answer, Document, Part, is_in_circles, ran_on
-from ucuie.extract.options import BATCH_SIZE, OptionArguments, positive
-from ucuie.extract.prompts import Prompts, merge_groups
-from ucuie.extract.query import Query, answer_all, queries_of, query_of, task_named
+from ucuie.extract.document import Answer, Document, Found, Part, extraction_of, is_in_circles, ran_on
+from ucuie.extract.options import BATCH_SIZE, positive
+from ucuie.extract.prompts import Prompts
+from ucuie.extract.query import AnswersQueries, Query, task_named, until_fault
 from ucuie.extract.result import Extraction, rank_answers
-from ucuie.language.align import Alignment, align
+from ucuie.language.align import align
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.linearize import order_records, parse
 from ucuie.model.folder import DEFAULT, LoadedModel, load_model
-from ucuie.schema import CAPABILITIES, Capability, Dropped, Record, Task
+from ucuie.schema import CAPABILITIES, Capability, Dropped, Record
 from ucuie.schema.capabilities import element_faults
 
 __all__ = ["Extractor", "Query", "task_named"]
@@ -52,7 +50,7 @@ _MOST_OUTPUT = 4096
 """Tokens, without a limit that was asked for: an output that needs more has its window divided."""
 
 
-class Extractor:
+class Extractor(AnswersQueries):
     """Extracts records from texts with one model.
 
     Args:
@@ -136,69 +134,9 @@ class Extractor:
         limits = (self._max_new_tokens, self._window_tokens)
         return repr((self.model_name, info, self._capabilities, limits, self._int8))
 
-    def extract(
-        self,
-        text: str,
-        schema: Any,
-        *,
-        id: str = "1",  # noqa: A002  the extraction's own word
-        task: Task | Capability | None = None,
-        elements: Sequence[Record] | None = None,
-        **options: Unpack[OptionArguments],
-    ) -> Extraction:
-        """The records of one text.
-
-        Args:
-            text: not blank, of any length.
-            schema: a `Schema`, or whatever `Schema.of` reads: a list of names, a mapping from frames to
-                slots, a pydantic class, JSON, or the path of a YAML or JSON file.
-            id: of the extraction.
-            task: whose wording asks for it; None takes the task that the schema has the shape of.
-            elements: the spans that the task "associating" links, such as the records of "locating".
-            **options: see `AnswerOptions`.
-
-        Raises:
-            SchemaError: the schema cannot be read, or is too large for the model's context.
-            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: the text is blank or not encodable, or the elements cannot be used.
-        """
-        query = query_of(text, schema, task, options, id=id, elements=elements)
-        (extraction,) = answer_all(self, [query])
-        return extraction
-
-    def extract_batch(
-        self,
-        texts: Sequence[str],
-        schema: Any,
-        *,
-        task: Task | Capability | None = None,
-        **options: Unpack[OptionArguments],
-    ) -> list[Extraction]:
-        """The records of several texts, in their order; ids are positions from 1.
-
-        Raises:
-            SchemaError: the schema cannot be read, or is too large for the model's context.
-            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: texts are blank or not encodable; all of them at once, before any work.
-        """
-        return answer_all(self, list(queries_of(texts, schema, task, options)))
-
-    def extract_iter(
-        self,
-        texts: Iterable[str],
-        schema: Any,
-        *,
-        task: Task | Capability | None = None,
-        **options: Unpack[OptionArguments],
-    ) -> Iterator[Extraction]:
-        """The records of a stream of texts, in their order, while they come in; ids are positions from 1.
-
-        Raises:
-            SchemaError: the schema cannot be read, or is too large for the model's context.
-            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: a text is blank or not encodable; raised where it stands in the stream.
-        """
-        return self.answer(queries_of(texts, schema, task, options))
+    def check(self, query: Query) -> None:
+        """Refuse a query that cannot be answered; raises as `AnswersQueries.check`."""
+        self._open(query)
 
     def answer(self, queries: Iterable[Query]) -> Iterator[Extraction]:
         """The extraction of each query, in their order, some batches at a time.
@@ -212,40 +150,24 @@ class Extractor:
             SchemaError: a schema is too large for the model's context; likewise.
         """
         documents: deque[list[Document]] = deque()
-        parts = self._parts(queries, documents)
+        faults: list[BaseException] = []
+        parts = until_fault(self._parts(queries, documents), faults)
         # The first texts need not wait for more than they share a batch with.
         num_parts = self._generator.batch_size
-        fault: BaseException | None = None
-        while fault is None:
-            chunk, fault = _take(parts, num_parts)
-            if not chunk:
-                break
+        while not faults and (chunk := list(islice(parts, num_parts))):
             start = time.perf_counter()
             try:
                 self._answer_parts(chunk)
             except KeyboardInterrupt as interrupt:
-                fault = interrupt
+                faults.append(interrupt)
             seconds = (time.perf_counter() - start) / len(chunk)
             for part in takewhile(Part.is_answered, chunk):
                 part.document.add(part, seconds)
             while documents and all(document.is_finished for document in documents[0]):
                 yield self._extraction(documents.popleft())
             num_parts = _BATCHES_IN_FLIGHT * self._generator.batch_size
-        if fault is not None:
-            raise fault
-
-    def faults(self, queries: Iterable[Query]) -> dict[int, UserError]:
-        """Why queries cannot be answered, by their position; empty if all can.
-
-        A `TextError` is the text's, a `SchemaError` that of a schema too large for the model's context.
-        """
-        faults: dict[int, UserError] = {}
-        for index, query in enumerate(queries):
-            try:
-                self._open(query)
-            except (TextError, SchemaError) as error:
-                faults[index] = error
-        return faults
+        if faults:
+            raise faults[-1]
 
     def _parts(self, queries: Iterable[Query], documents: deque[list[Document]]) -> Iterator[Part]:
         """The parts of all texts, each text opened when its turn comes."""
@@ -306,7 +228,18 @@ class Extractor:
         alignment = align(parsed.frames, part.text, query.asked)
         records = score_records(output, parsed.frames, alignment, self._grammars)
         if query.options.explain:
-            records = self._explained(query, part.request, output, alignment, records)
+            explanations = explain_frames(
+                self._model,
+                part.request,
+                output,
+                alignment.frames,
+                self._grammars,
+                has_linears=query.options.explain == "linears",
+            )
+            records = tuple(
+                record.model_copy(update={"explanation": explanation})
+                for record, explanation in zip(records, explanations, strict=True)
+            )
         dropped = (*parsed.dropped, *alignment.dropped)
         is_cut_by_user = self._is_cut_by_user(output)
         if output.truncated and not is_cut_by_user:
@@ -315,64 +248,34 @@ class Extractor:
             order_records(records, query.asked), dropped, is_cut_by_user, output.log_probability, others
         )
 
-    def _explained(
-        self,
-        query: Query,
-        request: Request,
-        output: Output,
-        alignment: Alignment,
-        records: Sequence[Record],
-    ) -> tuple[Record, ...]:
-        """The records, parallel to those of the alignment, with how the adapter routed their tokens."""
-        explanations = explain_frames(
-            self._model,
-            request,
-            output,
-            alignment.frames,
-            self._grammars,
-            has_linears=query.options.explain == "linears",
-        )
-        return tuple(
-            record.model_copy(update={"explanation": explanation})
-            for record, explanation in zip(records, explanations, strict=True)
-        )
-
     def _extraction(self, documents: Sequence[Document]) -> Extraction:
         """What was found in a text, for all groups of the schema, in the form that was asked for."""
-        document = documents[0]
-        query = document.query
-        kept = [self._kept(one.query, one.records, one.dropped) for one in documents]
-        records = merge_groups([records for records, _ in kept], (one.query.asked for one in documents))
-        dropped = tuple(one for _, dropped in kept for one in dropped)
-        alternatives = None
-        if query.options.n_best > 1:
-            if document.whole is None or len(documents) > 1:
-                dropped = (*dropped, Dropped(reason=NO_ALTERNATIVES, value=f"n_best={query.options.n_best}"))
-            else:
-                answers = (document.whole, *document.whole.alternatives)
-                best, *others = rank_answers(
-                    [self._kept(query, answer.records, answer.dropped) for answer in answers],
-                    [answer.log_probability for answer in answers],
-                )
-                records, dropped, alternatives = best.records, best.dropped, tuple(others)
-        return Extraction(
-            id=query.id,
-            text=query.text,
-            records=records,
-            dropped=dropped,
-            truncated=any(one.truncated for one in documents),
-            model=self.model_name,
-            seconds=round(sum(one.seconds for one in documents), 6),
-            alternatives=alternatives,
+        found = [
+            self._kept(one.query, one.whole.records if one.whole else one.merged(), one.dropped)
+            for one in documents
+        ]
+        seconds = sum(one.seconds for one in documents)
+        extraction = extraction_of(documents, found, model=self.model_name, seconds=seconds)
+        query, whole = documents[0].query, documents[0].whole
+        if query.options.n_best == 1:
+            return extraction
+        if whole is None or len(documents) > 1:
+            missing = Dropped(reason=NO_ALTERNATIVES, value=f"n_best={query.options.n_best}")
+            return extraction.model_copy(update={"dropped": (*extraction.dropped, missing)})
+        answers = (whole, *whole.alternatives)
+        best, *others = rank_answers(
+            [self._kept(query, answer.records, answer.dropped) for answer in answers],
+            [answer.log_probability for answer in answers],
+        )
+        return extraction.model_copy(
+            update={"records": best.records, "dropped": best.dropped, "alternatives": tuple(others)}
         )
 
-    def _kept(
-        self, query: Query, records: tuple[Record, ...], dropped: Iterable[Dropped]
-    ) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+    def _kept(self, query: Query, records: tuple[Record, ...], dropped: Iterable[Dropped]) -> Found:
         """The records with the scores asked for and without those below their threshold; what is dropped."""
         if self._calibration is not None and not query.options.raw_scores:
             records = self._calibration.apply(records, query.task)
-        return query.options.threshold.keep(records, tuple(dropped))
+        return query.options.threshold.keep(records, dropped)
 
     def _switched(self) -> AbstractContextManager[None]:
         """Only the chosen capabilities while it is open: the model may be shared."""
@@ -418,16 +321,3 @@ def _ended(output: Output) -> Output:
     if not ended:
         return replace(output, alternatives=())
     return replace(ended[0], alternatives=tuple(ended[1:]))
-
-
-def _take(parts: Iterator[Part], num_parts: int) -> tuple[list[Part], UserError | None]:
-    """The next parts, and what was wrong with the text behind them, if anything was."""
-    taken: list[Part] = []
-    try:
-        while len(taken) < num_parts:
-            taken.append(next(parts))
-    except StopIteration:
-        pass
-    except (TextError, SchemaError) as error:
-        return taken, error
-    return taken, None

@@ -132,6 +132,10 @@ class AnswerOptions(_Options):
         except ValidationError as error:
             raise ConfigError("; ".join(fault["msg"] for fault in error.errors())) from None
 
+    def is_given(self, name: str) -> bool:
+        """Whether an option is another than it is where nobody asks for it."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
     def at(self, point: OperatingPoint) -> Self:
         """The options for a model that stands at this point.
 

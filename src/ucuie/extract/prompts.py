@@ -1,22 +1,18 @@
-"""From a query to prompts that the model can hold: groups of frames, and how much text goes into one.
-
-A schema that is too large for one prompt is asked for in groups of its frames, and the answers are put
-together again.
-"""
+"""From a query to requests that the model can hold: groups of frames, and how much text goes into one."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
-from ucuie.engine.requests import SHORTEST_OUTPUT
-from ucuie.errors import SchemaError
-from ucuie.extract.document import Document, Room
+from ucuie.engine.requests import SHORTEST_OUTPUT, Request
+from ucuie.errors import SchemaError, TextError, show
+from ucuie.extract.document import Document, Part, group_queries, split_schema
 from ucuie.extract.query import Query
 from ucuie.language.encode import PromptEncoder
-from ucuie.language.linearize import order_records
+from ucuie.language.grammar import build_grammar
+from ucuie.language.merging import shift_record
 from ucuie.schema import Capability, Record, Schema, Span, Task
-from ucuie.schema.capabilities import located_schema
+from ucuie.schema.capabilities import capability_labels
 
 SMALLEST_ROOM = 32
 """Tokens that the context has to leave beside the instruction."""
@@ -50,11 +46,7 @@ class Prompts:
         Raises:
             SchemaError: a single frame is too large for the model's context.
         """
-        documents = []
-        for one in group_queries(query, self.groups(query.task, query.schema)):
-            instruction_ids = self._encode_instruction(one.task, one.asked)
-            documents.append(Document(one, instruction_ids, self._encoder, self._room(len(instruction_ids))))
-        return documents
+        return [self._document(one) for one in group_queries(query, self.groups(query.task, query.schema))]
 
     def groups(self, task: Task | Capability, schema: Schema) -> list[Schema]:
         """The schema, or parts of it where one prompt cannot hold all of its frames."""
@@ -69,68 +61,71 @@ class Prompts:
             return [schema]
         return split_schema(schema, partial(leaves, self._context // 2))
 
-    def _room(self, num_instruction: int) -> Room:
-        """What there is for a text beside an instruction of so many tokens."""
-        if self._context == sys.maxsize:
-            whole = self._window_tokens or _LONGEST_WHOLE
-            return Room(whole=whole, window=min(whole, WINDOW_TOKENS), prompt=sys.maxsize)
-        room = self._context - num_instruction
+    def _document(self, query: Query) -> Document:
+        """The text, of which a window and its output have the room that the instruction leaves."""
+        instruction_ids = self._encode_instruction(query.task, query.asked)
+        room = self._context - len(instruction_ids)
         if room < SMALLEST_ROOM:
             raise SchemaError(
-                f"a single type of the schema has {num_instruction:,} tokens with its instruction, the "
+                f"a single type of the schema has {len(instruction_ids):,} tokens with its instruction, the "
                 f"model's context {self._context:,}; at least {SMALLEST_ROOM} have to be left for a text and "
                 "its output. Give it a shorter name or description, or fewer slots"
             )
-        whole = min(room // 2, self._window_tokens or room)
-        window = min(whole, self._window_tokens or WINDOW_TOKENS)
-        return Room(whole=whole, window=window, prompt=room - SHORTEST_OUTPUT)
+        longest = _LONGEST_WHOLE if self._context == sys.maxsize else room
+        whole = min(room // 2, self._window_tokens or longest)
+        return Document(
+            query,
+            self._encoder.token_starts,
+            window=min(whole, self._window_tokens or WINDOW_TOKENS),
+            whole=whole,
+            prepare=partial(self._prepare, instruction_ids, room - SHORTEST_OUTPUT),
+        )
+
+    def _prepare(self, instruction_ids: Sequence[int], room: int, part: Part) -> None:
+        """Give a part its request; where that is more than the context holds, divide it.
+
+        Raises:
+            TextError: a single character and its elements are more than the context holds.
+        """
+        query, text = part.document.query, part.text
+        elements = None if query.elements is None else elements_within(query.elements, text, part.window)
+        part.request = Request(
+            instruction_ids=instruction_ids,
+            text_ids=self._encoder.encode_text(text, elements),
+            grammar=build_grammar(query.asked, text, query.task, elements=elements),
+            capability_labels=capability_labels(query.task),
+            end_bias=query.options.end_bias,
+            # Answers to windows have no order in common, so that only a whole text has alternatives.
+            num_beams=query.options.n_best if part.is_whole_text else 1,
+        )
+        # Blocks of the text were counted without the elements, and apart from what stands before them.
+        if len(part.request.text_ids) > room and not part.divide():
+            raise TextError(
+                f"{show(text)} has {len(part.request.text_ids):,} tokens with its elements, and the model's "
+                f"context leaves room for {room:,}; give fewer elements at once"
+            )
 
 
-def split_schema(schema: Schema, fits: Callable[[Schema], bool]) -> list[Schema]:
-    """The schema's frames in their order, halved until each group fits or is a single frame."""
-    if len(schema.frames) == 1 or fits(schema):
-        return [schema]
-    middle = (len(schema.frames) + 1) // 2
-    halves = (schema.frames[:middle], schema.frames[middle:])
-    return [group for half in halves for group in split_schema(Schema(frames=half), fits)]
-
-
-def group_queries(query: Query, groups: Sequence[Schema]) -> Iterator[Query]:
-    """The query once for each group, with the elements that are of it; of one group the query itself."""
-    if len(groups) == 1:
-        yield query
-        return
-    for group in groups:
-        elements = query.elements
-        if elements is not None:
-            names = located_schema(group, has_evoked_frames=True).frame_names
-            elements = tuple(element for element in elements if element.frame in names)
-        yield replace(query, schema=group, elements=elements)
-
-
-def merge_groups(groups: Sequence[Sequence[Record]], schemas: Iterable[Schema]) -> tuple[Record, ...]:
-    """The records of all groups in the order of the output.
-
-    A group does not know what the others offer: of groups that claim the same words for a frame, the one that
-    is surest of it keeps its records; the first, where there are no scores.
+def elements_within(elements: Sequence[Record], text: str, window: Span) -> tuple[Record, ...]:
+    """The located spans for a window: those in it, and those whose string occurs in it too.
 
     Args:
-        groups: the records of each.
-        schemas: that the groups were asked for.
+        elements: with offsets in the whole text.
+        text: of the window.
+        window: where it stands.
     """
-    if len(groups) == 1:
-        return tuple(groups[0])
-    surest: dict[Span, tuple[float, int]] = {}
-    for index, records in enumerate(groups):
-        for record in records:
-            if record.filler is not None:
-                claim = (record.score or 0.0, -index)
-                surest[record.filler.span] = max(surest.get(record.filler.span, claim), claim)
-    kept = [
-        record
-        for index, records in enumerate(groups)
-        for record in records
-        if record.filler is None or surest[record.filler.span][1] == -index
-    ]
-    frames = {frame.name: frame for schema in schemas for frame in schema.frames}
-    return order_records(kept, Schema(frames=tuple(frames.values())))
+    within: list[Record] = []
+    elsewhere: list[Record] = []
+    for element in elements:
+        is_within = all(window[0] <= own.start and own.end <= window[1] for own in element.fillers())
+        (within if is_within else elsewhere).append(element)
+    found = [shift_record(element, -window[0]) for element in within]
+    seen = {(element.frame, own.text) for element in found for own in element.fillers()}
+    for element in elsewhere:
+        for own in element.fillers():
+            start = text.find(own.text)
+            if start >= 0 and (element.frame, own.text) not in seen:
+                seen.add((element.frame, own.text))
+                place = own.model_copy(update={"start": start, "end": start + len(own.text)})
+                found.append(Record(frame=element.frame, filler=place))
+    return tuple(found)

@@ -1,20 +1,28 @@
-"""What is asked of an extractor: a `Query` for each text, the same for a model here and one elsewhere.
+"""What is asked of an extractor, a `Query` for each text, and the ways to ask: the same here and elsewhere.
 
-What both do alike with queries is here too: how they are made of the arguments of a method, and checked.
+Answers come in the order of the queries, and an interrupted run goes on from what it had staged.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, TypeVar, Unpack
 
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, TextError, UserError, did_you_mean, show
 from ucuie.extract.options import AnswerOptions, OptionArguments
 from ucuie.extract.result import Extraction
+from ucuie.files import StagedLines
 from ucuie.language.encode import check_encodable
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.schema import CAPABILITIES, TASKS, Capability, Example, Record, Schema, Task
 from ucuie.schema.capabilities import located_schema
+
+Progress = Callable[[Iterator[Extraction], int], Iterator[Extraction]]
+"""Passes extractions on and shows how many of a total there were."""
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -77,36 +85,117 @@ class Query:
         )
 
 
-class AnswersQueries(Protocol):
-    """What answers queries: an `Extractor`, or a `RemoteExtractor`."""
+class AnswersQueries(ABC):
+    """What answers queries, an `Extractor` or a `RemoteExtractor`, and the ways to ask it."""
 
     @property
+    @abstractmethod
     def identity(self) -> str:
-        """The model and all options that change what it answers."""
+        """The model and all options that change what it answers, as one string."""
 
-    def faults(self, queries: Iterable[Query]) -> dict[int, UserError]:
-        """Why queries cannot be answered, by their position."""
+    @abstractmethod
+    def check(self, query: Query) -> None:
+        """Refuse what cannot be answered.
 
+        Raises:
+            TextError: the text or its elements are unusable.
+            SchemaError: the schema is too large for the model's context.
+            ConfigError: the task or an option is none that the model has.
+        """
+
+    @abstractmethod
     def answer(self, queries: Iterable[Query]) -> Iterator[Extraction]:
         """The extraction of each query, in their order."""
 
+    def faults(self, queries: Iterable[Query]) -> dict[int, UserError]:
+        """Why queries cannot be answered, by their position; empty if all can.
 
-def query_of(
-    text: str,
-    schema: Any,
-    task: Task | Capability | None,
-    options: OptionArguments,
-    *,
-    id: str,  # noqa: A002  the query's own word
-    elements: Iterable[Record] | None = None,
-) -> Query:
-    """The query for one text; raises as `queries_of`."""
-    schema = Schema.of(schema)
-    given = None if elements is None else tuple(elements)
-    return Query(id, text, schema, task_named(task, schema), given, AnswerOptions.of(**options))
+        A `TextError` is the text's, a `SchemaError` that of a schema too large for the model's context.
+
+        Raises:
+            ConfigError: the task or an option is none that the model has.
+        """
+        faults: dict[int, UserError] = {}
+        for index, query in enumerate(queries):
+            try:
+                self.check(query)
+            except (TextError, SchemaError) as error:
+                faults[index] = error
+        return faults
+
+    def extract(
+        self,
+        text: str,
+        schema: Any,
+        *,
+        id: str = "1",  # noqa: A002  the extraction's own word
+        task: Task | Capability | None = None,
+        elements: Sequence[Record] | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> Extraction:
+        """The records of one text.
+
+        Args:
+            text: not blank, of any length.
+            schema: a `Schema`, or whatever `Schema.of` reads: a list of names, a mapping from frames to
+                slots, a pydantic class, JSON, or the path of a YAML or JSON file.
+            id: of the extraction.
+            task: whose wording asks for it; None takes the task that the schema has the shape of.
+            elements: the spans that the task "associating" links, such as the records of "locating".
+            **options: see `AnswerOptions`.
+
+        Raises:
+            SchemaError: the schema cannot be read, or is too large for the model's context.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
+            TextError: the text is blank or not encodable, or the elements cannot be used.
+        """
+        (query,) = _queries_of([text], schema, task, options)
+        given = None if elements is None else tuple(elements)
+        (extraction,) = self._answer_all([replace(query, id=id, elements=given)])
+        return extraction
+
+    def extract_batch(
+        self,
+        texts: Sequence[str],
+        schema: Any,
+        *,
+        task: Task | Capability | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> list[Extraction]:
+        """The records of several texts, in their order; ids are positions from 1.
+
+        Raises:
+            SchemaError: the schema cannot be read, or is too large for the model's context.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
+            TextError: texts are blank or not encodable; all of them at once, before any work.
+        """
+        return self._answer_all(list(_queries_of(texts, schema, task, options)))
+
+    def extract_iter(
+        self,
+        texts: Iterable[str],
+        schema: Any,
+        *,
+        task: Task | Capability | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> Iterator[Extraction]:
+        """The records of a stream of texts, in their order, while they come in; ids are positions from 1.
+
+        Raises:
+            SchemaError: the schema cannot be read, or is too large for the model's context.
+            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
+            TextError: a text is blank or not encodable; raised where it stands in the stream.
+        """
+        return self.answer(_queries_of(texts, schema, task, options))
+
+    def _answer_all(self, queries: Sequence[Query]) -> list[Extraction]:
+        """The extraction of each query, if all of them can be answered; else why not, before any work."""
+        if faults := self.faults(queries):
+            _raise_faults(faults, len(queries))
+        return list(self.answer(queries))
 
 
-def queries_of(
+def _queries_of(
     texts: Iterable[str], schema: Any, task: Task | Capability | None, options: OptionArguments
 ) -> Iterator[Query]:
     """A query for each text; what they share is checked at once, the texts come when they are taken.
@@ -137,18 +226,6 @@ def task_named(task: str | None, schema: Schema) -> Task | Capability:
     raise ConfigError(f"no task {show(task)}{did_you_mean(task, (*TASKS, *CAPABILITIES))}")
 
 
-def answer_all(extractor: AnswersQueries, queries: Sequence[Query]) -> list[Extraction]:
-    """The extraction of each query, if all of them can be answered.
-
-    Raises:
-        UserError: the fault itself where there is one query, or the schema is at fault; else a TextError with
-            the faults of all texts, before any work.
-    """
-    if faults := extractor.faults(queries):
-        _raise_faults(faults, len(queries))
-    return list(extractor.answer(queries))
-
-
 def answer_each(extractor: AnswersQueries, queries: Sequence[Query]) -> list[Extraction | Exception]:
     """The extraction of each query, or why there is none; what makes the extractor fail costs no other."""
     try:
@@ -161,7 +238,38 @@ def answer_each(extractor: AnswersQueries, queries: Sequence[Query]) -> list[Ext
     return [answer_each(extractor, [query])[0] for query in queries]
 
 
+def answer_staged(
+    extractor: AnswersQueries, queries: Sequence[Query], staged: StagedLines
+) -> Iterator[Extraction]:
+    """The extraction of each query, from an earlier run as far as that came; staged before it is yielded."""
+    num_done = 0
+    for line in staged.read():
+        yield Extraction.model_validate_json(line)
+        num_done += 1
+    for extraction in extractor.answer(queries[num_done:]):
+        staged.append(extraction.to_json())
+        yield extraction
+
+
+def resume_key(extractor: AnswersQueries, queries: Iterable[Query]) -> str:
+    """Equal for the same model asked the same things, in hex."""
+    digest = hashlib.sha256(extractor.identity.encode())
+    for query in queries:
+        digest.update(repr((query.id, query.text, query.task, query.elements, query.options)).encode())
+        digest.update(repr(query.schema).encode())
+    return digest.hexdigest()
+
+
+def until_fault(items: Iterable[_Item], faults: list[BaseException]) -> Iterator[_Item]:
+    """The items before the first that cannot be had; why it cannot goes to the faults."""
+    try:
+        yield from items
+    except UserError as error:
+        faults.append(error)
+
+
 def _raise_faults(faults: Mapping[int, UserError], num_texts: int) -> NoReturn:
+    """Raise the fault itself where there is one text, or the schema is at fault; else those of all texts."""
     first = next(iter(faults.values()))
     if num_texts == 1 or isinstance(first, SchemaError):
         raise first

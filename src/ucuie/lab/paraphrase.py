@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
-from ucuie.extract.remote.chat import Endpoint, ask
+from ucuie.extract.remote.client import ChatClient, Endpoint
+from ucuie.extract.remote.session import Session, requests
 from ucuie.language.pool import (
     INSTRUCTION_TASKS,
     PLACEHOLDER,
@@ -104,7 +105,7 @@ def widen_pool(
         for base in pool.entries[task]:
             if base.origin != "written":
                 continue
-            answer = ask(endpoint, system=_SYSTEM, user=_request(task, base.text, num_paraphrases))
+            answer = _ask(endpoint, _request(task, base.text, num_paraphrases))
             accepted, refused = _sift(answer, base.text, known, language=language, limit=num_paraphrases)
             origin = ParaphraseOrigin(model=endpoint.model, base=base.text, date=today)
             wordings[task] += [Wording(text=text, origin=origin) for text in accepted]
@@ -183,6 +184,13 @@ _STOP_WORDS = {
 
 def _request(task: InstructionTask, base: str, num_paraphrases: int) -> str:
     return _REQUEST.format(count=num_paraphrases, note=_TASK_NOTES[task], base=base)
+
+
+def _ask(endpoint: Endpoint, request: str) -> str:
+    messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": request}]
+    with requests(ChatClient(endpoint, num_concurrent=1)) as submit:
+        content: str = submit(Session.ask, messages, {}).result().content
+    return content
 
 
 def _sift(

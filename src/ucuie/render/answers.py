@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ucuie.extract.query import AnswersQueries, Query
+from ucuie.extract.query import AnswersQueries, Progress, Query, answer_staged, resume_key
 from ucuie.extract.result import Extraction
-from ucuie.extract.resumed import Progress, answer_staged, resume_key
 from ucuie.files import StagedLines
 from ucuie.render.formats import Format, write
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -28,9 +29,12 @@ from fake_endpoint import (
 )
 from ucuie.errors import ConfigError, TextError
 from ucuie.extract.remote import NOT_ANSWERED, RemoteExtractor
-from ucuie.extract.remote.chat import EndpointError
-from ucuie.extract.remote.documents import SCHEMA_CHARACTERS
+from ucuie.extract.remote.answers import read_answer
+from ucuie.extract.remote.client import MAX_REPLY_BYTES, Endpoint, EndpointError
+from ucuie.extract.remote.extractor import SCHEMA_CHARACTERS
+from ucuie.extract.remote.messages import messages
 from ucuie.extract.result import Extraction
+from ucuie.language.align import align
 from ucuie.schema import Schema, record_faults
 
 TEXT = 'Barack Obama spoke at the Hall. Obama left Null (early); she said "U.S."\nto Barack\nObama.'
@@ -261,6 +265,9 @@ def failing_once(failure: Reply) -> Answer:
         (200, b"<html>starting up"),
         (200, b'{"choices": [{"message": {"content": [1]}}]}'),
         (200, b'{"choices": [3]}'),
+        (200, b'{"choices": []}'),
+        (200, b"[" * 100_000),
+        (200, b"not gzip", {"content-encoding": "gzip"}),
         (0, b""),
     ],
 )
@@ -277,9 +284,35 @@ def test_waits_as_long_as_the_server_asks() -> None:
         assert time.monotonic() - start >= 1
 
 
+def test_waits_double_follow_the_server_and_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter([{}, {}, {"retry-after": "7"}, {"retry-after": "999999"}])
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    def answer(_: dict[str, Any]) -> Reply:
+        headers = next(failures, None)
+        return completion(GOOD) if headers is None else refusal(503, "starting", **headers)
+
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    with serving(plain(answer)) as fake:
+        extractor_of(fake, backoff_seconds=1, max_attempts=5).extract(TEXT, SCHEMA)
+    assert waits == [1, 2, 7, 60]
+
+
 def slow(_: dict[str, Any]) -> Reply:
     time.sleep(0.5)
     return completion(GOOD)
+
+
+def dripping(_: dict[str, Any]) -> Reply:
+    def drops() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b" "
+            time.sleep(0.05)
+
+    return 200, drops()
 
 
 @pytest.mark.parametrize(
@@ -290,6 +323,8 @@ def slow(_: dict[str, Any]) -> Reply:
         (lambda _: (200, b"no json"), "not a chat completion"),
         (lambda _: (0, b""), "failed 2 times"),
         (slow, r"no complete answer in 0.2 seconds"),
+        (dripping, r"no complete answer in 0.2 seconds"),
+        (lambda _: (200, b" " * (MAX_REPLY_BYTES + 1)), "more than 10,000,000 bytes"),
     ],
 )
 def test_a_text_without_an_answer_costs_no_other(bad: Answer, said: str) -> None:
@@ -325,6 +360,7 @@ def test_an_endpoint_that_answers_nothing_is_named_with_what_to_do(failure: Repl
         extractor_of(fake).extract(TEXT, SCHEMA)
     assert fake.url in str(error.value)
     assert said in str(error.value)
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
 
 
 def test_an_endpoint_that_is_not_there_is_named_with_what_to_do() -> None:
@@ -431,6 +467,17 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "sk-secret" not in extractor.identity + repr(vars(extractor))
 
 
+def test_a_key_that_is_given_goes_before_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(answers(GOOD)) as fake:
+        extractor_of(fake).extract(TEXT, SCHEMA)
+        monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
+        extractor_of(fake).extract(TEXT, SCHEMA)
+        extractor_of(fake, api_key="given").extract(TEXT, SCHEMA)
+        keys = [headers.get("Authorization") for headers in fake.headers]
+    assert list(dict.fromkeys(keys)) == [None, "Bearer from-environment", "Bearer given"]
+    assert "given" not in repr(Endpoint(base_url=fake.url, model="m", api_key="given"))
+
+
 @pytest.mark.parametrize("password", ["hunter2", "x@hunter2", "hunter2%40:@"])
 def test_a_password_in_the_url_is_not_shown(password: str) -> None:
     extractor = RemoteExtractor(f"http://user:{password}@127.0.0.1:9/v1", "m", max_attempts=1)
@@ -460,8 +507,13 @@ def test_impossible_options_are_refused_with_their_value(options: dict[str, Any]
     assert "secret" not in str(error.value)
 
 
+def test_a_url_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'http://a:b:c' is not a URL"):
+        RemoteExtractor("http://a:b:c", "m").extract(TEXT, SCHEMA)
+
+
 @pytest.mark.parametrize(
-    "options", [{"end_bias": 1.0}, {"explain": True}, {"n_best": 2}, {"task": "judging"}]
+    "options", [{"end_bias": 1.0}, {"explain": True}, {"n_best": 2}, {"task": "judging"}, {"elements": []}]
 )
 def test_what_only_a_model_here_can_do_is_refused(options: dict[str, Any]) -> None:
     extractor = RemoteExtractor("http://127.0.0.1:9/v1", "m")
@@ -589,6 +641,18 @@ def test_it_works_where_an_event_loop_runs() -> None:
 
     with serving(answers(GOOD)) as fake:
         assert asyncio.run(notebook(extractor_of(fake))).records
+
+
+@pytest.mark.parametrize("form", ["json", "lines"])
+@pytest.mark.parametrize("schema", [Schema.of(["animal"]), Schema.of({"chase": ["hunter", "prey"]})])
+def test_the_example_that_a_model_is_shown_is_read_as_it_is_meant(form: Any, schema: Schema) -> None:
+    question = messages(schema, "x", schema.task, form=form)[1]["content"]
+    text, answer = re.findall(r"^Example, for .* the text '(.*)':\n(.*)$", question, re.MULTILINE)[0]
+    parsed = read_answer(answer, text, schema, form=form)
+    alignment = align(parsed.frames, text, schema)
+    said = [[own.start for own in record.fillers()] for record in alignment.records]
+    assert said == ([[0], [17], [30]] if schema.task == "NER" else [[21, 17, 28]])
+    assert not parsed.dropped + alignment.dropped
 
 
 @pytest.mark.parametrize("unwanted", ["max_tokens", "temperature", "logprobs"])

@@ -1,8 +1,8 @@
 """Extraction with a language model behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp, a cloud.
 
-`extractor` is the public face. `documents` takes a text apart and puts what was found together, `windows`
-asks for a part of it: `messages` words the question, `constraints` says what its answer is held to, `answers`
-reads it. `probe` finds out what a server can do; `client` asks it, in a `session` of requests.
+`extractor` is the public face. `windows` asks for a window of a text: `messages` words the question,
+`constraints` finds out what the server obeys and holds the answer to it, `answers` reads it. `client` asks
+the server, in a `session` of requests.
 """
 
 from ucuie.extract.remote.extractor import RemoteExtractor

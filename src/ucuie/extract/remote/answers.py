@@ -7,7 +7,7 @@ Nothing here raises: an answer that says nothing usable has no frames and one st
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal
@@ -32,21 +32,6 @@ _RECORDS = re.compile(r'"records"\s*:\s*\[')
 _BETWEEN = re.compile(r"[\s,]*")
 
 
-def write_json(records: Iterable[Record]) -> str:
-    """Records as an answer in JSON states them."""
-    return json.dumps({"records": [_plain(record) for record in records]}, ensure_ascii=False)
-
-
-def _plain(record: Record) -> dict[str, Any]:
-    slots = [
-        {"slot": filled.slot, "text": filled.filler.text}
-        for filled in record.slots
-        if filled.filler is not None
-    ]
-    text = None if record.filler is None else record.filler.text
-    return {"frame": record.frame, "text": text} | ({"slots": slots} if slots else {})
-
-
 def read_answer(content: str, text: str, schema: Schema, *, form: Form) -> Parsed:
     """The frames of an answer, with fillers spelled as the text spells them, and what else it says.
 
@@ -57,20 +42,18 @@ def read_answer(content: str, text: str, schema: Schema, *, form: Form) -> Parse
         form: that was asked for; an answer in JSON is read wherever it comes.
     """
     # Models that reason aloud do so first. A piece of the text may look like the end of that.
-    if "</think>" in content and "</think>" not in text:
-        thought = _THOUGHT.match(content)
-        offset = 0 if thought is None else thought.end()
-    else:
-        offset = 0
-    is_line = form == "lines" and re.match(r'\s*\{\s*"', content[offset:]) is None
-    parsed = parse(content[offset:]) if is_line else _read_json(content[offset:])
+    if "</think>" not in text:
+        # Blanks, so that all that follows stays in its place.
+        content = _THOUGHT.sub(lambda thought: " " * len(thought[0]), content)
+    is_line = form == "lines" and re.match(r'\s*\{\s*"', content) is None
+    parsed = parse(content) if is_line else _read_json(content)
     slots_of = {frame.name: bool(frame.slots) for frame in schema.frames}
     frames, dropped = [], list(parsed.dropped)
     for frame in parsed.frames:
         if frame.filler is None and not slots_of.get(frame.frame, True):
             dropped.append(Dropped(reason=NO_FILLER, value=str(frame)))
         else:
-            frames.append(_as_in_text(_moved(frame, offset), text))
+            frames.append(_as_in_text(frame, text))
     return Parsed(tuple(frames), tuple(_cut(one) for one in dropped))
 
 
@@ -183,17 +166,6 @@ def _spelled(filler: str | None, text: str) -> str | None:
     words = filler.split()
     match = re.search(r"\s+".join(map(re.escape, words)), text) if words else None
     return filler if match is None else match[0]
-
-
-def _moved(frame: ParsedFrame, offset: int) -> ParsedFrame:
-    if not offset:
-        return frame
-    slots = tuple(replace(slot, filler_range=_shifted(slot.filler_range, offset)) for slot in frame.slots)
-    return replace(frame, filler_range=_shifted(frame.filler_range, offset), slots=slots)
-
-
-def _shifted(span: Span, offset: int) -> Span:
-    return (span[0] + offset, span[1] + offset) if span[1] else span
 
 
 def _cut(dropped: Dropped) -> Dropped:

@@ -6,27 +6,26 @@ Messages and the fields of a request go in, the text of the answer comes out. Wh
 import asyncio
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Self
 
 import httpx
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from ucuie.errors import ConfigError, show
-from ucuie.extract.remote.chat import (
-    MAX_WAIT_SECONDS,
-    TRANSIENT_STATUSES,
-    Endpoint,
-    EndpointError,
-    TransientError,
-    api_key,
-    authorization,
-    retry_after_seconds,
-)
+from ucuie.errors import ConfigError, UserError, show
 
+API_KEY_VARIABLES = ("UCUIE_ENDPOINT_KEY", "OPENAI_API_KEY")
+MAX_WAIT_SECONDS = 60.0
 MAX_REPLY_BYTES = 10_000_000
 """More than the longest answer with the probabilities of its tokens."""
+
+Messages = Sequence[Mapping[str, str]]
+"""Of a chat: each with its role and content."""
 
 # What some endpoints call otherwise, or do not let be chosen; None leaves the field out.
 _SUBSTITUTES: dict[str, str | None] = {
@@ -41,6 +40,64 @@ _HINTS = {
     429: "ask for fewer texts at the same time, or look at the limits of the account",
 }
 _LOST_FOR_ALL = {401, 403, 404, 429}
+_TRANSIENT_STATUSES = {408, 409, 425, 429}
+
+
+class EndpointError(UserError):
+    """A chat endpoint cannot be reached, refuses, or does not answer as it should."""
+
+
+class RefusedError(EndpointError):
+    """The endpoint works, but does not answer this question: the reason says why."""
+
+
+class SilentError(RefusedError):
+    """It did not answer this question in time, however often it was asked."""
+
+
+class Endpoint(BaseModel):
+    """Where a chat model is and how patiently it is asked.
+
+    Args:
+        base_url: up to and without `/chat/completions`, such as "http://localhost:8000/v1".
+        model: the name that the endpoint knows the model by.
+        api_key: sent as bearer token; None takes the environment variable UCUIE_ENDPOINT_KEY or
+            OPENAI_API_KEY, the first that is set, and sends none without them.
+        temperature: of the model's sampling; None leaves it to the endpoint.
+        timeout_seconds: for one attempt.
+        max_attempts: the first one included.
+        backoff_seconds: the wait after the first failed attempt; it doubles with each, up to a minute.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str = Field(pattern=r"^https?://[^\s/]")
+    model: str = Field(min_length=1)
+    api_key: SecretStr | None = None
+    temperature: float | None = Field(default=1.0, ge=0)
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    max_attempts: int = Field(default=5, ge=1)
+    backoff_seconds: float = Field(default=1.0, ge=0)
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The endpoint with these values.
+
+        Raises:
+            ConfigError: some are impossible or unknown; all of them at once.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigError("; ".join(map(_explain, error.errors(include_url=False)))) from None
+
+
+def _explain(fault: Any) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else "endpoint"
+    # A key is shown nowhere, not even a wrong one.
+    value = "" if name == "api_key" else f" {show(fault['input'])}"
+    hint = "; it begins with http:// or https://" if name == "base_url" else ""
+    return f"{name}{value}: {fault['msg']}{hint}"
 
 
 @dataclass(frozen=True)
@@ -68,12 +125,24 @@ class Reply:
     tokens: tuple[Token, ...] = ()
 
 
-class RefusedError(Exception):
-    """The endpoint works, but does not answer this question: the reason says why."""
+class _TransientError(Exception):
+    """A failure that may pass, at the earliest after `wait_seconds`."""
+
+    def __init__(self, reason: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
 
 
-class SilentError(RefusedError):
-    """It did not answer this question in time, however often it was asked."""
+class _UnreachableError(_TransientError):
+    """There is no connection."""
+
+
+class _BusyError(_TransientError):
+    """Status 429."""
+
+
+class _LateError(_TransientError):
+    """No answer in time."""
 
 
 class ChatClient:
@@ -89,8 +158,8 @@ class ChatClient:
         self.address = re.sub(r"//[^/]*@", "//", endpoint.base_url.rstrip("/"))
         """Of the endpoint, for messages and files: without a password."""
         self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
-        self._headers = authorization(endpoint)
-        self._num_concurrent = num_concurrent
+        self._headers = _authorization(endpoint)
+        self.num_concurrent = num_concurrent
         # Once: it reads some hundred certificates.
         self._tls = httpx.create_ssl_context()
         self._substitutes: dict[str, str | None] = {}
@@ -100,7 +169,7 @@ class ChatClient:
 
     def open(self) -> httpx.AsyncClient:
         """The connections, to be closed by the caller."""
-        limits = httpx.Limits(max_connections=self._num_concurrent)
+        limits = httpx.Limits(max_connections=self.num_concurrent)
         # The wait for a free connection is not the server's.
         timeout = httpx.Timeout(self.endpoint.timeout_seconds, pool=None)
         return httpx.AsyncClient(headers=self._headers, limits=limits, timeout=timeout, verify=self._tls)
@@ -108,7 +177,7 @@ class ChatClient:
     async def ask(
         self,
         http: httpx.AsyncClient,
-        messages: Sequence[Mapping[str, str]],
+        messages: Messages,
         fields: Mapping[str, Any],
         *,
         max_attempts: int | None = None,
@@ -138,11 +207,10 @@ class ChatClient:
         while True:
             try:
                 reply = await self._adapted(http, payload)
-            except TransientError as error:
-                fault = error
-            else:
                 self._num_answered += 1
                 return reply
+            except _TransientError as error:
+                fault = error
             # Many askers at the limit of an account: each gets its turn, as long as any does.
             is_with_others = isinstance(fault, _BusyError) and self._num_answered > num_answered
             num_failures = 0 if is_with_others else num_failures + 1
@@ -152,7 +220,7 @@ class ChatClient:
             backoff = self.endpoint.backoff_seconds * 2 ** max(num_failures - 1, 0)
             await asyncio.sleep(min(max(backoff, fault.wait_seconds), MAX_WAIT_SECONDS))
 
-    def _lasting(self, fault: TransientError, num_attempts: int) -> Exception:
+    def _lasting(self, fault: _TransientError, num_attempts: int) -> EndpointError:
         times = "once" if num_attempts == 1 else f"{num_attempts} times, at last"
         message = f"{show(self.address)} failed {times} so: {fault}"
         if isinstance(fault, _UnreachableError):
@@ -204,7 +272,7 @@ class ChatClient:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise _UnreachableError(f"{type(error).__name__}: {self._said(str(error))}") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise TransientError(f"{type(error).__name__}: {self._said(str(error))}") from None
+            raise _TransientError(f"{type(error).__name__}: {self._said(str(error))}") from None
         except httpx.InvalidURL as error:
             raise ConfigError(f"the base URL {show(self.address)} is not a URL: {error}") from None
         if response.is_success:
@@ -215,9 +283,9 @@ class ChatClient:
         status = response.status_code
         reason = f"status {status}, {self._said(body.decode(errors='replace').strip())}"
         if status == 429:
-            raise _BusyError(reason, retry_after_seconds(response))
-        if status in TRANSIENT_STATUSES or response.is_server_error:
-            raise TransientError(reason, retry_after_seconds(response))
+            raise _BusyError(reason, _retry_after_seconds(response))
+        if status in _TRANSIENT_STATUSES or response.is_server_error:
+            raise _TransientError(reason, _retry_after_seconds(response))
         message = f"{show(self.address)} refuses: {reason}"
         if status in _LOST_FOR_ALL or response.is_redirect:
             hint = _HINTS.get(status, "the base URL leads elsewhere; give the one it leads to")
@@ -226,7 +294,7 @@ class ChatClient:
 
     def _said(self, text: str) -> str:
         """What a server says, cut, and without the key that it may repeat."""
-        key = api_key(self.endpoint)
+        key = _api_key(self.endpoint)
         text = text.replace(key, "(the API key)") if key else text
         return repr(text if len(text) <= 300 else text[:297] + "...")
 
@@ -237,9 +305,11 @@ class ChatClient:
             content, refusal = message.get("content"), message.get("refusal")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             said = self._said(body[:1000].decode(errors="replace"))
-            raise TransientError(f"the answer is not a chat completion: {said}") from None
+            raise _TransientError(f"the answer is not a chat completion: {said}") from None
         if content is not None and not isinstance(content, str):
-            raise TransientError(f"the content of the answer is not text: {self._said(repr(content)[:1000])}")
+            raise _TransientError(
+                f"the content of the answer is not text: {self._said(repr(content)[:1000])}"
+            )
         return Reply(
             without_surrogates(content or ""),
             choice.get("finish_reason") == "length",
@@ -248,16 +318,40 @@ class ChatClient:
         )
 
 
-class _UnreachableError(TransientError):
-    """There is no connection."""
+def _api_key(endpoint: Endpoint) -> str:
+    """The key that the endpoint is sent; empty for none."""
+    if endpoint.api_key is not None:
+        return endpoint.api_key.get_secret_value()
+    return next((key for name in API_KEY_VARIABLES if (key := os.environ.get(name))), "")
 
 
-class _BusyError(TransientError):
-    """Status 429."""
+def _authorization(endpoint: Endpoint) -> dict[str, str]:
+    """The headers that carry the API key, if there is one.
+
+    Raises:
+        ConfigError: the key cannot be sent as it is.
+    """
+    key = _api_key(endpoint)
+    if not key:
+        return {}
+    # Said without the key: messages end up in logs.
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("the API key has line breaks or other characters that no key has")
+    return {"Authorization": f"Bearer {key}"}
 
 
-class _LateError(TransientError):
-    """No answer in time."""
+def _retry_after_seconds(response: httpx.Response) -> float:
+    """How long the server asks to wait, in seconds or until a date; 0 where it does not."""
+    value = response.headers.get("retry-after", "")
+    if re.fullmatch(r"[0-9]{1,6}", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    # A date without a zone is in UTC, as all of HTTP.
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def _tokens(logprobs: Any) -> tuple[Token, ...]:

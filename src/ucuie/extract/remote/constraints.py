@@ -8,18 +8,18 @@ that the constraint does not allow.
 
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ucuie.errors import show
 from ucuie.extract.remote.answers import Form
-from ucuie.extract.remote.chat import EndpointError
-from ucuie.extract.remote.client import ChatClient, RefusedError, SilentError
+from ucuie.extract.remote.client import ChatClient, EndpointError, RefusedError, SilentError
 from ucuie.extract.remote.session import Session
 from ucuie.language.gbnf import build_gbnf
 from ucuie.language.grammar import build_grammar
 from ucuie.schema import Capability, Schema, Task
+
+logger = logging.getLogger(__name__)
 
 Constraint = Literal["auto", "grammar", "json-schema", "none"]
 """What answers are held to: a grammar of the output language and of pieces of the text, a JSON schema, or
@@ -78,11 +78,6 @@ DIALECTS = (
 )
 
 
-def dialects_for(constraint: Constraint) -> Iterator[Dialect]:
-    """What may be tried for a constraint, the best first."""
-    yield from (dialect for dialect in DIALECTS if constraint in ("auto", dialect.constraint))
-
-
 def answer_schema(schema: Schema) -> dict[str, Any]:
     """The JSON schema of an answer: records with the names of the schema; all else is free text.
 
@@ -119,8 +114,6 @@ def _object(**properties: Any) -> dict[str, Any]:
     }
 
 
-logger = logging.getLogger(__name__)
-
 _NAME = "ucuie probe"
 _SCHEMA = Schema.of([_NAME])
 _TEXT = "Ada met Bob."
@@ -139,56 +132,47 @@ _found: dict[tuple[str, str, Constraint], Dialect] = {}
 """By the URL and model of the endpoints that this process has asked."""
 
 
-class Probe:
-    """Asks an endpoint for the best constraint that it obeys; of equal endpoints only once.
+def known_dialect(client: ChatClient, constraint: Constraint) -> Dialect | None:
+    """The best constraint that an endpoint obeys of what is asked for; None until it was asked."""
+    return _found.get((client.endpoint.base_url, client.endpoint.model, constraint))
 
-    Args:
-        client: of the endpoint.
-        constraint: what is asked for.
+
+async def find_dialect(session: Session, constraint: Constraint) -> Dialect:
+    """The best constraint that an endpoint obeys; it is asked where that is not known yet.
+
+    Raises:
+        EndpointError: it cannot be reached, does not answer, or obeys nothing of what is asked for.
     """
+    client = session.client
+    async with session.probing:
+        dialect = known_dialect(client, constraint)
+        if dialect is None:
+            dialect = await _probe(session, constraint)
+            _found[client.endpoint.base_url, client.endpoint.model, constraint] = dialect
+            logger.info("%s is held to: %s", client.address, dialect)
+    return dialect
 
-    def __init__(self, client: ChatClient, constraint: Constraint) -> None:
-        self._address = client.address
-        self._constraint = constraint
-        self._key = (client.endpoint.base_url, client.endpoint.model, constraint)
 
-    @property
-    def dialect(self) -> Dialect | None:
-        """What was found; None until the endpoint was asked."""
-        return _found.get(self._key)
-
-    async def find(self, session: Session) -> Dialect:
-        """What the endpoint obeys; it is asked where that is not known yet.
-
-        Raises:
-            EndpointError: it cannot be reached, does not answer, or obeys nothing of what is asked for.
-        """
-        async with session.probing:
-            if self._key not in _found:
-                _found[self._key] = await self._ask(session)
-                logger.info("%s is held to: %s", self._address, _found[self._key])
-        return _found[self._key]
-
-    async def _ask(self, session: Session) -> Dialect:
-        refusals = []
-        for dialect in dialects_for(self._constraint):
-            fields = dialect.fields(_SCHEMA, _TEXT, "NER") | {"max_tokens": _MAX_TOKENS}
-            try:
-                reply = await session.ask(_QUESTION, fields, max_attempts=_MAX_ATTEMPTS)
-            except SilentError as error:
-                # Each of the other ways to ask would take as long.
-                raise EndpointError(f"{error}; look whether the server is at work") from None
-            except RefusedError as error:
-                refusals.append(str(error))
-                continue
-            if _HELD_ANSWERS[dialect.constraint].match(reply.content):
-                return dialect
-        if self._constraint in ("auto", "none"):
-            raise EndpointError(
-                f"{refusals[-1]}; the question was a plain one, so check the name of the model"
-            )
-        said = f" At last it said: {refusals[-1]}." if refusals else ""
-        raise EndpointError(
-            f"{show(self._address)} does not obey the constraint {show(self._constraint)}, in none of "
-            f"the ways it can be asked for.{said} Take 'auto' for the best one that it does obey"
-        )
+async def _probe(session: Session, constraint: Constraint) -> Dialect:
+    refusals = []
+    for dialect in DIALECTS:
+        if constraint not in ("auto", dialect.constraint):
+            continue
+        fields = dialect.fields(_SCHEMA, _TEXT, "NER") | {"max_tokens": _MAX_TOKENS}
+        try:
+            reply = await session.ask(_QUESTION, fields, max_attempts=_MAX_ATTEMPTS)
+        except SilentError as error:
+            # Each of the other ways to ask would take as long.
+            raise EndpointError(f"{error}; look whether the server is at work") from None
+        except RefusedError as error:
+            refusals.append(str(error))
+            continue
+        if _HELD_ANSWERS[dialect.constraint].match(reply.content):
+            return dialect
+    if constraint in ("auto", "none"):
+        raise EndpointError(f"{refusals[-1]}; the question was a plain one, so check the name of the model")
+    said = f" At last it said: {refusals[-1]}." if refusals else ""
+    raise EndpointError(
+        f"{show(session.client.address)} does not obey the constraint {show(constraint)}, in none of "
+        f"the ways it can be asked for.{said} Take 'auto' for the best one that it does obey"
+    )

@@ -11,32 +11,36 @@ can do that; whatever it says is read, aligned with the text, and dropped where 
 import json
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import aclosing
+from functools import lru_cache
 from itertools import islice
-from typing import Any, Unpack
+from typing import Any
 
-from ucuie.errors import ConfigError, TextError, UserError, did_you_mean, show
-from ucuie.extract.options import NEED_THE_MODEL, AnswerOptions, OptionArguments, positive
-from ucuie.extract.query import Query, answer_all, queries_of, query_of
-from ucuie.extract.remote.chat import Endpoint
-from ucuie.extract.remote.client import ChatClient
-from ucuie.extract.remote.constraints import CONSTRAINTS, Constraint, Probe
-from ucuie.extract.remote.documents import read_text
-from ucuie.extract.remote.session import Session, requests
+from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.extract.document import Document, extraction_of, group_queries, split_schema
+from ucuie.extract.options import NEED_THE_MODEL, positive
+from ucuie.extract.query import AnswersQueries, Query, until_fault
+from ucuie.extract.remote.client import ChatClient, Endpoint
+from ucuie.extract.remote.constraints import CONSTRAINTS, Constraint, find_dialect, known_dialect
+from ucuie.extract.remote.messages import describe_schema
+from ucuie.extract.remote.session import Session, in_order, requests
 from ucuie.extract.remote.windows import WindowReader
 from ucuie.extract.result import Extraction
-from ucuie.schema import TASKS, Task
+from ucuie.schema import TASKS, Schema
 
 WINDOW_CHARACTERS = 2_000
 """About 500 tokens: a page, which models copy from without losing their place."""
 MAX_NEW_TOKENS = 4_096
 NUM_CONCURRENT = 8
+SCHEMA_CHARACTERS = 10_000
+"""That describe types in one question: with a window and the longest answer they fit into 8,192 tokens."""
 _TEXTS_AHEAD = 4
 """So many times the concurrent requests: texts that are under way while the first of them is waited for."""
 
 
-class RemoteExtractor:
+class RemoteExtractor(AnswersQueries):
     """Extracts records from texts with a model that an OpenAI-compatible endpoint serves.
 
     It has the methods of `Extractor`, for the tasks "NER", "RE", "EE" and "ABSA", with thresholds as the only
@@ -80,7 +84,6 @@ class RemoteExtractor:
         if constraint not in CONSTRAINTS:
             raise ConfigError(f"no constraint {show(constraint)}{did_you_mean(str(constraint), CONSTRAINTS)}")
         self._constraint: Constraint = constraint
-        self._num_concurrent = positive("num_concurrent", num_concurrent)
         self._window_characters = positive("window_characters", window_characters)
         self._fields: dict[str, Any] = {"logprobs": True} if scores else {}
         """Of every request for a window."""
@@ -88,20 +91,21 @@ class RemoteExtractor:
             self._fields["max_tokens"] = positive("max_new_tokens", max_new_tokens)
         options = {"temperature": 0.0, "timeout_seconds": 120.0} | endpoint
         self._client = ChatClient(
-            Endpoint.of(base_url=base_url, model=model, **options), self._num_concurrent
+            Endpoint.of(base_url=base_url, model=model, **options),
+            positive("num_concurrent", num_concurrent),
         )
-        self._probe = Probe(self._client, constraint)
 
     @property
     def model_name(self) -> str:
         """What the extractions call the model; once that is known, with what its answers are held to."""
-        model, dialect = self._client.endpoint.model, self._probe.dialect
+        model, dialect = self._client.endpoint.model, known_dialect(self._client, self._constraint)
         return f"{model} ({dialect.constraint})" if dialect else model
 
     @property
     def constraint(self) -> str | None:
         """What answers are held to, and how the endpoint is told; None until it was asked."""
-        return None if self._probe.dialect is None else str(self._probe.dialect)
+        dialect = known_dialect(self._client, self._constraint)
+        return None if dialect is None else str(dialect)
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -129,43 +133,22 @@ class RemoteExtractor:
                 that was asked for; says what to do.
             ConfigError: the URL is none.
         """
-        with requests(self._client, self._num_concurrent) as submit:
-            return str(submit(self._probe.find).result())
+        with requests(self._client) as submit:
+            return str(submit(find_dialect, self._constraint).result())
 
-    def extract(
-        self,
-        text: str,
-        schema: Any,
-        *,
-        id: str = "1",  # noqa: A002  the extraction's own word
-        task: Task | None = None,
-        **options: Unpack[OptionArguments],
-    ) -> Extraction:
-        """The records of one text; see `Extractor.extract`."""
-        (extraction,) = answer_all(self, [query_of(text, schema, task, options, id=id)])
-        return extraction
-
-    def extract_batch(
-        self,
-        texts: Sequence[str],
-        schema: Any,
-        *,
-        task: Task | None = None,
-        **options: Unpack[OptionArguments],
-    ) -> list[Extraction]:
-        """The records of several texts, in their order; see `Extractor.extract_batch`."""
-        return answer_all(self, list(queries_of(texts, schema, task, options)))
-
-    def extract_iter(
-        self,
-        texts: Iterable[str],
-        schema: Any,
-        *,
-        task: Task | None = None,
-        **options: Unpack[OptionArguments],
-    ) -> Iterator[Extraction]:
-        """The records of a stream of texts, while they come in; see `Extractor.extract_iter`."""
-        return self.answer(queries_of(texts, schema, task, options))
+    def check(self, query: Query) -> None:
+        """Refuse a query that is none for a model behind an endpoint; raises as `AnswersQueries.check`."""
+        query.check()
+        if query.task not in TASKS:
+            raise ConfigError(
+                f"the task {show(query.task)} is for models that learned it; a model behind an endpoint "
+                f"knows {', '.join(TASKS)}"
+            )
+        given = [name for name in NEED_THE_MODEL if query.options.is_given(name)]
+        if query.elements is not None:
+            given.append("elements")
+        if given:
+            raise ConfigError(f"{given[0]} needs the inside of the model, which an endpoint does not give")
 
     def answer(self, queries: Iterable[Query]) -> Generator[Extraction]:
         """The extraction of each query, in their order, many of them under way at a time.
@@ -179,12 +162,12 @@ class RemoteExtractor:
             ConfigError: the task or an option is none that a remote model has.
             EndpointError: the endpoint gives no answers; after the extractions that were finished by then.
         """
-        faults: list[UserError] = []
-        usable = _until_fault(queries, faults)
+        faults: list[BaseException] = []
+        usable = until_fault(self._checked(queries), faults)
         running: deque[Future[Extraction]] = deque()
-        with requests(self._client, self._num_concurrent) as submit:
+        with requests(self._client) as submit:
             while True:
-                room = _TEXTS_AHEAD * self._num_concurrent - len(running)
+                room = _TEXTS_AHEAD * self._client.num_concurrent - len(running)
                 running.extend(submit(self._answer_query, query) for query in islice(usable, room))
                 if not running:
                     break
@@ -192,57 +175,38 @@ class RemoteExtractor:
         if faults:
             raise faults[0]
 
-    def faults(self, queries: Iterable[Query]) -> dict[int, UserError]:
-        """Why queries cannot be answered, by their position; empty if all can.
-
-        Raises:
-            ConfigError: the task or an option is none that a remote model has.
-        """
-        faults: dict[int, UserError] = {}
-        for index, query in enumerate(queries):
-            try:
-                _check(query)
-            except TextError as error:
-                faults[index] = error
-        return faults
+    def _checked(self, queries: Iterable[Query]) -> Iterator[Query]:
+        for query in queries:
+            self.check(query)
+            yield query
 
     async def _answer_query(self, session: Session, query: Query) -> Extraction:
+        """The extraction of a query, some of its windows under way at a time."""
         start = time.perf_counter()
-        dialect = await self._probe.find(session)
+        dialect = await find_dialect(session, self._constraint)
         reader = WindowReader(session, dialect, self._fields, may_ask_freely=self._constraint == "auto")
-        found = await read_text(
-            query, reader, window_characters=self._window_characters, num_concurrent=self._num_concurrent
-        )
-        return Extraction(
-            id=query.id,
-            text=query.text,
-            records=found.records,
-            dropped=found.dropped,
-            truncated=found.truncated,
+        documents = [
+            Document(one, _characters, window=self._window_characters)
+            for one in group_queries(query, _groups(query.schema))
+        ]
+        reading = (reader.read(part) for document in documents for part in document.parts())
+        async with aclosing(in_order(reading, self._client.num_concurrent)) as parts:
+            async for part in parts:
+                part.document.add(part)
+        return extraction_of(
+            documents,
+            [query.options.threshold.keep(one.merged(), one.dropped) for one in documents],
             model=self.model_name,
-            seconds=round(time.perf_counter() - start, 6),
+            seconds=time.perf_counter() - start,
         )
 
 
-def _until_fault(queries: Iterable[Query], faults: list[UserError]) -> Iterator[Query]:
-    """The queries before the first that cannot be answered; why it cannot goes to the faults."""
-    for query in queries:
-        try:
-            _check(query)
-        except UserError as error:
-            faults.append(error)
-            return
-        yield query
+def _characters(text: str) -> range:
+    """Where each "token" of a text begins that is measured in characters: those of the model are unknown."""
+    return range(len(text))
 
 
-def _check(query: Query) -> None:
-    """Raise a TextError or ConfigError where a query is none for a model behind an endpoint."""
-    query.check()
-    if query.task not in TASKS:
-        raise ConfigError(
-            f"the task {show(query.task)} is for models that learned it; a model behind an endpoint "
-            f"knows {', '.join(TASKS)}"
-        )
-    for name in NEED_THE_MODEL:
-        if getattr(query.options, name) != AnswerOptions.model_fields[name].default:
-            raise ConfigError(f"{name} needs the inside of the model, which an endpoint does not give")
+@lru_cache(maxsize=8)
+def _groups(schema: Schema) -> list[Schema]:
+    """The schema, or parts of it where its description would fill a question."""
+    return split_schema(schema, lambda group: len(describe_schema(group)) <= SCHEMA_CHARACTERS)

@@ -7,9 +7,8 @@ them; the text comes last.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from ucuie.extract.remote.answers import Form, write_json
-from ucuie.language.linearize import linearize
-from ucuie.schema import FilledSlot, Filler, Frame, Record, Schema, Task
+from ucuie.extract.remote.answers import Form
+from ucuie.schema import Frame, Schema, Task
 
 _SYSTEM = (
     "You extract information from texts. You only copy: whatever you write down about a text are words of "
@@ -38,7 +37,18 @@ _FORMS: dict[Form, str] = {
 }
 _NOTHING: dict[Form, str] = {"json": '{"records": []}', "lines": "{}"}
 
-_EXAMPLE_TEXT = "Rex barked. Then Rex chased a cat."
+_EXAMPLE = "Example, for {asked} and the text 'Rex barked. Then Rex chased a cat.':\n{answer}"
+_ASKED_WITH_SLOTS = "a frame `chase` with the slots `hunter` and `prey`"
+_ASKED_WITHOUT = "a frame `animal`"
+_ANSWERS: dict[tuple[Form, bool], str] = {
+    ("json", True): '{"records": [{"frame": "chase", "text": "chased", "slots": [{"slot": "hunter", '
+    '"text": "Rex"}, {"slot": "prey", "text": "a cat"}]}]}',
+    ("json", False): '{"records": [{"frame": "animal", "text": "Rex"}, {"frame": "animal", "text": "Rex"}, '
+    '{"frame": "animal", "text": "cat"}]}',
+    ("lines", True): "{(chase: chased): [(hunter: Rex), (prey: a cat)]}",
+    ("lines", False): "{(animal: Rex): [], (animal: Rex): [], (animal: cat): []}",
+}
+"""By their form, and by whether there are slots."""
 
 
 def messages(schema: Schema, text: str, task: Task, *, form: Form) -> list[dict[str, str]]:
@@ -59,15 +69,11 @@ def _instruction(schema: Schema, task: Task, form: Form) -> str:
     task_words = _TASKS[task]
     if form == "lines":
         task_words = task_words.replace("`text`", "The filler of the frame")
-    return "\n\n".join(
-        (
-            task_words,
-            describe_schema(schema),
-            _FORMS[form],
-            _RULES.format(nothing=_NOTHING[form]),
-            _example(form, has_slots=any(frame.slots for frame in schema.frames)),
-        )
-    )
+    has_slots = any(frame.slots for frame in schema.frames)
+    asked = _ASKED_WITH_SLOTS if has_slots else _ASKED_WITHOUT
+    rules = _RULES.format(nothing=_NOTHING[form])
+    example = _EXAMPLE.format(asked=asked, answer=_ANSWERS[form, has_slots])
+    return "\n\n".join((task_words, describe_schema(schema), _FORMS[form], rules, example))
 
 
 def describe_schema(schema: Schema) -> str:
@@ -81,30 +87,3 @@ def _described(frame: Frame) -> Iterator[str]:
         yield "  slots:"
     for slot in frame.slots:
         yield f"  - {slot.name}" + (f": {slot.description}" if slot.description else "")
-
-
-def _example(form: Form, *, has_slots: bool) -> str:
-    schema = Schema.of({"chase": ["hunter", "prey"]} if has_slots else ["animal"])
-    if has_slots:
-        records = [
-            Record(
-                frame="chase",
-                filler=_filler("chased"),
-                slots=(
-                    FilledSlot(slot="hunter", filler=_filler("Rex", 17)),
-                    FilledSlot(slot="prey", filler=_filler("a cat")),
-                ),
-            )
-        ]
-        asked = "a frame `chase` with the slots `hunter` and `prey`"
-    else:
-        fillers = (_filler("Rex"), _filler("Rex", 17), _filler("cat"))
-        records = [Record(frame="animal", filler=filler) for filler in fillers]
-        asked = "a frame `animal`"
-    answer = write_json(records) if form == "json" else linearize(records, schema)
-    return f"Example, for {asked} and the text {_EXAMPLE_TEXT!r}:\n{answer}"
-
-
-def _filler(text: str, after: int = 0) -> Filler:
-    start = _EXAMPLE_TEXT.index(text, after)
-    return Filler(text=text, start=start, end=start + len(text))

@@ -7,7 +7,7 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from ucuie.extract.remote.client import ChatClient, Reply
+from ucuie.extract.remote.client import ChatClient, Messages, Reply
 
 _T = TypeVar("_T")
 
@@ -38,39 +38,47 @@ class Session:
     probing: asyncio.Lock
 
     @classmethod
-    async def open(cls, client: ChatClient, num_concurrent: int) -> "Session":
-        """Connections for so many requests at the same time; within the event loop."""
-        return cls(client, client.open(), asyncio.Semaphore(num_concurrent), asyncio.Lock())
+    async def open(cls, client: ChatClient) -> "Session":
+        """As many connections as the client may have; within the event loop."""
+        return cls(client, client.open(), asyncio.Semaphore(client.num_concurrent), asyncio.Lock())
 
     async def ask(
-        self,
-        question: Sequence[Mapping[str, str]],
-        fields: Mapping[str, Any],
-        *,
-        max_attempts: int | None = None,
+        self, messages: Messages, fields: Mapping[str, Any], *, max_attempts: int | None = None
     ) -> Reply:
         """The answer to some messages; raises as `ChatClient.ask`."""
-        return await self.client.ask(self.http, question, fields, max_attempts=max_attempts)
+        return await self.client.ask(self.http, messages, fields, max_attempts=max_attempts)
+
+    async def close(self) -> None:
+        """Cancels whatever else runs, and closes the connections."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self.http.aclose()
 
 
 @contextmanager
-def requests(client: ChatClient, num_concurrent: int) -> Iterator[Callable[..., Future[Any]]]:
-    """What starts a coroutine that makes requests, given a session; what is left at the end is cancelled.
+def requests(client: ChatClient) -> Iterator[Callable[..., Future[Any]]]:
+    """What starts a coroutine that makes requests, given a session; what is left at the end is cancelled."""
+    # A loop in a thread of its own: where the caller is, as in a notebook, one may be running.
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="ucuie-remote", daemon=True)
+    thread.start()
 
-    Args:
-        client: of the endpoint.
-        num_concurrent: requests at the same time, at most.
-    """
-    with _EventLoop() as loop:
-        session = loop.submit(Session.open(client, num_concurrent)).result()
-        try:
-            yield lambda work, *arguments: loop.submit(work(session, *arguments))
-        finally:
-            # A stream that nobody read to its end may be closed when the interpreter ends; then the loop's
-            # thread has been stopped already, and waiting for it would be for ever.
-            if not sys.is_finalizing():
-                loop.cancel()
-                loop.submit(session.http.aclose()).result()
+    def submit(work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, loop)
+
+    session = submit(Session.open(client)).result()
+    try:
+        yield lambda work, *arguments: submit(work(session, *arguments))
+    finally:
+        # A stream that nobody read to its end may be closed when the interpreter ends; then the loop's thread
+        # has been stopped already, and waiting for it would be for ever.
+        if not sys.is_finalizing():
+            submit(session.close()).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 async def in_order(work: Iterator[Coroutine[Any, Any, _T]], num_concurrent: int) -> AsyncGenerator[_T]:
@@ -86,35 +94,3 @@ async def in_order(work: Iterator[Coroutine[Any, Any, _T]], num_concurrent: int)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-class _EventLoop:
-    """An event loop in a thread of its own: where the caller is, as in a notebook, one may be running."""
-
-    def __enter__(self) -> "_EventLoop":
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="ucuie-remote", daemon=True)
-        self._thread.start()
-        return self
-
-    def submit(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
-        """Starts a coroutine."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def cancel(self) -> None:
-        """Ends all that runs."""
-        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
-
-    def __exit__(self, *_: object) -> None:
-        if sys.is_finalizing():
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-async def _cancel_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)

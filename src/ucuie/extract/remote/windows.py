@@ -1,29 +1,24 @@
 """Asks for the records of a window of a text, which is divided where its answer is cut.
 
 Where a window gets no answer, a harmless text in its place tells whether that is the window or the endpoint.
-
-In: a window. Out: what was found in it, with offsets that count from its start. Which windows a text has is
-`documents`.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ucuie.errors import show
-from ucuie.extract.document import LONGEST_QUOTE, is_in_circles, ran_on
+from ucuie.extract.document import LONGEST_QUOTE, Answer, Part, is_in_circles, ran_on
 from ucuie.extract.query import Query
 from ucuie.extract.remote.answers import read_answer, scored
-from ucuie.extract.remote.chat import EndpointError
-from ucuie.extract.remote.client import RefusedError, Reply, SilentError
+from ucuie.extract.remote.client import EndpointError, RefusedError, Reply, SilentError
 from ucuie.extract.remote.constraints import Dialect
 from ucuie.extract.remote.messages import messages
 from ucuie.extract.remote.session import Session
 from ucuie.language.align import align
 from ucuie.language.linearize import order_records
-from ucuie.language.windows import split_windows
-from ucuie.schema import TASKS, Dropped, Record, Span
+from ucuie.schema import TASKS, Dropped
 
 logger = logging.getLogger(__name__)
 
@@ -34,34 +29,6 @@ _SMALLEST_DIVIDED = 200
 _HARMLESS = "It was a quiet day, and nothing happened that anybody would tell of. "
 _FEW_ATTEMPTS = 2
 """Where many have failed before."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was found in a window, by its pieces: each with its place in the window and its records.
-
-    Args:
-        pieces: in the order of the text; a window that was not divided is one.
-        dropped: what else was answered.
-        truncated: an answer was cut, or there is none.
-    """
-
-    pieces: tuple[tuple[Span, tuple[Record, ...]], ...] = ()
-    dropped: tuple[Dropped, ...] = ()
-    truncated: bool = False
-
-    @classmethod
-    def of_pieces(cls, spans: Sequence[Span], answers: Sequence["Answer"]) -> "Answer":
-        """The answers to the pieces of a window as one."""
-        return cls(
-            tuple(
-                ((outer[0] + start, outer[0] + end), records)
-                for outer, answer in zip(spans, answers, strict=True)
-                for (start, end), records in answer.pieces
-            ),
-            tuple(one for answer in answers for one in answer.dropped),
-            any(answer.truncated for answer in answers),
-        )
 
 
 @dataclass(frozen=True)
@@ -80,8 +47,8 @@ class WindowReader:
     fields: Mapping[str, Any]
     may_ask_freely: bool
 
-    async def read(self, query: Query, text: str) -> Answer:
-        """What the model finds in a window of the query's text.
+    async def read(self, part: Part) -> Part:
+        """The part, with its answer or those of its pieces.
 
         A window that gets no answer, though another text in its place does, is dropped, with the reason
         NOT_ANSWERED.
@@ -89,17 +56,21 @@ class WindowReader:
         Raises:
             EndpointError: the endpoint will answer no question.
         """
+        query, text = part.document.query, part.text
         try:
             # One turn for all it takes: those who wait need not find out for themselves.
             async with self.session.turns:
                 reply = await self._ask_with_care(query, text)
         except RefusedError as error:
             logger.warning("no answer for the text %s: %s", show(query.id), error)
-            return Answer(dropped=(Dropped(reason=NOT_ANSWERED, value=str(error)),), truncated=True)
-        if reply.is_cut and _is_worth_dividing(reply, text):
-            spans = list(split_windows(text, range_of_characters, len(text) * 2 // 3))
-            return Answer.of_pieces(spans, [await self.read(query, text[start:end]) for start, end in spans])
-        return self._answer(reply, query, text)
+            part.answer = Answer(dropped=(Dropped(reason=NOT_ANSWERED, value=str(error)),), truncated=True)
+            return part
+        if reply.is_cut and _is_worth_dividing(reply, text) and part.divide():
+            for piece in part.pieces:
+                await self.read(piece)
+        else:
+            part.answer = self._answer(reply, query, text)
+        return part
 
     async def _ask_with_care(self, query: Query, text: str) -> Reply:
         """As `_ask`; what is refused is refused because of this text."""
@@ -138,18 +109,13 @@ class WindowReader:
         dropped = (*parsed.dropped, *alignment.dropped)
         if reply.is_cut:
             dropped = (*dropped, ran_on(reply.content))
-        return Answer((((0, len(text)), records),), dropped, truncated=reply.is_cut)
+        return Answer(records, dropped, truncated=reply.is_cut)
 
 
 def _harmless(text: str) -> str:
     """With as many bytes as a text, whose number of tokens follows its bytes better than its characters."""
     size = max(len(text.encode()), len(_HARMLESS))
     return (_HARMLESS * (size // len(_HARMLESS) + 1))[:size].rstrip()
-
-
-def range_of_characters(text: str) -> range:
-    """Where each "token" of a text begins that is measured in characters: those of the model are unknown."""
-    return range(len(text))
 
 
 def _is_worth_dividing(reply: Reply, text: str) -> bool:
