@@ -69,6 +69,8 @@ class Answerer:
         # torch, which the program that hands out the work does without.
         import torch
 
+        from ucuie.extract.extractor import Extractor
+
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         if model_sha256(job.model) != job.model_sha256:
@@ -78,7 +80,7 @@ class Answerer:
             )
         self._question = job.question
         here = {"model": job.model, "device": device or job.options.device}
-        self._extractor = job.options.model_copy(update=here).load()
+        self._extractor = Extractor.from_pretrained(**dict(job.options) | here)
         self._question.check(self._extractor)
 
     def answer(self, rows: Sequence[Row]) -> list[bytes]:

@@ -19,7 +19,7 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
-from ucuie.cli.options import grouped, model_flags
+from ucuie.cli.options import grouped, load_extractor, model_flags
 from ucuie.extract.options import ModelOptions
 from ucuie.extract.result import Extraction
 from ucuie.model.operating_point import END_BIASES
@@ -96,7 +96,7 @@ def calibrate(
     source = model.model or DEFAULT
     calibration_target(source, output)
     talk = talk_console(quiet=quiet)
-    extractor = model.load()
+    extractor = load_extractor(model)
     track = Track(talk, is_shown=True)
     tested = calibration.tested_biases(biases)
     if tested:

@@ -18,7 +18,7 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
-from ucuie.cli.options import answer_flags, grouped, model_flags
+from ucuie.cli.options import answer_flags, grouped, load_extractor, model_flags
 from ucuie.errors import ConfigError, DataError
 from ucuie.extract.options import AnswerOptions, ModelOptions
 from ucuie.render.tables import evaluation_tables, trials_table
@@ -62,7 +62,7 @@ def evaluate(
     metrics.scorer_names(scorer)
     examples = data.read_gold(gold, split=split, limit=limit)
     talk = talk_console(quiet=quiet)
-    extractor = model.load()
+    extractor = load_extractor(model)
     track = Track(talk, is_shown=True)
     try:
         report = evaluation.evaluate(

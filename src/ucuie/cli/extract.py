@@ -26,6 +26,7 @@ from ucuie.cli.options import (
     EndpointOptions,
     ModelFlags,
     grouped,
+    load_extractor,
     refuse_given,
 )
 from ucuie.extract.options import ModelOptions
@@ -170,7 +171,7 @@ def _extractor(model: ModelOptions, endpoint: EndpointOptions, talk: "Console") 
     if endpoint.endpoint is not None:
         return endpoint.connect(model, talk)
     refuse_given(endpoint, NOT_HERE)
-    return model.load()
+    return load_extractor(model)
 
 
 def _print_extractions(extractions: Iterable[Extraction], output_format: Format) -> None:

@@ -23,6 +23,7 @@ from ucuie.extract.options import AnswerOptions, ModelOptions
 from ucuie.extract.thresholds import Thresholds
 
 if TYPE_CHECKING:
+    from ucuie.extract.extractor import Extractor
     from ucuie.extract.remote import RemoteExtractor
 
 
@@ -202,6 +203,13 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {}
     return run
+
+
+def load_extractor(options: ModelOptions) -> "Extractor":
+    """The extractor that the options ask for; torch is loaded here."""
+    from ucuie.extract.extractor import Extractor
+
+    return Extractor.from_pretrained(**dict(options))
 
 
 def refuse_given(options: BaseModel, reason: str, *, but: str = "") -> None:

@@ -9,13 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from ucuie.schema import Filler, Record
 from ucuie.templates import load_template
-
-if TYPE_CHECKING:
-    from ucuie.extract.result import Extraction
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
@@ -23,6 +20,22 @@ _GOLDEN_ANGLE = 137.508
 _FIRST_HUE = 255.0
 # Where a name has a colour of its own for most readers, it gets that.
 _KNOWN_HUES = {"positive": 150.0, "negative": 25.0, "neutral": 255.0}
+
+
+class Shown(Protocol):
+    """What a page shows of an `Extraction`, which shows itself by it and so cannot be named here."""
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+    @property
+    def records(self) -> tuple[Record, ...]: ...  # noqa: D102
+
+    @property
+    def model(self) -> str: ...  # noqa: D102
+
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -57,12 +70,12 @@ class Piece:
     mark: Mark | None = None
 
 
-def render_report(extractions: Sequence["Extraction"]) -> str:
+def render_report(extractions: Sequence[Shown]) -> str:
     """A whole page, with everything it needs in it."""
     return _render(extractions, is_page=True)
 
 
-def render_fragment(extractions: Sequence["Extraction"]) -> str:
+def render_fragment(extractions: Sequence[Shown]) -> str:
     """The same for the inside of another page, whose own look it leaves alone."""
     return _render(extractions, is_page=False)
 
@@ -132,7 +145,7 @@ def _mentions_by_frame(records: Sequence[Record]) -> list[tuple[str, list[tuple[
     return [(frame, list(group)) for frame, group in groupby(mentions, key=lambda item: item[1].frame)]
 
 
-def _render(extractions: Sequence["Extraction"], *, is_page: bool) -> str:
+def _render(extractions: Sequence[Shown], *, is_page: bool) -> str:
     counts = Counter(record.frame for extraction in extractions for record in extraction.records)
     return load_template(_TEMPLATE).render(
         extractions=extractions,

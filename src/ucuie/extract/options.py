@@ -6,7 +6,7 @@ and the reference pages are all made from the classes here; the line below a fie
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import (
     BaseModel,
@@ -25,9 +25,6 @@ from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.extract.thresholds import Thresholds, ThresholdSource
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.schema import Capability
-
-if TYPE_CHECKING:
-    from ucuie.extract.extractor import Extractor
 
 Explain = bool | Literal["linears"]
 """Whether records carry an explanation, and with "linears" one for each adapted linear as well."""
@@ -188,14 +185,3 @@ class ModelOptions(_Options):
     def asked(self) -> Mapping[str, Any]:
         """All that an answer depends on, as plain types: not the device, nor how many texts at once."""
         return self.model_dump(mode="json", exclude={"device", "batch_size"})
-
-    def load(self) -> "Extractor":
-        """The extractor that they ask for.
-
-        Raises:
-            ModelError: there is no such model, it is damaged, or cannot do what is asked.
-            ConfigError: a capability is unknown.
-        """
-        from ucuie.extract.extractor import Extractor
-
-        return Extractor.from_pretrained(**dict(self))
