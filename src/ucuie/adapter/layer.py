@@ -1,6 +1,6 @@
 """A frozen linear with its hierarchical mixture of experts, in the fused form.
 
-In: hidden states (B, T, D) and the routing of the forward. Out: (B, T, K) and one `Record`. All experts
+In: hidden states (B, T, D) and the routing of the forward. Out: (B, T, K) and one `Decision`. All experts
 and routers of a linear are rows of one matrix, so the adapter costs two matrix products. Knows nothing
 about where a forward's routing comes from.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ucuie.adapter.config import HierarchicalMoeConfig, Layout
-from ucuie.adapter.routing import MissingGatesError, Record, Routing, enabled_gates
+from ucuie.adapter.routing import Decision, MissingGatesError, Routing, enabled_gates
 from ucuie.adapter.state import RoutingState
 
 ROUTER_INIT_SCALE = 0.1
@@ -174,7 +174,7 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
         # Elementwise, since autocast would round a matrix product to half precision.
         usage = (routing.token_weights.view(-1, 1, 1) * weights.flatten(0, 1)).sum(dim=0)
         kept = weights.detach() if self.state.keeps_tokens else None
-        self.state.records[self.name] = Record(router_logits, gates, usage, kept)
+        self.state.records[self.name] = Decision(router_logits, gates, usage, kept)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Refuse.

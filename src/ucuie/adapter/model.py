@@ -16,8 +16,8 @@ from ucuie.adapter.config import PEFT_TYPE_NAME, HierarchicalMoeConfig
 from ucuie.adapter.layer import HierarchicalMoeLinear
 from ucuie.adapter.routing import (
     AuxiliaryLosses,
+    Decision,
     MissingGatesError,
-    Record,
     RoutingInputs,
     RoutingStatistics,
     TokenRouting,
@@ -137,7 +137,7 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
             statistics[name] = RoutingStatistics(capability_gates=gates, sub_expert_weights=usage)
         return statistics
 
-    def _records(self) -> dict[str, Record]:
+    def _records(self) -> dict[str, Decision]:
         if not self.state.records and self._config.use_capability_experts:
             raise RuntimeError("no forward of the adapted model to report on; run one first")
         return self.state.records

@@ -1,7 +1,7 @@
 """What travels with one forward: routing inputs on the way in, the routers' decisions on the way out.
 
 In: the extra arguments of a forward (instruction mask, capability labels or gates). Out: a `Routing` that
-every adapted linear reads, and the losses and statistics that follow from their `Record`s. Values only:
+every adapted linear reads, and the losses and statistics that follow from their `Decision`s. Values only:
 who hands them round is `RoutingState`. Knows nothing about experts, their parameters or PEFT.
 """
 
@@ -165,7 +165,7 @@ def token_weighting(token_mask: Tensor | None, tokens: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Record:
+class Decision:
     """What one adapted linear decided in one forward; gradients intact.
 
     Args:
@@ -226,7 +226,7 @@ class TokenRouting:
 
 
 def auxiliary_losses(
-    records: list[Record],
+    records: list[Decision],
     labels: Tensor | None,
     device: torch.device,
     *,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ucuie.adapter.routing import (
-    Record,
+    Decision,
     Routing,
     RoutingInputs,
     instruction_pooling,
@@ -54,7 +54,7 @@ class RoutingState:
         self._forget()
 
     def _forget(self) -> None:
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, Decision] = {}
         self.labels: Tensor | None = None
         self._routing: Routing | None = None
         self._thread: int | None = None

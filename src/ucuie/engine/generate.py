@@ -31,7 +31,7 @@ from ucuie.engine.lean import (
 from ucuie.engine.products import are_plain, has_int8, product_of
 from ucuie.engine.ragged import Step, StepRow, ragged_attention
 from ucuie.engine.requests import SHORTEST_OUTPUT, Choice, Output, Request
-from ucuie.engine.writer import Row, Search, Writer
+from ucuie.engine.writer import Beam, Search, Writer
 from ucuie.errors import ModelError, TextError
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Generator:
         """
         waiting = _Waiting(requests)
         cache = SlotCache(self._spare)
-        rows: list[Row] = []
+        rows: list[Beam] = []
         try:
             while True:
                 yield from self._admit(waiting, rows)
@@ -217,7 +217,7 @@ class Generator:
         limits = (getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window"))
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def _admit(self, waiting: "_Waiting", rows: list[Row]) -> Iterator[tuple[int, Output]]:
+    def _admit(self, waiting: "_Waiting", rows: list[Beam]) -> Iterator[tuple[int, Output]]:
         """Take requests while there is room for all of their beams; some outputs need no model at all."""
         num_slots = sum({id(row.search): row.search.width for row in rows}.values())
         num_tokens = sum(len(row.reads) for row in rows)
@@ -240,10 +240,10 @@ class Generator:
                 yield self._finished(index, search)
                 continue
             prefix = self._prefix(tuple(request.instruction_ids), request.capability_labels)
-            rows.append(Row(index, request.text_ids, writer, search, prefix))
+            rows.append(Beam(index, request.text_ids, writer, search, prefix))
             num_tokens += len(writer.pending)
 
-    def _step(self, rows: list[Row], cache: SlotCache) -> Iterator[tuple[int, Output]]:
+    def _step(self, rows: list[Beam], cache: SlotCache) -> Iterator[tuple[int, Output]]:
         """One forward, and what all rows make of it; the outputs that it finished."""
         logits = self._forward(rows, cache)
         num_drafts = self.num_drafts
@@ -277,7 +277,7 @@ class Generator:
         self.work.choices += len(output.choices)
         return index, output
 
-    def _write(self, row: Row, logits: Logits, *, num_drafts: int) -> None:
+    def _write(self, row: Beam, logits: Logits, *, num_drafts: int) -> None:
         """Write the likeliest token, and go on as long as the draft said the same."""
         row.length += len(row.writer.pending)
         for place, scores in enumerate(logits):
@@ -291,12 +291,12 @@ class Generator:
             row.draft = row.writer.draft(num_drafts)
             self.work.drafted += sum(map(len, row.draft))
 
-    def choose(self, row: Row, logits: Logits) -> Choice:
+    def choose(self, row: Beam, logits: Logits) -> Choice:
         """The likeliest choice, where the output is not searched with beams."""
         return row.writer.candidates(logits, 1)[0]
 
     def _search(
-        self, rows: list[Row], slots: Sequence[int], logits: Sequence[Logits], cache: SlotCache
+        self, rows: list[Beam], slots: Sequence[int], logits: Sequence[Logits], cache: SlotCache
     ) -> None:
         """Go on with the likeliest candidates of one search: a beam with several forks, others are lost."""
         beams = [rows[slot].writer for slot in slots]
@@ -320,7 +320,7 @@ class Generator:
             rows[slot].is_lost = True
 
     @torch.inference_mode()
-    def _forward(self, rows: Sequence[Row], cache: SlotCache) -> list[Logits]:
+    def _forward(self, rows: Sequence[Beam], cache: SlotCache) -> list[Logits]:
         """Each row's logits (choices, V) float32: after its pending tokens and each step of its draft."""
         reads = [row.reads for row in rows]
         steps = [StepRow(row.prefix, row.length, len(read)) for row, read in zip(rows, reads, strict=True)]

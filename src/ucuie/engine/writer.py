@@ -202,7 +202,7 @@ def _continuation(text_ids: Sequence[int], last: Sequence[int], num_tokens: int)
 
 
 @dataclass(eq=False)
-class Row:
+class Beam:
     """A beam in its slot.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ucuie.adapter.layer import HierarchicalMoeLinear
-from ucuie.adapter.routing import Record, Routing
+from ucuie.adapter.routing import Decision, Routing
 
 
 def add_experts(
@@ -54,7 +54,7 @@ def add_experts(
         usages.append(weights.flatten(0, 1))
     if routing.token_weights is not None:
         usage = torch.stack([routing.token_weights @ weights for weights in usages])
-        layer.state.records[layer.name] = Record(router_logits, gates, usage)
+        layer.state.records[layer.name] = Decision(router_logits, gates, usage)
     return output
 
 

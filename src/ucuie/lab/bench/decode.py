@@ -15,7 +15,7 @@ from torch import Tensor
 from ucuie.engine.generate import Generator, Work
 from ucuie.engine.grammar_state import GrammarFactory, choices
 from ucuie.engine.requests import Request
-from ucuie.engine.writer import Row
+from ucuie.engine.writer import Beam
 from ucuie.lab.bench.documents import NUM_USED_TYPES, make_documents, schema_of
 from ucuie.lab.bench.options import DecodeOptions
 from ucuie.lab.bench.timing import interleaved, settings_of, threads, timed
@@ -117,7 +117,7 @@ class LedGenerator(Generator):
         """Raise a RuntimeError if it does not write what it is led to."""
         _check("the engine", self.write(jobs), jobs)
 
-    def choose(self, row: Row, logits: Any) -> Any:
+    def choose(self, row: Beam, logits: Any) -> Any:
         """The target's token, scored as the model's own choice would be."""
         choice = super().choose(row, logits)
         return replace(choice, token=self._targets[tuple(row.text_ids)][choice.position])
