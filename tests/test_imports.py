@@ -27,7 +27,7 @@ def test_the_command_loads_converters_and_scorers_only_where_they_are_needed() -
 
 
 def test_a_model_elsewhere_needs_no_torch() -> None:
-    program = "import sys, ucuie.extract.remote, ucuie.render.answers; print(*sys.modules)"
+    program = "import sys, ucuie.extract.remote, ucuie.render.formats; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout

@@ -12,13 +12,12 @@ from ucuie import __version__
 from ucuie.cli.batch import batch
 from ucuie.cli.bench import bench_app
 from ucuie.cli.calibrate import calibrate
-from ucuie.cli.common import Commands, is_quiet, talk_console
+from ucuie.cli.common import Commands, fetch_bar, is_quiet, talk_console
 from ucuie.cli.data import convert, data_app
 from ucuie.cli.doctor import doctor
 from ucuie.cli.evaluate import evaluate, score, trials
 from ucuie.cli.experiment import experiment
 from ucuie.cli.extract import extract
-from ucuie.cli.fetch_bar import fetch_bar
 from ucuie.cli.model import model_app
 from ucuie.cli.schema import schema_app
 from ucuie.cli.serve import serve

@@ -3,19 +3,28 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import click
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 from typer.core import TyperGroup
 
 from ucuie.errors import UcuieError, UserError, did_you_mean, needs, storage_error
 from ucuie.extract.result import Extraction
+from ucuie.files import fetches_shown
 from ucuie.render.formats import TABLE_WIDTH
 from ucuie.schema import CAPABILITIES, SPLITS, TASKS, Split, Task
 from ucuie.templates import counted
@@ -182,3 +191,24 @@ def refuse(given: Mapping[str, object], reason: str) -> None:
     for name, value in given.items():
         if value is not None:
             raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")
+
+
+@contextmanager
+def fetch_bar(console: Console, *, is_wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Whatever is fetched inside has a bar, if the console is a terminal and it is wanted then."""
+    columns = (TextColumn("fetching the backbone"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task("", total=None)
+
+    def show_bytes(num_bytes: int, total: int) -> None:
+        if is_wanted():
+            bar.start()
+            bar.update(task, completed=num_bytes, total=total or None)
+        if num_bytes == total:
+            bar.stop()
+
+    with fetches_shown(show_bytes):
+        try:
+            yield
+        finally:
+            bar.stop()

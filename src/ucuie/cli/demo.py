@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ucuie.cli.fetch_bar import fetch_bar
+from ucuie.cli.common import fetch_bar
 from ucuie.errors import ModelError, StorageError, UserError
 from ucuie.extract.html import render_report
 from ucuie.files import write_text

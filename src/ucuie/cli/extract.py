@@ -112,7 +112,7 @@ def extract(
     with collector_paused():
         from ucuie.batch.question import Question
         from ucuie.extract.query import Query, task_named
-        from ucuie.render.answers import answer_to_file
+        from ucuie.render.formats import answer_to_file
 
         extractor = _extractor(model, endpoint, talk)
     asked = task_named(task, parsed)

@@ -3,36 +3,22 @@
 In: token ids of instruction and text with the grammar of each. Out: the tokens written, and for every choice
 that the grammar left, how likely each allowed token was. Instructions are computed once and kept; forced
 tokens are fed in one piece without asking the model; a finished output makes room for the next text at once.
-Knows no schema and no record.
+How a forward is computed is `forward`. Knows no schema and no record.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from transformers import DynamicCache
 
 from ucuie.engine.cache import Prefix, PrefixCache, SlotCache, SpareMemory
-from ucuie.engine.fused import FusedMlps
+from ucuie.engine.forward import Forward, Logits
 from ucuie.engine.grammar_state import GrammarFactory
-from ucuie.engine.lean import (
-    LeanDecoder,
-    capability_gates,
-    enabled_capabilities,
-    fixed_gates,
-    is_lean,
-    tuner_of,
-)
-from ucuie.engine.products import are_plain, has_int8, product_of
-from ucuie.engine.ragged import Step, StepRow, ragged_attention
+from ucuie.engine.lean import enabled_capabilities
 from ucuie.engine.requests import SHORTEST_OUTPUT, Choice, Output, Request
 from ucuie.engine.writer import Beam, Search, Writer
-from ucuie.errors import ModelError, TextError
+from ucuie.errors import TextError
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -46,10 +32,6 @@ CACHE_SHARE, PREFIX_SHARE = 1 / 8, 1 / 16
 """Of a GPU's free memory they may hold so much, where that is more."""
 DRAFTS_ALONE = 3
 """Tokens guessed ahead for an output that is written alone."""
-COPIED_BYTES = 2 * 2**30
-"""Of larger models no weights are copied."""
-
-Logits = NDArray[np.float32]
 
 
 @dataclass
@@ -135,30 +117,12 @@ class Generator:
         self.batch_size = batch_size
         self.num_drafts = num_drafts
         self.work = Work()
-        self._backbone: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self._decoder: Any = self._backbone.get_decoder()
-        if not getattr(self._decoder, "_supports_attention_backend", False):
-            raise ModelError(
-                f"the attention of {type(self._backbone).__name__} cannot be replaced, which decoding needs; "
-                "take a model of the Llama, Qwen or Mistral kind"
-            )
-        self._device = next(model.parameters()).device
-        self.cache_bytes = _bytes_for(self._device, CACHE_SHARE) if cache_bytes is None else cache_bytes
-        prefix_bytes = _bytes_for(self._device, PREFIX_SHARE) if prefix_bytes is None else prefix_bytes
+        self._forward = Forward(model, may_copy=may_copy, int8=int8)
+        device = self._forward.device
+        self.cache_bytes = _bytes_for(device, CACHE_SHARE) if cache_bytes is None else cache_bytes
+        prefix_bytes = _bytes_for(device, PREFIX_SHARE) if prefix_bytes is None else prefix_bytes
         self._prefixes = PrefixCache(prefix_bytes)
         self._spare = SpareMemory(self.cache_bytes)
-        self._head: Any = self._backbone.get_output_embeddings()
-        num_bytes = sum(parameter.nbytes for parameter in model.parameters())
-        if int8:
-            _check_int8(self._decoder, self._head, may_copy=may_copy)
-        copies = may_copy and (int8 or num_bytes <= COPIED_BYTES)
-        tuner = tuner_of(model)
-        self._fused = None if tuner is None else FusedMlps(tuner, copies=copies, int8=int8)
-        self._lean: LeanDecoder | None = None
-        if is_lean(self._decoder):
-            self._lean = LeanDecoder(self._decoder, self._fused, copies=copies, int8=int8)
-        if copies and are_plain([self._head]):
-            self._head = product_of([self._head], int8=int8)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """The output of each request, in their order. Equal requests give equal outputs.
@@ -246,6 +210,8 @@ class Generator:
     def _step(self, rows: list[Beam], cache: SlotCache) -> Iterator[tuple[int, Output]]:
         """One forward, and what all rows make of it; the outputs that it finished."""
         logits = self._forward(rows, cache)
+        self.work.forwards += 1
+        self.work.tokens_read += sum(len(row.reads) for row in rows)
         num_drafts = self.num_drafts
         if num_drafts is None:
             num_drafts = DRAFTS_ALONE if len(rows) == 1 else 0
@@ -320,61 +286,20 @@ class Generator:
             rows[slot].is_lost = True
 
     @torch.inference_mode()
-    def _forward(self, rows: Sequence[Beam], cache: SlotCache) -> list[Logits]:
-        """Each row's logits (choices, V) float32: after its pending tokens and each step of its draft."""
-        reads = [row.reads for row in rows]
-        steps = [StepRow(row.prefix, row.length, len(read)) for row, read in zip(rows, reads, strict=True)]
-        step = Step(cache, steps, self._device)
-        tokens = torch.tensor([token for read in reads for token in read], device=self._device)
-        with self._routed(step):
-            hidden = self._lean(tokens, step) if self._lean else self._read(tokens, step)
-        ends: list[int] = []
-        start = 0
-        for row, read in zip(rows, reads, strict=True):
-            ends += [start + end for end in row.ends]
-            start += len(read)
-        logits: Tensor = self._head(hidden[ends])
-        self.work.forwards += 1
-        self.work.tokens_read += len(tokens)
-        ends_of_rows = np.cumsum([len(row.ends) for row in rows])
-        return np.split(logits.float().cpu().numpy(), ends_of_rows[:-1])
-
-    def _read(self, tokens: Tensor, step: Step) -> Tensor:
-        """The hidden states (N, D) of tokens (N,), by the decoder's own forward."""
-        with ragged_attention(self._backbone):
-            hidden: Tensor = self._decoder(
-                input_ids=tokens[:, None], position_ids=step.positions[:, None], use_cache=False, step=step
-            ).last_hidden_state
-        return hidden[:, 0]
-
-    @torch.inference_mode()
     def _copy(self, cache: SlotCache, source: int, target: int, length: int) -> None:
         cache.copy(source, target, length)
 
-    @torch.inference_mode()
     def _prefix(
         self, instruction_ids: tuple[int, ...], capability_labels: tuple[float, ...] | None
     ) -> Prefix:
         key = (instruction_ids, capability_labels, enabled_capabilities(self.model))
         prefix = self._prefixes.get(key)
         if prefix is None:
-            tokens = torch.tensor([instruction_ids], device=self._device)
-            gates = capability_gates(self.model, tokens, capability_labels)
-            cache = DynamicCache()
-            with fixed_gates(self.model, gates):
-                self._decoder(input_ids=tokens, past_key_values=cache, use_cache=True)
+            prefix = self._forward.prefix(instruction_ids, capability_labels)
             self.work.forwards += 1
             self.work.tokens_read += len(instruction_ids)
-            prefix = Prefix.of_cache(cache, gates)
             self._prefixes.add(key, prefix)
         return prefix
-
-    def _routed(self, step: Step) -> AbstractContextManager[None]:
-        """The forward of a step goes by the gates of its tokens."""
-        gates = step.gates()
-        if gates is not None and self._fused:
-            return (self._fused.routed if self._lean else self._fused.running)(gates, step.alive())
-        return fixed_gates(self.model, gates)
 
     def _cache_tokens(self, prefix: Prefix) -> int:
         """How many tokens of texts may be in the slots; their outputs take about as much again."""
@@ -385,22 +310,3 @@ def _bytes_for(device: torch.device, share: float) -> int:
     """A share of a GPU's free memory, and at least CACHE_BYTES."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     return max(CACHE_BYTES, int(share * free))
-
-
-def _check_int8(decoder: Any, head: Any, *, may_copy: bool) -> None:
-    """Raise a ModelError where products cannot be rounded."""
-    weight: Tensor = head.weight
-    if not may_copy:
-        raise ModelError(
-            "int8 copies the weights, and models on one backbone share them; load one model alone"
-        )
-    if not is_lean(decoder):
-        raise ModelError(
-            f"int8 knows decoders of the Llama, Mistral and Qwen kind, not {type(decoder).__name__}; "
-            "leave it out"
-        )
-    if not has_int8(weight):
-        raise ModelError(
-            "int8 is for float32 weights on a CPU, with a torch that has oneDNN; these are "
-            f"{weight.dtype} on {weight.device}. Leave it out, or load the model with device='cpu'"
-        )

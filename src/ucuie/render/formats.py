@@ -1,4 +1,4 @@
-"""Extractions as files, in each of the formats that `ucuie extract` writes."""
+"""Extractions as files, in each of the formats that `ucuie extract` writes, whole or not at all."""
 
 import io
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from typing import Literal, get_args
 from rich.console import Console
 
 from ucuie.errors import needs
+from ucuie.extract.query import AnswersQueries, Progress, Query, answer_staged, resume_key
 from ucuie.extract.result import Extraction
-from ucuie.files import write_text
+from ucuie.files import StagedLines, write_text
 
 Format = Literal["jsonl", "table", "html", "parquet", "graphml", "turtle"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -83,3 +84,25 @@ def _tables(extractions: Sequence[Extraction]) -> str:
     for extraction in extractions:
         console.print(extraction_table(extraction))
     return file.getvalue()
+
+
+def answer_to_file(
+    extractor: AnswersQueries,
+    queries: Sequence[Query],
+    output: Path,
+    *,
+    output_format: Format,
+    progress: Progress,
+) -> list[Extraction]:
+    """Writes the extractions of all queries to a file, which appears when they are all there.
+
+    What an interrupted run has done is kept beside the file, and the next equal run goes on from it.
+    """
+    staged = StagedLines(output, key=resume_key(extractor, queries))
+    extractions = list(progress(answer_staged(extractor, queries, staged), len(queries)))
+    if output_format == "jsonl":
+        staged.publish()
+    else:
+        write(extractions, output, output_format)
+        staged.discard()
+    return extractions
