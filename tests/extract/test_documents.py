@@ -14,11 +14,12 @@ from tiny_model import tokenizer
 from ucuie import Extractor, Schema
 from ucuie.errors import ConfigError
 from ucuie.extract.document import RAN_ON
-from ucuie.extract.prompts import WINDOW_TOKENS, elements_within
+from ucuie.extract.prompts import WINDOW_TOKENS, Prompts, elements_within
 from ucuie.extract.query import Query
 from ucuie.extract.result import Extraction
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.merging import RecordMerger
+from ucuie.language.pool import InstructionPool
 from ucuie.language.windows import split_windows
 from ucuie.model.folder import LoadedModel
 from ucuie.model.info import ModelInfo
@@ -328,6 +329,12 @@ def test_the_length_of_its_training_texts_decides_unless_another_is_given() -> N
         )
     }
     assert longest[30] <= 32 < longest[50] <= 52
+
+
+def test_windows_have_the_size_that_is_asked_for_where_nothing_limits_the_context() -> None:
+    prompts = Prompts(PromptEncoder(tokenizer(), pool=InstructionPool.load()), None, 100)
+    [document] = prompts.documents(Query("1", PROSE * 30, PERSON, "NER"))
+    assert WINDOW_TOKENS + 2 < max(len(part.request.text_ids) for part in document.parts()) <= 102
 
 
 def test_windows_of_a_longer_text_have_the_size_of_sentences(unlimited: Extractor) -> None:

@@ -245,7 +245,7 @@ def merge_groups(groups: Sequence[Sequence[Record]], schemas: Iterable[Schema]) 
 
 
 def ran_on(output: str) -> Dropped:
-    """What is told of an output that was cut where its model had more to write: its end."""
+    """The end of an output that was cut where its model had more to write, as what is dropped."""
     return Dropped(reason=RAN_ON, value=output[-LONGEST_QUOTE:])
 
 

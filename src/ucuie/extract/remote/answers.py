@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -68,8 +68,8 @@ def _read_json(content: str) -> Parsed:
     dropped: list[Dropped] = []
     position = 0
     for start, item in items:
-        if isinstance(item, _Rest):
-            dropped.append(Dropped(reason=item.reason, value=without_surrogates(item.text)))
+        if isinstance(item, Dropped):
+            dropped.append(item)
         elif (read := _frame(item, content, max(start, position), dropped)) is not None:
             frame, position = read
             frames.append(frame)
@@ -78,16 +78,8 @@ def _read_json(content: str) -> Parsed:
     return Parsed(tuple(frames), tuple(dropped))
 
 
-@dataclass(frozen=True)
-class _Rest:
-    """What is left of a list that cannot be read on, and why."""
-
-    reason: str
-    text: str
-
-
 def _items(content: str) -> Iterator[tuple[int, Any]]:
-    """The members of the list of records, each with where it begins; as many as are whole."""
+    """The members of the list of records, each with where it begins, and a rest that cannot be read."""
     opening = _RECORDS.search(content)
     # A list by itself, or one record, is meant as well.
     start = opening.end() if opening else content.find("[{") + 1 or content.find("{")
@@ -98,7 +90,8 @@ def _items(content: str) -> Iterator[tuple[int, Any]]:
         try:
             item, end = _DECODER.raw_decode(content, position)
         except (ValueError, RecursionError):
-            yield position, _Rest(CUT if opening else NO_RECORDS, content[position:])
+            reason, rest = CUT if opening else NO_RECORDS, without_surrogates(content[position:])
+            yield position, Dropped(reason=reason, value=rest)
             return
         yield position, item
         position = _between(content, end)

@@ -26,8 +26,6 @@ Constraint = Literal["auto", "grammar", "json-schema", "none"]
 nothing; "auto" takes the first of them that the endpoint obeys."""
 CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 
-Notation = Literal["lark", "gbnf"]
-
 
 @dataclass(frozen=True)
 class Dialect:
@@ -41,7 +39,7 @@ class Dialect:
 
     constraint: Literal["grammar", "json-schema", "none"]
     field: str = ""
-    notation: Notation | None = None
+    notation: Literal["lark", "gbnf"] | None = None
 
     def __str__(self) -> str:
         details = ", ".join(filter(None, (self.field, self.notation)))
