@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from ucuie.cli.common import BatchSize, Device, Model, Quiet, require_serve_extra
+from ucuie.server.settings import ServerSettings, make_settings, read_api_keys
+
+_DEFAULTS = ServerSettings()
 
 
 def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")
-    ] = "127.0.0.1",
+    ] = _DEFAULTS.host,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     model: Model = None,
     more_models: Annotated[
@@ -24,7 +27,7 @@ def serve(
         ),
     ] = None,
     device: Device = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = _DEFAULTS.batch_size,
     schemas: Annotated[
         Path | None,
         typer.Option(help="Folder of YAML and JSON schemas that requests may name by their files' names."),
@@ -43,12 +46,22 @@ def serve(
         list[str] | None,
         typer.Option(help="Name that the server goes by; left out on 127.0.0.1, only localhost."),
     ] = None,
-    queue_size: Annotated[int, typer.Option(min=1, help="Texts that may wait; beyond that, 429.")] = 256,
-    max_texts: Annotated[int, typer.Option(min=1, help="Texts of one request.")] = 128,
-    max_text_characters: Annotated[int, typer.Option(min=1, help="Characters of one text.")] = 20_000,
-    max_body_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 4_194_304,
-    request_seconds: Annotated[float, typer.Option(min=0.1, help="Until a request has its answer.")] = 60.0,
-    receive_seconds: Annotated[float, typer.Option(min=0.1, help="Until a request is received.")] = 10.0,
+    queue_size: Annotated[
+        int, typer.Option(min=1, help="Texts that may wait; beyond that, 429.")
+    ] = _DEFAULTS.queue_size,
+    max_texts: Annotated[int, typer.Option(min=1, help="Texts of one request.")] = _DEFAULTS.max_texts,
+    max_text_characters: Annotated[
+        int, typer.Option(min=1, help="Characters of one text.")
+    ] = _DEFAULTS.max_text_characters,
+    max_body_bytes: Annotated[
+        int, typer.Option(min=1, help="Bytes of one request.")
+    ] = _DEFAULTS.max_body_bytes,
+    request_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Until a request has its answer.")
+    ] = _DEFAULTS.request_seconds,
+    receive_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Until a request is received.")
+    ] = _DEFAULTS.receive_seconds,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Write the texts into the log too.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,7 +72,6 @@ def serve(
     require_serve_extra()
     named = dict(_name_and_model(argument) for argument in more_models or ())
     from ucuie.server.serve import serve as run
-    from ucuie.server.settings import make_settings, read_api_keys
 
     settings = make_settings(
         host=host,

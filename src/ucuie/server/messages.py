@@ -136,6 +136,7 @@ class ExtractRequest(_Message):
     )
     end_bias: float = Field(
         default=0.0,
+        allow_inf_nan=False,
         description="Above 0 more records are found, below 0 fewer and surer ones; added to the model's own.",
     )
     n_best: int = Field(
