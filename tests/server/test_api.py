@@ -107,7 +107,7 @@ def test_a_stream_says_which_texts_have_unusable_elements(client: httpx.Client) 
     lines = [json.loads(line) for line in client.post("/v1/extract/stream", json=message).iter_lines()]
     faults = [line["problem"]["errors"] for line in lines if "problem" in line]
     assert [fault["field"] for [fault] in faults] == ["texts[0].elements", "texts[1]", "texts[2].elements[1]"]
-    assert "is missing" in faults[0][0]["detail"]
+    assert "there are no" in faults[0][0]["detail"]
     assert "is empty" in faults[1][0]["detail"]
     assert "did you mean 'object'?" in faults[2][0]["detail"]
     assert (lines[3]["id"], "problem" in lines[3]) == ("good", False)
@@ -248,8 +248,8 @@ PROBLEMS: list[tuple[Any, str, str]] = [
     ({"text": "x", "schema": "entitis"}, "schema", "did you mean 'entities'?"),
     ({"text": "x", "schema": ["a"], "task": "NRE"}, "task", "'locating' or 'associating', got 'NRE'"),
     ({"text": "x", "schema": ["a"], "elements": []}, "elements", "only for the task associating"),
-    (LINK, "elements", "is missing; the task associating links spans"),
-    (LINK | {"text": None, "texts": ["x"]}, "texts[0].elements", "is missing"),
+    (LINK, "elements", 'there are no "elements"; the task associating links spans'),
+    (LINK | {"text": None, "texts": ["x"]}, "texts[0].elements", "there are no"),
     (LINK | {"text": None, "texts": ["x"], "elements": []}, "elements", "belong to `text`"),
     (LINK | {"elements": "x"}, "elements", "should be a valid list, got 'x'"),
     (LINK | {"elements": ["x"]}, "elements[0]", "should be an object, got 'x'"),

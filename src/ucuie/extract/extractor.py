@@ -39,7 +39,6 @@ from ucuie.language.encode import PromptEncoder
 from ucuie.language.linearize import order_records, parse
 from ucuie.model.folder import DEFAULT, LoadedModel, load_model
 from ucuie.schema import CAPABILITIES, Capability, Dropped, Record
-from ucuie.schema.capabilities import element_faults
 
 __all__ = ["Extractor", "Query", "task_named"]
 
@@ -299,17 +298,13 @@ class Extractor(AnswersQueries):
 
 def _check_elements(query: Query) -> None:
     """Raise a TextError where the task needs spans that are not given, or those given cannot be right."""
-    if query.elements is None:
-        if query.task == "associating":
-            raise TextError(
-                'there are no "elements"; the task associating links spans that are given, such as the '
-                "records of the task locating"
-            )
-        return
     # No more are looked for than a message can list: the nearest name to an unknown one takes time.
-    faults = islice(element_faults(query.elements, query.text, query.schema), MAX_LISTED_FAULTS)
-    if reason := "; ".join(f"elements[{position}]: {fault}" for position, fault in faults):
-        raise TextError(reason)
+    if faults := list(islice(query.element_faults(), MAX_LISTED_FAULTS)):
+        raise TextError(
+            "; ".join(
+                fault if position is None else f"elements[{position}]: {fault}" for position, fault in faults
+            )
+        )
 
 
 def _ended(output: Output) -> Output:

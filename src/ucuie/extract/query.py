@@ -17,12 +17,16 @@ from ucuie.files import StagedLines
 from ucuie.language.encode import check_encodable
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.schema import CAPABILITIES, TASKS, Capability, Example, Record, Schema, Task
-from ucuie.schema.capabilities import located_schema
+from ucuie.schema.capabilities import element_faults, located_schema
 
 Progress = Callable[[Iterator[Extraction], int], Iterator[Extraction]]
 """Passes extractions on and shows how many of a total there were."""
 
 _Item = TypeVar("_Item")
+_NO_ELEMENTS = (
+    'there are no "elements"; the task associating links spans that are given, such as the records of the '
+    "task locating"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,13 @@ class Query:
         check_encodable(self.text, "the text")
         check_encodable(self.id, "the id of the text")
         self.options.threshold.check(self.schema)
+
+    def element_faults(self) -> Iterator[tuple[int | None, str]]:
+        """What is wrong with the elements, with the position of each; without one, that there are none."""
+        if self.elements is not None:
+            yield from element_faults(self.elements, self.text, self.schema)
+        elif self.task == "associating":
+            yield None, _NO_ELEMENTS
 
     @classmethod
     def of_example(cls, example: Example, options: AnswerOptions | None = None) -> "Query":

@@ -18,18 +18,6 @@ from ucuie.server.engine import NotReadyError, QueueFullError
 
 MEDIA_TYPE = "application/problem+json"
 _NAMESPACE = "urn:ucuie:problem:"
-_UNION_MEMBERS = (
-    "str",
-    "bool",
-    "float",
-    "literal['linears']",
-    "list[any]",
-    "dict[str,any]",
-    "dict[str,float]",
-    "TextToRead",
-)
-"""How pydantic names the members of the unions in `messages`, within the place of a fault."""
-
 Location = tuple[int | str, ...]
 
 
@@ -192,17 +180,16 @@ def _invalid(error: RequestValidationError) -> Problem:
                 MALFORMED,
                 f"the body is not JSON: {reason} (character {fault['loc'][-1]})",
             )
-        place, *location = fault["loc"]
-        faults.append((tuple(location), place, fault))
-    return Problem(INVALID_REQUEST, faults=_without_unions(faults))
+        faults.append(fault)
+    return Problem(INVALID_REQUEST, faults=_without_unions(faults, error.body))
 
 
-def _without_unions(faults: Sequence[tuple[Location, str, Mapping[str, Any]]]) -> list[Fault]:
+def _without_unions(faults: Sequence[Mapping[str, Any]], body: Any) -> list[Fault]:
     """The faults, those of the members of a union as one, unless a member fits but for something in it."""
     deepest: dict[Location, list[Fault]] = {}
-    for location, place, fault in faults:
-        is_member = bool(location) and location[-1] in _UNION_MEMBERS
-        plain = tuple(step for step in location if step not in _UNION_MEMBERS)
+    for fault in faults:
+        place, *location = fault["loc"]
+        plain, is_member = _without_members(location, body, is_missing=fault["type"] == "missing")
         detail = _detail(fault)
         listed = deepest.setdefault(plain, [])
         if is_member and listed:
@@ -215,6 +202,25 @@ def _without_unions(faults: Sequence[tuple[Location, str, Mapping[str, Any]]]) -
         if not any(other != location and other[: len(location)] == location for other in deepest)
         for fault in listed
     ]
+
+
+def _without_members(location: Sequence[int | str], body: Any, *, is_missing: bool) -> tuple[Location, bool]:
+    """The steps of a place that lead on into the body, and whether the last one does not.
+
+    Pydantic names the members of unions in between. A field that is missing is no step into the body either.
+    """
+    plain: list[int | str] = []
+    is_member = False
+    for number, step in enumerate(location, start=1):
+        leads_on = (
+            step in body if isinstance(body, dict) else isinstance(body, list) and isinstance(step, int)
+        )
+        is_member = not leads_on and not (is_missing and number == len(location))
+        if leads_on:
+            body = body[step]
+        if not is_member:
+            plain.append(step)
+    return tuple(plain), is_member
 
 
 def _detail(fault: Mapping[str, Any]) -> str:

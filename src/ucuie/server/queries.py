@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, show
 from ucuie.extract.options import AnswerOptions
 from ucuie.schema import Schema
-from ucuie.schema.capabilities import element_faults
 from ucuie.server.messages import ExtractRequest, TextToRead
 from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Fault, Problem
 from ucuie.server.schemas import NamedSchemas
@@ -18,8 +17,6 @@ from ucuie.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from ucuie.extract.query import Query
-
-NO_ELEMENTS = 'is missing; the task associating links spans that are given, such as the records of "locating"'
 
 
 def read_schema(
@@ -167,9 +164,7 @@ def _check_elements_are_wanted(request: ExtractRequest, texts: Sequence[TextToRe
 
 
 def _listed_element_faults(request: ExtractRequest, queries: "Iterable[tuple[int, Query]]") -> list[Fault]:
-    """What is wrong with located spans of texts, which come with their positions; nothing for other tasks."""
-    if request.task != "associating":
-        return []
+    """What is wrong with located spans of texts, which come with their positions."""
     found = (fault for index, query in queries for fault in _element_faults(request, index, query))
     # No more are looked for: the nearest name to an unknown one takes time.
     return list(islice(found, MAX_LISTED_FAULTS))
@@ -177,11 +172,8 @@ def _listed_element_faults(request: ExtractRequest, queries: "Iterable[tuple[int
 
 def _element_faults(request: ExtractRequest, index: int, query: "Query") -> Iterator[Fault]:
     field = _elements_field(request, index)
-    if query.elements is None:
-        yield Fault(field=field, detail=NO_ELEMENTS)
-        return
-    for position, detail in element_faults(query.elements, query.text, query.schema):
-        yield Fault(field=f"{field}[{position}]", detail=detail)
+    for position, detail in query.element_faults():
+        yield Fault(field=field if position is None else f"{field}[{position}]", detail=detail)
 
 
 def _elements_field(request: ExtractRequest, index: int) -> str:
