@@ -41,7 +41,7 @@ def validate_config(config_class: type[C], values: Any, *, origin: str) -> C:
         return config_class.model_validate(values)
     except ValidationError as error:
         faults = [_explain(config_class, fault) for fault in error.errors()]
-        raise ConfigError(f"config error in {origin}\n  " + "\n  ".join(faults)) from None
+        raise ConfigError(f"in {origin}\n  " + "\n  ".join(faults)) from None
 
 
 def _explain(config_class: type[BaseModel], fault: Any) -> str:
@@ -67,30 +67,30 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"config error: there is no file {show(str(path))}") from None
+        raise ConfigError(f"there is no file {show(str(path))}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"config error: {path} cannot be read: {reason}") from None
+        raise ConfigError(f"{path} cannot be read: {reason}") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(f"config error: {error.problem} ({path}, line {line})") from None
+        raise ConfigError(f"{error.problem} ({path}, line {line})") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"config error: {path} holds {show(values)}, not a mapping from keys to values")
+        raise ConfigError(f"{path} holds {show(values)}, not a mapping from keys to values")
     return values
 
 
 def _set(values: dict[str, Any], override: str) -> None:
     place, equals, text = override.partition("=")
     if not equals or not place.strip():
-        raise ConfigError(f"config error: {show(override)} is not of the form section.key=value")
+        raise ConfigError(f"{show(override)} is not of the form section.key=value")
     *parents, key = place.strip().split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"config error: {show(override)} goes into {parent!r}, which is not a section")
+            raise ConfigError(f"{show(override)} goes into {parent!r}, which is not a section")
     try:
         values[key] = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"config error: the value of {show(override)} is not YAML") from None
+        raise ConfigError(f"the value of {show(override)} is not YAML") from None

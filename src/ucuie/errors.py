@@ -9,7 +9,8 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -21,6 +22,9 @@ MAX_LISTED_FAULTS = 20
 class UcuieError(Exception):
     """Base class: `except UcuieError` catches all that the package raises on purpose."""
 
+    kind: ClassVar[str] = "error"
+    """What the command calls it, before the message."""
+
 
 class UserError(UcuieError):
     """The input is at fault, not the program."""
@@ -29,21 +33,31 @@ class UserError(UcuieError):
 class SchemaError(UserError):
     """A schema cannot be read, contradicts itself, or is larger than the model's context."""
 
+    kind = "schema error"
+
 
 class ConfigError(UserError):
     """A configuration has an unknown key or an impossible value."""
+
+    kind = "config error"
 
 
 class ModelError(UserError):
     """A model folder is missing, incomplete, damaged or made for another backbone."""
 
+    kind = "model error"
+
 
 class TextError(UserError):
     """A text cannot be processed: it is empty or not encodable."""
 
+    kind = "text error"
+
 
 class StorageError(UserError):
     """A file or folder cannot be read or written: no room, no permission, another thing in its place."""
+
+    kind = "storage error"
 
 
 class FullDiskError(StorageError):
@@ -62,6 +76,18 @@ class MissingExtraError(UserError):
         return f"{self.package} is not installed; get it with: pip install 'ucuie[{self.extra}]'"
 
 
+def needs(module: str, extra: str) -> Any:
+    """The module of an optional dependency.
+
+    Raises:
+        MissingExtraError: it is not installed, or does not import.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise MissingExtraError(module.partition(".")[0].replace("_", "-"), extra) from None
+
+
 class DataError(UserError):
     """One or more faults in data, all of them at once.
 
@@ -70,6 +96,8 @@ class DataError(UserError):
         faults: one line each, with the place (`line 17   "text" is missing`).
         hint: what to do about it.
     """
+
+    kind = "data error"
 
     def __init__(self, source: str, faults: Sequence[str], hint: str = "") -> None:
         super().__init__(source, tuple(faults), hint)
@@ -128,9 +156,9 @@ def show(value: object) -> str:
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 3] + "..."
 
 
-def validation_faults(error: "ValidationError") -> str:
-    """All that pydantic found, in one line: where, and what."""
-    return "; ".join(
+def validation_faults(error: "ValidationError", *, separator: str = "; ") -> str:
+    """All that pydantic found: where, and what; no value, which may be long or a secret."""
+    return separator.join(
         ": ".join(
             filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")))
         )

@@ -1,6 +1,7 @@
 """Graphs: everything that was found is in them, whatever its characters, and other programs read them."""
 
 import io
+import sys
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 from extractions import EVERYTHING, TEXT, extractions
 from ucuie import Extraction
 from ucuie.errors import MissingExtraError
-from ucuie.render import graphs
 from ucuie.render.graphs import NIF, networkx_graph, rdf_graph, to_graphml, to_turtle
 
 networkx = pytest.importorskip("networkx", reason="the extra graph is not installed")
@@ -99,9 +99,7 @@ def test_any_turtle_reads_back(many: list[Extraction]) -> None:
 
 @pytest.mark.parametrize("write", [to_graphml, to_turtle])
 def test_a_missing_package_names_the_extra(write: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(graphs, "import_module", fail)
+    for package in ("networkx", "rdflib"):
+        monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ucuie\[graph\]'"):
         write([EVERYTHING])

@@ -1,5 +1,6 @@
 """Data frames and tables: a row for each filler, beside the index or id that its text came with."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from extractions import EVERYTHING, extractions
 from tiny_model import save_adapted
 from ucuie import Extraction, Extractor
 from ucuie.errors import ConfigError, MissingExtraError, TextError
-from ucuie.render import frames as tables
 from ucuie.render.frames import COLUMNS, arrow_table, extract_frame, extract_table, write_parquet
 
 pandas = pytest.importorskip("pandas", reason="the extra tables is not installed")
@@ -134,9 +134,6 @@ def test_what_cannot_be_used_is_named(extractor: Extractor) -> None:
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(tables, "import_module", fail)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ucuie\[tables\]'"):
         arrow_table([EVERYTHING])

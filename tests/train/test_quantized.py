@@ -1,5 +1,7 @@
 """Backbones kept in fewer bits: a step of training, and the adapter loads back on the backbone as stored."""
 
+import sys
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -54,6 +56,6 @@ def test_full_fine_tuning_of_rounded_weights_is_refused():
 
 
 def test_a_missing_library_names_its_extra(backbone_folder, monkeypatch):
-    monkeypatch.setattr("ucuie.model.backbone.find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match="quantized"):
         load_backbone(backbone_folder, weights="4bit")

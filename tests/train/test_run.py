@@ -286,7 +286,7 @@ def test_a_run_may_go_on_otherwise_divided(settings, tmp_path):
 
 @pytest.mark.parametrize("name", ["paged_adamw_8bit", "paged_adamw_32bit"])
 def test_an_optimizer_of_a_missing_library_names_its_extra(settings, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("ucuie.train.arguments.find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match="quantized"):
         run_training(settings(trainer={"optim": name}))
     assert not (tmp_path / "model.run").exists()

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ucuie.batch.job import Answerer, Job
 from ucuie.batch.work import Lost, Slice
-from ucuie.errors import ConfigError, MissingExtraError, UcuieError, UserError, show
+from ucuie.errors import ConfigError, UcuieError, UserError, needs, show
 
 _OBJECT_STORE_BYTES = 2**29
 """Of a cluster that is only here; what goes through at once is far less."""
@@ -46,10 +46,7 @@ class RayEngine:
     def __init__(
         self, job: Job, *, num_workers: int, address: str | None = None, cpus: float = 1, gpus: float = 0
     ) -> None:
-        try:
-            import ray.data  # noqa: F401
-        except ImportError:
-            raise MissingExtraError("ray", "ray") from None
+        needs("ray.data", "ray")
         self._job = job
         self._num_workers = num_workers
         self._address = address

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from ucuie.errors import MAX_VALUE_LENGTH, MissingExtraError, did_you_mean, show
+from ucuie.errors import MAX_VALUE_LENGTH, did_you_mean, needs, show
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PARQUET_SUFFIX = ".parquet"
@@ -168,7 +168,4 @@ def require_parquet() -> None:
     Raises:
         MissingExtraError: it is.
     """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("pyarrow", "tables") from None
+    needs("pyarrow.parquet", "tables")

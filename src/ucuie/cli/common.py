@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -16,19 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 from typer.core import TyperGroup
 
-from ucuie.errors import (
-    ConfigError,
-    DataError,
-    MissingExtraError,
-    ModelError,
-    SchemaError,
-    StorageError,
-    TextError,
-    UcuieError,
-    UserError,
-    did_you_mean,
-    storage_error,
-)
+from ucuie.errors import UcuieError, UserError, did_you_mean, needs, storage_error
 from ucuie.extract.query import AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.extract.thresholds import Thresholds
@@ -40,15 +27,6 @@ if TYPE_CHECKING:
     from ucuie.extract.remote import RemoteExtractor
 
 INTERRUPTED = 130
-
-_KINDS: dict[type[UserError], str] = {
-    ConfigError: "config error",
-    DataError: "data error",
-    ModelError: "model error",
-    SchemaError: "schema error",
-    StorageError: "storage error",
-    TextError: "text error",
-}
 
 
 class Commands(TyperGroup):
@@ -239,8 +217,7 @@ def require_serve_extra() -> None:
         MissingExtraError: one of them is.
     """
     for package in ("fastapi", "prometheus_client", "uvicorn"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package.replace("_", "-"), "serve")
+        needs(package, "serve")
 
 
 def results() -> Console:
@@ -254,9 +231,9 @@ def talk_console(*, quiet: bool = False) -> Console:
 
 
 def _print_error(error: UcuieError) -> None:
-    kind = next((name for cls, name in _KINDS.items() if isinstance(error, cls)), "error")
     message = str(error)
-    prefix = "" if message.startswith(f"{kind}") else f"{kind}: "
+    # "config error: there is no file", and "config error in run.yaml" with a line for each fault.
+    prefix = f"{error.kind} " if message.startswith("in ") else f"{error.kind}: "
     talk_console().print(Text(prefix, "bold red") + Text(message))
 
 

@@ -2,14 +2,13 @@
 
 import shlex
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ucuie.cli.common import Quiet, exit_interrupted, results, talk_console
-from ucuie.errors import MissingExtraError, UcuieError
+from ucuie.errors import UcuieError, needs
 
 
 def experiment(
@@ -61,8 +60,7 @@ def experiment(
     size = scale_named(scale)
     variants = tuple(variant_named(one).name for one in variant) if variant else ABLATIONS
     for package in ("matplotlib", "plotly"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "experiments")
+        needs(package, "experiments")
     sources = tuple(data or [Path("examples" if scale == "smoke" else "runs/data")])
     from ucuie.lab.experiments.samples import check_sources
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ucuie.errors import ConfigError, MissingExtraError, ModelError, show
+from ucuie.errors import ConfigError, ModelError, needs, show
 from ucuie.model.source import CONFIG_FILE, first_line
 
 Weights = Literal["float32", "bfloat16", "8bit", "4bit"]
@@ -65,8 +64,8 @@ def read_backbone(
     device = _usable_device(device)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(f"{show(str(folder))} holds no model: there is no {CONFIG_FILE}")
-    if weights in ("4bit", "8bit") and find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bitsandbytes", "quantized")
+    if weights in ("4bit", "8bit"):
+        needs("bitsandbytes", "quantized")
     options = _weight_options(weights, device)
     try:
         with without_progress_bars():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ucuie.errors import ConfigError, show
+from ucuie.errors import ConfigError, validation_faults
 from ucuie.schema import ELEMENT_KINDS, TASKS, Capability, ElementKind, Filler, Record, Task
 
 Floats = NDArray[np.float64]
@@ -156,9 +156,7 @@ class Calibration(_Value):
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            place = ".".join(map(str, fault["loc"])) or "content"
-            raise ConfigError(f"{place} {show(fault['input'])}: {fault['msg']}") from None
+            raise ConfigError(validation_faults(error)) from None
 
 
 def log_odds(scores: Floats) -> Floats:

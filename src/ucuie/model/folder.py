@@ -106,7 +106,7 @@ def load_backbone(
     is_rounded = weights not in (None, "float32")
     if is_rounded and backbone_reference(str(source)) == BACKBONE_FOLDER:
         raise ConfigError(
-            f"config error: backbone_weights: {weights} is for backbones that stay where they are; the model "
+            f"backbone_weights: {weights} is for backbones that stay where they are; the model "
             f"would get a copy of {show(str(source))}, so keep it in float32"
         )
     folder = _readable(_bare(local_model(source)))

@@ -31,7 +31,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, form: Form) -> N
         ConfigError: there is no such form.
     """
     if form not in FORMS:
-        raise ConfigError(f"config error: no form {show(form)} of adapters{did_you_mean(form, FORMS)}")
+        raise ConfigError(f"no form {show(form)} of adapters{did_you_mean(form, FORMS)}")
     stored: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.dim() < 2 or form == "float32":

@@ -2,13 +2,12 @@
 
 import io
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
 from rich.console import Console
 
-from ucuie.errors import MissingExtraError
+from ucuie.errors import needs
 from ucuie.extract.result import Extraction
 from ucuie.files import write_text
 
@@ -31,9 +30,7 @@ def check_format(output_format: Format) -> None:
         MissingExtraError: the package that writes it is not installed.
     """
     if output_format in _PACKAGES:
-        package, extra = _PACKAGES[output_format]
-        if find_spec(package) is None:
-            raise MissingExtraError(package, extra)
+        needs(*_PACKAGES[output_format])
 
 
 def write(extractions: Sequence[Extraction], path: Path, output_format: Format) -> None:

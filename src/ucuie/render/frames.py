@@ -16,11 +16,10 @@ A record without any filler has one row. Needs the extra `tables`; pandas alone 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from ucuie.errors import ConfigError, MissingExtraError, TextError, did_you_mean, show
+from ucuie.errors import ConfigError, TextError, did_you_mean, needs, show
 from ucuie.extract.extractor import Extractor
 from ucuie.extract.query import OptionArguments
 from ucuie.extract.result import Extraction
@@ -64,7 +63,7 @@ def extract_frame(
         TextError: a cell is no text, or cannot be used; all cells are looked at before any work.
         SchemaError: the schema cannot be read.
     """
-    pandas = _module("pandas")
+    pandas = needs("pandas", EXTRA)
     texts = data if isinstance(data, pandas.Series) else _column(data, column, list(data.columns))
     places, found = _extract(extractor, list(texts), schema, task, options)
     rows = [
@@ -108,7 +107,7 @@ def extract_table(
         TextError: a cell is no text, or cannot be used; all cells are looked at before any work.
         SchemaError: the schema cannot be read.
     """
-    arrow = _module("pyarrow")
+    arrow = needs("pyarrow", EXTRA)
     texts = _column(table, column, table.column_names)
     places, found = _extract(extractor, texts.to_pylist(), schema, task, options)
     counts = [len(_rows(extraction)) for extraction in found]
@@ -126,7 +125,7 @@ def arrow_table(extractions: Sequence[Extraction]) -> "pyarrow.Table":
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    arrow = _module("pyarrow")
+    arrow = needs("pyarrow", EXTRA)
     ids = [extraction.id for extraction in extractions for _ in _rows(extraction)]
     return _arrow_table(extractions, arrow.array(ids, arrow.string()))
 
@@ -141,14 +140,14 @@ def write_parquet(extractions: Sequence[Extraction], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.part")
     try:
-        _module("pyarrow.parquet").write_table(table, staged)
+        needs("pyarrow.parquet", EXTRA).write_table(table, staged)
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
 
 
 def _arrow_table(extractions: Sequence[Extraction], ids: Any) -> "pyarrow.Table":
-    arrow = _module("pyarrow")
+    arrow = needs("pyarrow", EXTRA)
     types = {"record": arrow.int64(), "score": arrow.float64(), "record_score": arrow.float64()}
     types |= dict.fromkeys(_WHOLE_NUMBERS, arrow.int64())
     rows = [row for extraction in extractions for row in _rows(extraction)]
@@ -211,10 +210,3 @@ def _column(data: Any, name: str, names: Sequence[str]) -> Any:
     if name not in names:
         raise ConfigError(f"no column {show(name)}{did_you_mean(name, map(str, names))}")
     return data[name]
-
-
-def _module(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise MissingExtraError(name.partition(".")[0], EXTRA) from None

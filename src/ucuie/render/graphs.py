@@ -13,11 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from ucuie.errors import MissingExtraError
+from ucuie.errors import needs
 from ucuie.extract.result import Extraction
 from ucuie.schema import Filler, Record
 
@@ -44,7 +43,7 @@ def networkx_graph(extractions: Iterable[Extraction]) -> "networkx.MultiDiGraph[
     Raises:
         MissingExtraError: networkx is not installed.
     """
-    graph = _module("networkx").MultiDiGraph()
+    graph = needs("networkx", EXTRA).MultiDiGraph()
     for key, extraction in _keyed(extractions):
         for number, record in enumerate(extraction.records):
             _add_record(graph, _Text(key, extraction.id), number, record)
@@ -59,7 +58,7 @@ def to_graphml(extractions: Iterable[Extraction]) -> str:
     Raises:
         MissingExtraError: networkx is not installed.
     """
-    networkx = _module("networkx")
+    networkx = needs("networkx", EXTRA)
     graph = networkx_graph(extractions)
     for _, attributes in graph.nodes(data=True):
         attributes.update({key: _for_xml(value) for key, value in attributes.items()})
@@ -98,7 +97,7 @@ class _Triples:
     """An RDF graph in the making; of a new name or span only the first mention adds anything."""
 
     def __init__(self, base: str) -> None:
-        self._rdf = _module("rdflib")
+        self._rdf = needs("rdflib", EXTRA)
         self._base = base
         self._nif = self._rdf.Namespace(NIF)
         self._own = self._rdf.Namespace(f"{base}vocabulary#")
@@ -202,10 +201,3 @@ def _add_span(graph: Any, text: _Text, filler: Filler) -> str:
 
 def _for_xml(value: Any) -> Any:
     return _NOT_IN_XML.sub("\ufffd", value) if isinstance(value, str) else value
-
-
-def _module(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise MissingExtraError(name, EXTRA) from None

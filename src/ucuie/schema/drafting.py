@@ -233,7 +233,7 @@ def schema_of_names(names: str) -> Schema:
         match = _ITEM.fullmatch(item)
         if match is None:
             raise SchemaError(
-                f"schema error: {show(item)} is no name with perhaps slots in brackets, such as "
+                f"{show(item)} is no name with perhaps slots in brackets, such as "
                 "'works for (person, company)'"
             )
         slots = [slot.strip() for slot in (match[2] or "").split(",") if slot.strip()]
@@ -250,18 +250,14 @@ def class_named(address: str) -> type[BaseModel]:
     """
     place, separator, name = address.rpartition(":")
     if not separator or not place or not name:
-        raise SchemaError(
-            f"schema error: {show(address)} is no address of a class; write module:Class or file.py:Class"
-        )
+        raise SchemaError(f"{show(address)} is no address of a class; write module:Class or file.py:Class")
     module = _module_at(place)
     found = getattr(module, name, None)
     models = sorted(key for key, value in vars(module).items() if _is_model(value))
     if found is None:
-        raise SchemaError(f"schema error: {place} has no class {show(name)}{did_you_mean(name, models)}")
+        raise SchemaError(f"{place} has no class {show(name)}{did_you_mean(name, models)}")
     if not _is_model(found):
-        raise SchemaError(
-            f"schema error: {show(name)} in {place} is no pydantic model class{did_you_mean(name, models)}"
-        )
+        raise SchemaError(f"{show(name)} in {place} is no pydantic model class{did_you_mean(name, models)}")
     return found  # type: ignore[no-any-return]  # `_is_model` said so
 
 
@@ -277,8 +273,6 @@ def _module_at(place: str) -> object:
     try:
         return importlib.import_module(name)
     except Exception as error:  # whatever the user's module raises
-        raise SchemaError(
-            f"schema error: {place} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise SchemaError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)

@@ -34,7 +34,7 @@ def frames_of_json_schema(source: Mapping[str, Any]) -> list[dict[str, Any]]:
     if len(frames) < len(listed):
         others = ", ".join(show(name) for name, found in listed.items() if found is None)
         raise SchemaError(
-            "schema error: the JSON Schema mixes lists of objects (frames) with other properties (slots: "
+            "the JSON Schema mixes lists of objects (frames) with other properties (slots: "
             f"{others}); put the slots into an object of their own"
         )
     return frames
@@ -57,7 +57,7 @@ def _slot_description(slot: str, content: Any, frame: str, root: Mapping[str, An
         inner = _resolved(option.get("items", option), root)
         if "properties" in inner:
             raise SchemaError(
-                f"schema error: the property {show(slot)} of {show(frame)} is an object itself; slots hold "
+                f"the property {show(slot)} of {show(frame)} is an object itself; slots hold "
                 "text, so put its properties into the frame, or make it a list at the top level"
             )
     # Beside a reference, or behind it.
@@ -68,14 +68,11 @@ def _properties(content: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
     properties = content.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         raise SchemaError(
-            f"schema error: {owner} describes no object with properties; an object is a frame, its "
-            "properties are slots"
+            f"{owner} describes no object with properties; an object is a frame, its properties are slots"
         )
     for name, one in properties.items():
         if not isinstance(one, Mapping):
-            raise SchemaError(
-                f"schema error: the property {show(name)} of {owner} is {show(one)}, not a JSON Schema"
-            )
+            raise SchemaError(f"the property {show(name)} of {owner} is {show(one)}, not a JSON Schema")
     return properties
 
 
@@ -108,11 +105,11 @@ def _resolved(content: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     seen = set()
     while isinstance(content, Mapping) and isinstance(reference := content.get("$ref"), str):
         if reference in seen:
-            raise SchemaError(f"schema error: the reference {show(reference)} leads back to itself")
+            raise SchemaError(f"the reference {show(reference)} leads back to itself")
         seen.add(reference)
         content = _place(reference, root)
     if not isinstance(content, Mapping):
-        raise SchemaError(f"schema error: {show(content)} stands where a JSON Schema should be")
+        raise SchemaError(f"{show(content)} stands where a JSON Schema should be")
     return content
 
 
@@ -123,13 +120,12 @@ def _place(reference: str, root: Mapping[str, Any]) -> Any:
         key = step.replace("~1", "/").replace("~0", "~")
         if start != "#" or not isinstance(node, Mapping) or key not in node:
             raise SchemaError(
-                f"schema error: the reference {show(reference)} leads to nothing in the JSON Schema; only "
+                f"the reference {show(reference)} leads to nothing in the JSON Schema; only "
                 "references within it, such as '#/$defs/Person', are followed"
             )
         node = node[key]
     if start != "#":
         raise SchemaError(
-            f"schema error: the reference {show(reference)} leads out of the JSON Schema; copy there what it "
-            "refers to"
+            f"the reference {show(reference)} leads out of the JSON Schema; copy there what it refers to"
         )
     return node

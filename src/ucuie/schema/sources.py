@@ -54,7 +54,7 @@ class SchemaSource:
             line = self.line_at(*fault["loc"], *fault.get("ctx", {}).get("within", ()))
             place = self.origin if line is None else f"{self.origin}, line {line}"
             lines.append(f"{_message(fault)} ({place})")
-        return "schema error: " + "\n".join(lines)
+        return "\n".join(lines)
 
     def line_at(self, *location: int | str) -> int | None:
         """The line of a place such as ("frames", 0, "slots", 1), counted from 1, if the source has lines."""
@@ -94,7 +94,7 @@ def read_schema_source(source: Any) -> SchemaSource:
     if isinstance(source, str) and source.lstrip()[:1] in {"{", "["}:
         return SchemaSource(_canonical(_parse_json(source, "the schema text")), "the schema text")
     if isinstance(source, str) and not source.strip():
-        raise SchemaError(f"schema error: {show(source)} is not a schema; {HINT}")
+        raise SchemaError(f"{show(source)} is not a schema; {HINT}")
     if isinstance(source, str | Path):
         path = _ready_file(source) or Path(source)
         return SchemaSource(_canonical(_read_file(path)), str(path))
@@ -129,7 +129,7 @@ def _canonical(source: Any) -> dict[str, Any]:
         else:
             return {"frames": [_frame(name, content) for name, content in source.items()]}
     if not _is_list(source):
-        raise SchemaError(f"schema error: {show(source)} is not a schema; {HINT}")
+        raise SchemaError(f"{show(source)} is not a schema; {HINT}")
     return {"frames": [_listed_frame(item) for item in source]}
 
 
@@ -158,7 +158,7 @@ def _slots(content: Any) -> list[Any]:
     if isinstance(content, Mapping):
         return [_slot(name, value) for name, value in content.items()]
     if not _is_list(content):
-        raise SchemaError(f"schema error: {show(content)} is not a list of slots; {HINT}")
+        raise SchemaError(f"{show(content)} is not a list of slots; {HINT}")
     return [dict(item) if isinstance(item, Mapping) else {"name": item} for item in content]
 
 
@@ -179,7 +179,7 @@ def _frames_of_class(model: type[BaseModel]) -> list[dict[str, Any]]:
         return [_frame_of_class(model)]
     if len(frames) < len(listed):
         raise SchemaError(
-            f"schema error: class {model.__name__} mixes lists of model classes (frames) with other fields "
+            f"class {model.__name__} mixes lists of model classes (frames) with other fields "
             "(slots); put the slots into a class of their own"
         )
     return [_frame_of_class(frame) for frame in frames]
@@ -214,10 +214,10 @@ def _read_file(path: Path) -> Any:
     except FileNotFoundError:
         # Whoever writes no suffix meant a name rather than a file.
         hint = HINT if path.suffix else f"{HINT}{did_you_mean(str(path), ready_schemas())}"
-        raise SchemaError(f"schema error: there is no file {show(str(path))}; {hint}") from None
+        raise SchemaError(f"there is no file {show(str(path))}; {hint}") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no possible name of a file
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SchemaError(f"schema error: {show(str(path))} cannot be read: {reason}; {HINT}") from None
+        raise SchemaError(f"{show(str(path))} cannot be read: {reason}; {HINT}") from None
     return (_parse_json if path.suffix == ".json" else _parse_yaml)(text, str(path))
 
 
@@ -225,18 +225,16 @@ def _parse_json(text: str, origin: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
-        raise SchemaError(
-            f"schema error: {error.msg} ({origin}, line {error.lineno}, column {error.colno})"
-        ) from None
+        raise SchemaError(f"{error.msg} ({origin}, line {error.lineno}, column {error.colno})") from None
     except RecursionError:
-        raise SchemaError(f"schema error: {origin} is nested too deeply; {HINT}") from None
+        raise SchemaError(f"{origin} is nested too deeply; {HINT}") from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     for key in keys:
         if keys.count(key) > 1:
-            raise SchemaError(f"schema error: the key {show(key)} stands twice in one JSON object")
+            raise SchemaError(f"the key {show(key)} stands twice in one JSON object")
     return dict(pairs)
 
 
@@ -245,9 +243,9 @@ def _parse_yaml(text: str, origin: str) -> Any:
         return load_located(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise SchemaError(f"schema error: {error.problem} ({origin}, line {line})") from None
+        raise SchemaError(f"{error.problem} ({origin}, line {line})") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise SchemaError(f"schema error: {error} ({origin})") from None
+        raise SchemaError(f"{error} ({origin})") from None
 
 
 _FOLDER = Path(__file__).with_name("ready")

@@ -158,7 +158,6 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, UserError):
-        # Read already, so that only the model finds it too large.
         field = "schema" if isinstance(error, SchemaError) else ""
         return Problem(INVALID_REQUEST, faults=[Fault(field=field, detail=str(error))])
     if isinstance(error, QueueFullError):

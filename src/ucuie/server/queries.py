@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, TextError, show
+from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, show
 from ucuie.extract.query import AnswerOptions
 from ucuie.extract.thresholds import Thresholds
 from ucuie.schema import Schema
@@ -29,13 +29,12 @@ def read_schema(
     """The schema of a request.
 
     Raises:
-        Problem: it is unknown, invalid or too large.
+        SchemaError: it is unknown or invalid.
+        Problem: it is nested too deeply or too large.
     """
     try:
         # A string is a name and never a path: files of the server are none of the client's business.
         schema = named[source].schema if isinstance(source, str) else Schema.of(source)
-    except SchemaError as error:
-        raise Problem(INVALID_REQUEST, faults=[_schema_fault(error)]) from None
     except RecursionError:
         detail = "is nested too deeply; a schema is frames with slots"
         raise Problem(INVALID_REQUEST, faults=[Fault(field="schema", detail=detail)]) from None
@@ -47,15 +46,13 @@ def read_yaml_schema(text: str, settings: ServerSettings) -> Schema:
     """The schema that YAML describes.
 
     Raises:
-        Problem: it is invalid or too large.
+        SchemaError: it is invalid.
+        Problem: it is too large.
     """
     # Before anything is read: YAML takes its time.
     if len(text) > settings.max_schema_characters:
         raise _too_large("yaml", len(text), settings.max_schema_characters, "characters")
-    try:
-        schema = Schema.from_yaml(text)
-    except SchemaError as error:
-        raise Problem(INVALID_REQUEST, faults=[_schema_fault(error)]) from None
+    schema = Schema.from_yaml(text)
     _check_schema_size(schema, settings)
     return schema
 
@@ -66,8 +63,8 @@ def read_queries(
     """What a request asks the engine.
 
     Raises:
-        Problem: a text, its elements or the schema is too large, the schema is unknown or invalid, or an
-            option is impossible.
+        SchemaError: the schema is unknown or invalid.
+        Problem: a text, its elements or the schema is too large, or an option is impossible.
     """
     from ucuie.extract.query import Query
 
@@ -208,10 +205,6 @@ def _read_options(request: ExtractRequest, schema: Schema) -> AnswerOptions:
     except ConfigError as error:
         # The form of the others is that of the message.
         raise Problem(INVALID_REQUEST, faults=[Fault(field="end_bias", detail=str(error))]) from None
-
-
-def _schema_fault(error: SchemaError) -> Fault:
-    return Fault(field="schema", detail=str(error).removeprefix("schema error: "))
 
 
 def _check_schema_size(schema: Schema, settings: ServerSettings) -> None:

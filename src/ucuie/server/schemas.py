@@ -68,10 +68,8 @@ class NamedSchemas:
 
 def _read_folder(folder: Path) -> dict[str, NamedSchema]:
     if not folder.is_dir():
-        raise SchemaError(f"schema error: there is no folder {show(str(folder))}")
+        raise SchemaError(f"there is no folder {show(str(folder))}")
     paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES)
     if not paths:
-        raise SchemaError(
-            f"schema error: {show(str(folder))} holds no schema; put YAML or JSON files into it"
-        )
+        raise SchemaError(f"{show(str(folder))} holds no schema; put YAML or JSON files into it")
     return {path.stem: NamedSchema(path.stem, "", Schema.of(path), "") for path in paths}

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ucuie.config import Config
-from ucuie.errors import ConfigError, show
+from ucuie.errors import ConfigError, show, validation_faults
 
 API_KEYS_VARIABLE = "UCUIE_API_KEYS"
 MIN_KEY_LENGTH = 16
@@ -105,11 +105,8 @@ def make_settings(**values: object) -> ServerSettings:
     try:
         return ServerSettings.model_validate(values)
     except ValidationError as error:
-        faults = [
-            ".".join(map(str, (*fault["loc"][:1],))) + ": " + fault["msg"].removeprefix("Value error, ")
-            for fault in error.errors(include_input=False, include_url=False)
-        ]
-        raise ConfigError("config error in the server's options\n  " + "\n  ".join(faults)) from None
+        faults = validation_faults(error, separator="\n  ")
+        raise ConfigError(f"in the server's options\n  {faults}") from None
 
 
 def read_api_keys(path: Path | None) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """The Trainer's arguments for a stage: from the configuration's own keys, its part `trainer`, defaults."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments
 
-from ucuie.errors import ConfigError, MissingExtraError, did_you_mean
+from ucuie.errors import ConfigError, did_you_mean, needs
 from ucuie.train.config import StageConfig, TrainConfig
 
 CHECKPOINT_STEPS = 200
@@ -48,8 +47,8 @@ def check_optimizer(config: TrainConfig) -> None:
         MissingExtraError: it needs bitsandbytes.
     """
     optimizer = str(config.trainer.get("optim", ""))
-    if optimizer.startswith(BITSANDBYTES_OPTIMIZERS) and find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bitsandbytes", "quantized")
+    if optimizer.startswith(BITSANDBYTES_OPTIMIZERS):
+        needs("bitsandbytes", "quantized")
 
 
 def divide_step(config: TrainConfig, num_processes: int) -> tuple[int, int]:
@@ -62,7 +61,7 @@ def divide_step(config: TrainConfig, num_processes: int) -> tuple[int, int]:
     if rows == 0 or config.batch_size % (rows * num_processes):
         at_a_time = "" if config.micro_batch_size is None else f" with {rows} rows at a time"
         raise ConfigError(
-            f"config error: {config.batch_size} rows of a step (batch_size) cannot be shared evenly by "
+            f"{config.batch_size} rows of a step (batch_size) cannot be shared evenly by "
             f"{num_processes} processes{at_a_time}; change batch_size or micro_batch_size"
         )
     return rows, config.batch_size // (rows * num_processes)
@@ -86,14 +85,14 @@ def trainer_arguments(
     taken = OWN_ARGUMENTS & set(config.trainer)
     if taken:
         names = ", ".join(sorted(taken))
-        raise ConfigError(f"config error: trainer.{names} follows from the configuration's own keys")
+        raise ConfigError(f"trainer.{names} follows from the configuration's own keys")
     known = set(TrainingArguments.__dataclass_fields__)
     for key in config.trainer:
         if key not in known:
-            raise ConfigError(f"config error: trainer.{key} is unknown{did_you_mean(key, sorted(known))}")
+            raise ConfigError(f"trainer.{key} is unknown{did_you_mean(key, sorted(known))}")
     if config.trainer.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
         raise ConfigError(
-            "config error: this package shares out weights itself; set sharding: full (or --sharding full) "
+            "this package shares out weights itself; set sharding: full (or --sharding full) "
             "in place of trainer.fsdp and of accelerate's own FSDP"
         )
     unwatched = {} if has_validation else {"eval_strategy": "no"}
@@ -116,7 +115,7 @@ def trainer_arguments(
     try:
         arguments = TrainingArguments(**(DEFAULT_ARGUMENTS | settings | config.trainer | unwatched))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"config error: trainer: {error}") from error
+        raise ConfigError(f"trainer: {error}") from error
     # Of several GPUs one process uses one: DataParallel's threads would share the routing of one forward.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments

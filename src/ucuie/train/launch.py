@@ -34,9 +34,7 @@ def launch(arguments: Sequence[str], *, num_processes: int) -> int:
         KeyboardInterrupt: Ctrl-C was pressed, and the processes have ended.
     """
     if "WORLD_SIZE" in os.environ:
-        raise ConfigError(
-            "config error: --num-processes inside of accelerate launch or torchrun; leave it out, or them"
-        )
+        raise ConfigError("--num-processes inside of accelerate launch or torchrun; leave it out, or them")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
     os.environ[NUM_PROCESSES_VARIABLE] = str(num_processes)
     config = LaunchConfig(

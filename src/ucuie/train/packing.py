@@ -84,12 +84,12 @@ def packed_attention(model: PreTrainedModel, *, shares_instructions: bool = Fals
         return
     if attention in SEPARABLE_ATTENTIONS:
         raise ConfigError(
-            f"config error: the backbone computes its attention with {attention!r}, which cannot keep texts "
+            f"the backbone computes its attention with {attention!r}, which cannot keep texts "
             "apart that share an instruction; set texts_per_row: 1"
         )
     if attention != "sdpa":
         raise ConfigError(
-            f"config error: the backbone computes its attention with {attention!r}, which cannot keep packed "
+            f"the backbone computes its attention with {attention!r}, which cannot keep packed "
             "examples apart; set packing: false"
         )
     model.set_attn_implementation(PACKED_ATTENTION)

@@ -24,6 +24,4 @@ def config_path(name: str) -> Path:
     names = recipe_names()
     if name in names:
         return FOLDER / f"{name}.yaml"
-    raise ConfigError(
-        f"config error: there is no file {show(name)}, nor a recipe of that name{did_you_mean(name, names)}"
-    )
+    raise ConfigError(f"there is no file {show(name)}, nor a recipe of that name{did_you_mean(name, names)}")

@@ -139,10 +139,10 @@ def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> Non
     """Raise a ConfigError where the run would overwrite a model, or an interrupted run or its steps."""
     output = config.output
     if output.exists():
-        raise ConfigError(f"config error: {output} is there already; name another output folder or remove it")
+        raise ConfigError(f"{output} is there already; name another output folder or remove it")
     if run_folder.exists() and not resume:
         raise ConfigError(
-            f"config error: {run_folder} holds an interrupted run; --resume goes on with it, removing the "
+            f"{run_folder} holds an interrupted run; --resume goes on with it, removing the "
             "folder starts again"
         )
     if not (run_folder / CONFIG_FILE).exists():
@@ -151,7 +151,7 @@ def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> Non
     for key, value in json.loads(config.model_dump_json(include=set(LASTING_KEYS))).items():
         if key in earlier and earlier[key] != value:
             raise ConfigError(
-                f"config error: the interrupted run in {run_folder} has {key}: {show(earlier[key])}, now "
+                f"the interrupted run in {run_folder} has {key}: {show(earlier[key])}, now "
                 f"{show(value)}, so its steps would be others; go on with the former, or remove the folder "
                 "to start again"
             )
@@ -166,7 +166,7 @@ def adapter_config(settings: dict[str, Any]) -> HierarchicalMoeConfig:
     known = set(HierarchicalMoeConfig.__dataclass_fields__)
     for key in settings:
         if key not in known:
-            raise ConfigError(f"config error: adapter.{key} is unknown{did_you_mean(key, sorted(known))}")
+            raise ConfigError(f"adapter.{key} is unknown{did_you_mean(key, sorted(known))}")
     return HierarchicalMoeConfig(**settings)
 
 
@@ -193,15 +193,13 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ConfigError(
-            f"config error: initial_adapter: {show(str(path))} cannot be read: {first_line(error)}"
-        ) from None
+        raise ConfigError(f"initial_adapter: {show(str(path))} cannot be read: {first_line(error)}") from None
     own = get_peft_model_state_dict(model)
     if {name: tensor.shape for name, tensor in own.items()} != {
         name: tensor.shape for name, tensor in weights.items()
     }:
         raise ConfigError(
-            f"config error: initial_adapter: the adapter in {show(str(folder))} has other settings or is for "
+            f"initial_adapter: the adapter in {show(str(folder))} has other settings or is for "
             "another backbone; set `adapter` and `backbone` to what it was trained with"
         )
     set_peft_model_state_dict(model, weights)

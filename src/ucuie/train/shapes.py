@@ -117,7 +117,7 @@ def backbone_shape(source: str) -> PreTrainedConfig:
         if TrainConfig.load(config_path(name), overrides=["data.train=[.]"]).backbone == source:
             return SHAPES[name]
     raise ConfigError(
-        f"config error: the shape of the backbone {show(source)} is not known here; name a folder with its "
+        f"the shape of the backbone {show(source)} is not known here; name a folder with its "
         "config.json, or the backbone of a recipe"
     )
 
@@ -129,5 +129,5 @@ def shape(name: str) -> PreTrainedConfig:
         ConfigError: it is unknown.
     """
     if name not in SHAPES:
-        raise ConfigError(f"config error: no backbone shape {name!r}{did_you_mean(name, SHAPES)}")
+        raise ConfigError(f"no backbone shape {name!r}{did_you_mean(name, SHAPES)}")
     return SHAPES[name]

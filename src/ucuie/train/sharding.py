@@ -39,7 +39,7 @@ def layers_of(model: PreTrainedModel | PeftModel) -> list[nn.Module]:
     layers = [module for module in backbone.modules() if type(module).__name__ in names]
     if not layers:
         raise ConfigError(
-            f"config error: {type(backbone).__name__} does not say what its layers are, so its weights "
+            f"{type(backbone).__name__} does not say what its layers are, so its weights "
             "cannot be shared out; set sharding: none"
         )
     return layers

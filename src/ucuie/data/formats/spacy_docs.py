@@ -13,7 +13,7 @@ from zlib import error as ZlibError
 from ucuie.data.draft import Draft, Fault, entity
 from ucuie.data.formats.corpora import NOT_AN_ENTITY, words_of
 from ucuie.data.readers.items import ReaderOptions, reason_of
-from ucuie.errors import DataError, MissingExtraError
+from ucuie.errors import DataError, needs
 from ucuie.schema import Example, Span
 
 SPAN_GROUP = "sc"
@@ -26,7 +26,7 @@ def read_doc_bin(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draf
         MissingExtraError: spaCy is not installed.
         DataError: a file is no DocBin.
     """
-    spacy = _spacy()
+    spacy = needs("spacy", "spacy")
     vocabulary = spacy.vocab.Vocab()
     for path in paths:
         try:
@@ -52,7 +52,7 @@ def write_doc_bin(examples: Iterable[Example], path: Path) -> Iterator[list[str]
     Raises:
         MissingExtraError: spaCy is not installed.
     """
-    spacy = _spacy()
+    spacy = needs("spacy", "spacy")
     vocabulary = spacy.vocab.Vocab()
     documents = spacy.tokens.DocBin()
     for example in examples:
@@ -95,12 +95,3 @@ def words_with_blanks(example: Example) -> list[tuple[Span, bool]]:
             words.append(((start, end), False))
         position = end
     return words
-
-
-def _spacy() -> Any:
-    try:
-        import spacy
-        import spacy.tokens
-    except ImportError:
-        raise MissingExtraError("spacy", "spacy") from None
-    return spacy

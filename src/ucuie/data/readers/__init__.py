@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from ucuie.config import validate_config
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.readers.casie import CasieOptions, read_casie
 from ucuie.data.readers.columns import ColumnOptions, read_columns
@@ -83,10 +82,7 @@ def checked_options(
     model = _reader_named(reader).options
     if spacing is not None and issubclass(model, TokenOptions):
         options = {**options, "spacing": spacing}
-    try:
-        return model.model_validate(dict(options))
-    except ValidationError as error:
-        raise ConfigError(f"options of reader {reader}: {error}") from None
+    return validate_config(model, dict(options), origin=f"the options of reader {reader}")
 
 
 def spacing_of(options: ReaderOptions) -> Spacing | None:

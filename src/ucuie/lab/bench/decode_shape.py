@@ -53,7 +53,7 @@ def bench_decode_shape(shape: PreTrainedConfig, options: DecodeOptions) -> dict[
     tokenizer = load_model(EMBEDDED, device="cpu").tokenizer
     if shape.vocab_size < len(tokenizer):
         raise ConfigError(
-            f"config error: the vocabulary of the backbone has {shape.vocab_size:,} tokens, and the texts of "
+            f"the vocabulary of the backbone has {shape.vocab_size:,} tokens, and the texts of "
             f"the bench need {len(tokenizer):,}; take another backbone"
         )
     grammars = GrammarFactory(tokenizer, shape.vocab_size)
