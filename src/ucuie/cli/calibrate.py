@@ -22,6 +22,7 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
+from ucuie.errors import needs
 from ucuie.extract.result import Extraction
 from ucuie.model.operating_point import END_BIASES
 from ucuie.render.tables import calibration_tables
@@ -89,10 +90,11 @@ def calibrate(
     from ucuie.files import write_text
     from ucuie.model.saving import calibration_target, record_calibration
     from ucuie.model.source import DEFAULT
-    from ucuie.render.plots import reliability_plot, require_matplotlib
+    from ucuie.render.plots import EXTRA, reliability_plot
 
     if plot is not None:
-        require_matplotlib()
+        # Before all the work.
+        needs("matplotlib", EXTRA)
     source = DEFAULT if model is None else model
     calibration_target(source, output)
     talk = talk_console(quiet=quiet)
