@@ -214,11 +214,13 @@ def test_masks_are_all_seven_subsets():
 
 
 @pytest.mark.parametrize(
-    ("known", "listed"), [(EXPERIMENTS, "figure6"), (VARIANTS, "lora-moe"), (SCALES, "smoke")]
+    ("known", "listed"),
+    [(EXPERIMENTS, "figure6"), (EXPERIMENTS, RUN_ALL), (VARIANTS, "lora-moe"), (SCALES, "smoke")],
 )
 def test_unknown_names_list_all(known, listed):
-    with pytest.raises(ConfigError, match=f"no entry 'tabel4'.*choices: .*{listed}.*{RUN_ALL}"):
+    with pytest.raises(ConfigError, match=r"no entry 'tabel4'.*choices: ") as caught:
         named("entry", "tabel4", known, RUN_ALL)
+    assert listed in str(caught.value)
 
 
 def test_missing_sets_are_named_all_at_once_with_what_makes_them(tmp_path):

@@ -71,6 +71,11 @@ class Plan:
         rate = self.learning_rate(variant)
         return None if rate is None else Training(variant, rate, seed, percent)
 
+    def trainings(self, variant: str, *, percent: int | None = None) -> list[Training]:
+        """A variant's trainings by seed; none while its learning rate is not known."""
+        trainings = (self.training(variant, seed, percent=percent) for seed in range(self.num_seeds))
+        return [one for one in trainings if one is not None]
+
     def evaluations(
         self,
         variant: str,
