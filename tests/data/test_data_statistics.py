@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -45,7 +46,7 @@ def test_the_plot_is_one_valid_picture_with_every_label(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ucuie.render.plots.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     write_examples(tmp_path / "train.jsonl", [example("x")])
     with pytest.raises(MissingExtraError, match=r"pip install 'ucuie\[experiments\]'"):
         statistics_plot(stats(tmp_path), title="A")

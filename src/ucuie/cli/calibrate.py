@@ -20,6 +20,7 @@ from ucuie.cli.common import (
     talk_console,
 )
 from ucuie.cli.options import grouped, load_extractor, model_flags
+from ucuie.errors import needs
 from ucuie.extract.options import ModelOptions
 from ucuie.extract.result import Extraction
 from ucuie.model.operating_point import END_BIASES
@@ -89,10 +90,11 @@ def calibrate(
     from ucuie.files import write_text
     from ucuie.model.saving import calibration_target, record_calibration
     from ucuie.model.source import DEFAULT
-    from ucuie.render.plots import reliability_plot, require_matplotlib
+    from ucuie.render.plots import EXTRA, reliability_plot
 
     if plot is not None:
-        require_matplotlib()
+        # Before all the work.
+        needs("matplotlib", EXTRA)
     source = model.model or DEFAULT
     calibration_target(source, output)
     talk = talk_console(quiet=quiet)

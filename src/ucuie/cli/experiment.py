@@ -63,13 +63,15 @@ def experiment(
 
     Trials that crash do not stop the others, but the command ends with exit code 1.
     """
-    from ucuie.lab.experiments.definitions import EXPERIMENTS, RUN_ALL, Plan, experiment_named
-    from ucuie.lab.experiments.scales import scale_named
-    from ucuie.lab.experiments.variants import ABLATIONS, variant_named
+    from ucuie.lab.experiments.definitions import EXPERIMENTS, RUN_ALL, Plan
+    from ucuie.lab.experiments.scales import SCALES, named
+    from ucuie.lab.experiments.variants import ABLATIONS, VARIANTS
 
-    chosen = list(EXPERIMENTS.values()) if name == RUN_ALL else [experiment_named(name)]
-    size = scale_named(scale)
-    variants = tuple(variant_named(one).name for one in variant) if variant else ABLATIONS
+    chosen = (
+        list(EXPERIMENTS.values()) if name == RUN_ALL else [named("experiment", name, EXPERIMENTS, RUN_ALL)]
+    )
+    size = named("scale", scale, SCALES)
+    variants = tuple(named("variant", one, VARIANTS).name for one in variant) if variant else ABLATIONS
     for package in ("matplotlib", "plotly"):
         needs(package, "experiments")
     sources = tuple(data or [Path("examples" if scale == "smoke" else "runs/data")])

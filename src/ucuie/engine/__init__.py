@@ -2,5 +2,5 @@
 
 `generate` lets a model write, held to a grammar by `grammar_state`, one output after the other in the rows of
 `writer`; `forward` asks the model, by `lean`, `ragged`, `fused` and `products` in few operations, and
-`cache` keeps what was computed; `confidence` scores what was written, `explanation` tells which experts did it.
+`cache` keeps what was computed; `confidence` scores what was written, `explanation` says by which experts.
 """

@@ -1,6 +1,6 @@
 """What a model computes for the outputs being written: one forward over the tokens that all of them read.
 
-In: beams with their pending tokens and drafts. Out: the logits of each place where the grammar leaves choices.
+In: beams with pending tokens and drafts. Out: the logits of each place where the grammar leaves a choice.
 Small models of the Llama kind go through packed products with nothing between them, others through their own
 forward; the gates of our adapter go with the tokens either way. Knows no search and no queue.
 """

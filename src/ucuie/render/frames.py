@@ -24,7 +24,7 @@ from ucuie.extract.extractor import Extractor
 from ucuie.extract.options import OptionArguments
 from ucuie.extract.result import Extraction
 from ucuie.files import staged_file
-from ucuie.schema import Capability, Filler, Record, Schema, Task
+from ucuie.schema import Capability, Filler, Schema, Task
 
 if TYPE_CHECKING:
     import pandas
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ("record", "frame", "slot", "text", "start", "end", "score", "record_score")
 EXTRA = "tables"
-_WHOLE_NUMBERS = ("start", "end")
-_Row = tuple[int, str, str | None, str | None, int | None, int | None, float | None, float | None]
+_TYPES = {"record": "int64", "start": "Int64", "end": "Int64", "score": "float64", "record_score": "float64"}
+"""Of the columns that are no strings, as pandas calls them: `Int64` are whole numbers, or missing."""
+_Row = tuple[object, ...]
 
 
 def extract_frame(
@@ -66,18 +67,8 @@ def extract_frame(
     """
     pandas = needs("pandas", EXTRA)
     texts = data if isinstance(data, pandas.Series) else _column(data, column, list(data.columns))
-    places, found = _extract(extractor, list(texts), schema, task, options)
-    rows = [
-        (place, row) for place, extraction in zip(places, found, strict=True) for row in _rows(extraction)
-    ]
-    result = pandas.DataFrame(
-        [row for _, row in rows], columns=list(COLUMNS), index=texts.index.take([place for place, _ in rows])
-    )
-    # A column with a missing number would become one of floats.
-    return result.astype(
-        {"record": "int64", "score": "float64", "record_score": "float64"}
-        | dict.fromkeys(_WHOLE_NUMBERS, "Int64")
-    )
+    places, rows = _extract(extractor, list(texts), schema, task, options)
+    return pandas.DataFrame(rows, columns=list(COLUMNS), index=texts.index.take(places)).astype(_TYPES)
 
 
 def extract_table(
@@ -110,14 +101,12 @@ def extract_table(
     """
     arrow = needs("pyarrow", EXTRA)
     texts = _column(table, column, table.column_names)
-    places, found = _extract(extractor, texts.to_pylist(), schema, task, options)
-    counts = [len(_rows(extraction)) for extraction in found]
-    row_places = arrow.array(
-        [place for place, count in zip(places, counts, strict=True) for _ in range(count)], arrow.int64()
-    )
-    # The column of ids stays in Arrow's memory, whatever its type.
-    ids = row_places if id_column is None else _column(table, id_column, table.column_names).take(row_places)
-    return _arrow_table(found, ids)
+    places, rows = _extract(extractor, texts.to_pylist(), schema, task, options)
+    ids = arrow.array(places, arrow.int64())
+    if id_column is not None:
+        # The column of ids stays in Arrow's memory, whatever its type.
+        ids = _column(table, id_column, table.column_names).take(ids)
+    return _arrow_table(rows, ids)
 
 
 def arrow_table(extractions: Sequence[Extraction]) -> "pyarrow.Table":
@@ -127,8 +116,8 @@ def arrow_table(extractions: Sequence[Extraction]) -> "pyarrow.Table":
         MissingExtraError: pyarrow is not installed.
     """
     arrow = needs("pyarrow", EXTRA)
-    ids = [extraction.id for extraction in extractions for _ in _rows(extraction)]
-    return _arrow_table(extractions, arrow.array(ids, arrow.string()))
+    rows = [(extraction.id, row) for extraction in extractions for row in _rows(extraction)]
+    return _arrow_table([row for _, row in rows], arrow.array([name for name, _ in rows], arrow.string()))
 
 
 def write_parquet(extractions: Sequence[Extraction], path: Path) -> None:
@@ -142,34 +131,24 @@ def write_parquet(extractions: Sequence[Extraction], path: Path) -> None:
         needs("pyarrow.parquet", EXTRA).write_table(table, staged)
 
 
-def _arrow_table(extractions: Sequence[Extraction], ids: Any) -> "pyarrow.Table":
+def _arrow_table(rows: Sequence[_Row], ids: Any) -> "pyarrow.Table":
     arrow = needs("pyarrow", EXTRA)
-    types = {"record": arrow.int64(), "score": arrow.float64(), "record_score": arrow.float64()}
-    types |= dict.fromkeys(_WHOLE_NUMBERS, arrow.int64())
-    rows = [row for extraction in extractions for row in _rows(extraction)]
     columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
     arrays = {
-        name: arrow.array(values, types.get(name, arrow.string()))
+        name: arrow.array(values, _TYPES.get(name, "string").lower())
         for name, values in zip(COLUMNS, columns, strict=True)
     }
     return arrow.table({"id": ids, **arrays})
 
 
-def _rows(extraction: Extraction) -> list[_Row]:
-    return [row for number, record in enumerate(extraction.records) for row in _record_rows(number, record)]
-
-
-def _record_rows(number: int, record: Record) -> Iterator[_Row]:
-    filled: list[tuple[str | None, Filler | None]] = [(one.slot, one.filler) for one in record.slots]
-    if record.filler is not None or not filled:
-        filled.insert(0, (None, record.filler))
-    for slot, filler in filled:
-        text, start, end, score = (
-            (None, None, None, None)
-            if filler is None
-            else (filler.text, filler.start, filler.end, filler.score)
-        )
-        yield number, record.frame, slot, text, start, end, score, record.score
+def _rows(extraction: Extraction) -> Iterator[_Row]:
+    for number, record in enumerate(extraction.records):
+        filled: list[tuple[str | None, Filler | None]] = [(one.slot, one.filler) for one in record.slots]
+        if record.filler is not None or not filled:
+            filled.insert(0, (None, record.filler))
+        for slot, filler in filled:
+            place = (None,) * 4 if filler is None else (filler.text, *filler.span, filler.score)
+            yield number, record.frame, slot, *place, record.score
 
 
 def _extract(
@@ -178,11 +157,12 @@ def _extract(
     schema: Any,
     task: Task | Capability | None,
     options: OptionArguments,
-) -> tuple[list[int], list[Extraction]]:
-    """The extractions of the cells that hold a text, and the places of these cells."""
+) -> tuple[list[int], list[_Row]]:
+    """The rows of all cells that hold a text, and for each row the place of its cell."""
     texts = dict(_texts(cells))
     found = extractor.extract_batch(list(texts.values()), Schema.of(schema), task=task, **options)
-    return list(texts), found
+    rows = [(place, row) for place, extraction in zip(texts, found, strict=True) for row in _rows(extraction)]
+    return [place for place, _ in rows], [row for _, row in rows]
 
 
 def _texts(cells: Iterable[Any]) -> Iterator[tuple[int, str]]:

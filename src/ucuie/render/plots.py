@@ -5,30 +5,20 @@ Drawn by matplotlib, which is loaded with the first of them. Equal pictures are 
 
 import io
 import warnings
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ucuie.data.statistics import FIRST_STEP, Statistics
-from ucuie.errors import MissingExtraError
+from ucuie.errors import needs
 from ucuie.schema import ELEMENT_KINDS
 
 if TYPE_CHECKING:
     from ucuie.evaluation.calibrate import CalibrationReport, ErrorRow
 
-RAW, CALIBRATED, PERFECT = "#b0b0b0", "#4c78a8", "#d8d8d8"
+EXTRA = "experiments"
+_RAW, _CALIBRATED, _PERFECT = "#b0b0b0", "#4c78a8", "#d8d8d8"
 _BAR, _PANEL = 0.16, 2.4
 """Inches: the height of a bar, and the sides of a reliability diagram."""
 _MAX_LABELS, _MAX_LETTERS = 60, 38
-
-
-def require_matplotlib() -> None:
-    """Look whether pictures can be drawn, before any work.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", "experiments")
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -37,11 +27,8 @@ def new_figure(width: float, height: float) -> Any:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    require_matplotlib()
     # The object interface: pyplot would keep figures, and ask for a display.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    return needs("matplotlib.figure", EXTRA).Figure(figsize=(width, height), layout="constrained")
 
 
 def as_svg(figure: Any) -> str:
@@ -147,8 +134,8 @@ def reliability_plot(report: "CalibrationReport") -> str:
 
 
 def _draw_reliability(axes: Any, row: "ErrorRow") -> None:
-    curves = ((row.bins_before, RAW, "raw"), (row.bins_after, CALIBRATED, "calibrated, cross-validated"))
-    axes.plot([0, 1], [0, 1], color=PERFECT, linestyle="dashed")
+    curves = ((row.bins_before, _RAW, "raw"), (row.bins_after, _CALIBRATED, "calibrated, cross-validated"))
+    axes.plot([0, 1], [0, 1], color=_PERFECT, linestyle="dashed")
     for bins, colour, name in curves:
         scores, shares = [one.mean_score for one in bins], [one.accuracy for one in bins]
         axes.plot(scores, shares, color=colour, marker="o", markersize=4, label=name)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from ucuie.errors import ConfigError, DataError, FullDiskError
-from ucuie.lab.experiments.definitions import EXPERIMENTS, Plan, experiment_named
+from ucuie.lab.experiments.definitions import EXPERIMENTS, RUN_ALL, Plan
 from ucuie.lab.experiments.queue import progress_of, run_queue
 from ucuie.lab.experiments.samples import check_sources
-from ucuie.lab.experiments.scales import SCALES, scale_named
+from ucuie.lab.experiments.scales import SCALES, named
 from ucuie.lab.experiments.trials import MASKS, Evaluation, Training, mask_title
-from ucuie.lab.experiments.variants import ABLATIONS, VARIANTS, laid_over, variant_named
+from ucuie.lab.experiments.variants import ABLATIONS, VARIANTS, laid_over
 from ucuie.lab.experiments.workspace import Workspace
 
 
@@ -213,12 +213,14 @@ def test_masks_are_all_seven_subsets():
     assert mask_title(None) == "soft"
 
 
-@pytest.mark.parametrize("find", [experiment_named, variant_named, scale_named])
-def test_unknown_names_list_all(find):
-    with pytest.raises(ConfigError, match="choices: ") as caught:
-        find("tabel4")
-    known = {experiment_named: "figure6", variant_named: "lora-moe", scale_named: "smoke"}[find]
-    assert known in str(caught.value)
+@pytest.mark.parametrize(
+    ("known", "listed"),
+    [(EXPERIMENTS, "figure6"), (EXPERIMENTS, RUN_ALL), (VARIANTS, "lora-moe"), (SCALES, "smoke")],
+)
+def test_unknown_names_list_all(known, listed):
+    with pytest.raises(ConfigError, match=r"no entry 'tabel4'.*choices: ") as caught:
+        named("entry", "tabel4", known, RUN_ALL)
+    assert listed in str(caught.value)
 
 
 def test_missing_sets_are_named_all_at_once_with_what_makes_them(tmp_path):

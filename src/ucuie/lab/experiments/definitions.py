@@ -8,7 +8,6 @@ they can be, so a training is done once.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Job, Routing, Training
 from ucuie.lab.experiments.variants import ABLATIONS, LONGER, VARIANTS
 from ucuie.lab.experiments.workspace import Workspace
@@ -72,6 +71,11 @@ class Plan:
         rate = self.learning_rate(variant)
         return None if rate is None else Training(variant, rate, seed, percent)
 
+    def trainings(self, variant: str, *, percent: int | None = None) -> list[Training]:
+        """A variant's trainings by seed; none while its learning rate is not known."""
+        trainings = (self.training(variant, seed, percent=percent) for seed in range(self.num_seeds))
+        return [one for one in trainings if one is not None]
+
     def evaluations(
         self,
         variant: str,
@@ -88,11 +92,23 @@ class Plan:
         return [training, *(Evaluation(training, one, mask) for one in data for mask in masks)]
 
 
-Jobs = Callable[[Plan], list[Job]]
+def _trials(plan: Plan, variants: Sequence[str]) -> list[Job]:
+    """Tuning and the first seed variant by variant, then the other seeds of all."""
+    jobs: list[Job] = []
+    for variant in variants:
+        jobs += [*plan.tuning(variant), *plan.evaluations(variant, 0)]
+    for seed in range(1, plan.num_seeds):
+        for variant in variants:
+            jobs += plan.evaluations(variant, seed)
+    return jobs
 
 
-def _table1(plan: Plan) -> list[Job]:
-    return _trials(plan, ROUTERS)
+def _masked(plan: Plan, data: Sequence[Data]) -> list[Job]:
+    """The soft model under each mask of its capabilities."""
+    jobs = plan.tuning("soft")
+    for seed in range(plan.num_seeds):
+        jobs += plan.evaluations("soft", seed, data, masks=(None, *MASKS))
+    return jobs
 
 
 def _table2(plan: Plan) -> list[Job]:
@@ -110,23 +126,6 @@ def _table3(plan: Plan) -> list[Job]:
         for variant in ("soft", "no-paraphrase"):
             jobs += plan.evaluations(variant, seed, ["zero-shot"])
     return jobs
-
-
-def _table4(plan: Plan) -> list[Job]:
-    return _trials(plan, plan.variants)
-
-
-def _longer(plan: Plan) -> list[Job]:
-    jobs = _trials(plan, LONGER)
-    return jobs + _trials(plan, [f"{name}-longer" for name in LONGER])
-
-
-def _table5(plan: Plan) -> list[Job]:
-    return _masked(plan, CAPABILITIES)
-
-
-def _table6(plan: Plan) -> list[Job]:
-    return _masked(plan, ["test"])
 
 
 def _figure5(plan: Plan) -> list[Job]:
@@ -155,28 +154,6 @@ def routed_training(plan: Plan, variant: str, seed: int) -> Training | None:
     return None if rate is None else Training(variant, rate, seed)
 
 
-def _cost(_plan: Plan) -> list[Job]:
-    return [Cost()]
-
-
-def _trials(plan: Plan, variants: Sequence[str]) -> list[Job]:
-    """Tuning and the first seed variant by variant, then the other seeds of all."""
-    jobs: list[Job] = []
-    for variant in variants:
-        jobs += [*plan.tuning(variant), *plan.evaluations(variant, 0)]
-    for seed in range(1, plan.num_seeds):
-        for variant in variants:
-            jobs += plan.evaluations(variant, seed)
-    return jobs
-
-
-def _masked(plan: Plan, data: Sequence[Data]) -> list[Job]:
-    jobs = plan.tuning("soft")
-    for seed in range(plan.num_seeds):
-        jobs += plan.evaluations("soft", seed, data, masks=(None, *MASKS))
-    return jobs
-
-
 @dataclass(frozen=True)
 class Experiment:
     """A table or figure of the paper.
@@ -189,37 +166,31 @@ class Experiment:
 
     name: str
     title: str
-    jobs: Jobs
+    jobs: Callable[[Plan], list[Job]]
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
-        Experiment("table4", "Ablations", _table4),
-        Experiment("table5", "Capability tasks under single capabilities", _table5),
-        Experiment("table6", "Extraction under single capabilities", _table6),
+        Experiment("table4", "Ablations", lambda plan: _trials(plan, plan.variants)),
+        Experiment(
+            "table5", "Capability tasks under single capabilities", lambda plan: _masked(plan, CAPABILITIES)
+        ),
+        Experiment("table6", "Extraction under single capabilities", lambda plan: _masked(plan, ["test"])),
         Experiment("figure6", "Routing of the sub-experts", _figure6),
-        Experiment("table1", "Supervised extraction", _table1),
-        Experiment("longer", "Four times as many steps", _longer),
-        Experiment("cost", "Time and memory", _cost),
+        Experiment("table1", "Supervised extraction", lambda plan: _trials(plan, ROUTERS)),
+        Experiment(
+            "longer",
+            "Four times as many steps",
+            lambda plan: _trials(plan, LONGER) + _trials(plan, [f"{name}-longer" for name in LONGER]),
+        ),
+        Experiment("cost", "Time and memory", lambda _: [Cost()]),
         Experiment("table3", "Zero-shot extraction", _table3),
         Experiment("table2", "Low-resource extraction", _table2),
         Experiment("figure5", "Number of sub-experts", _figure5),
     )
 }
 """Every experiment by name, in the order in which `run-all` runs them."""
-
-
-def experiment_named(name: str) -> Experiment:
-    """The experiment of that name.
-
-    Raises:
-        ConfigError: there is none; the message lists all.
-    """
-    if name not in EXPERIMENTS:
-        choices = [*EXPERIMENTS, RUN_ALL]
-        raise ConfigError(f"no experiment {show(name)}{did_you_mean(name, choices)}")
-    return EXPERIMENTS[name]
 
 
 RUN_ALL = "run-all"

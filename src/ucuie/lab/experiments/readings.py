@@ -8,9 +8,10 @@ from itertools import pairwise
 
 from ucuie.data import read_predictions
 from ucuie.lab.experiments.definitions import Plan
+from ucuie.lab.experiments.results import finished_evaluations
 from ucuie.lab.experiments.samples import gold
 from ucuie.lab.experiments.tables import Trials
-from ucuie.lab.experiments.trials import MASKS, Evaluation, Gates, mask_title
+from ucuie.lab.experiments.trials import MASKS, Gates, mask_title
 from ucuie.lab.experiments.variants import VARIANTS
 from ucuie.metrics import HEADLINE_ROWS, Difference, paired_difference
 from ucuie.schema import CAPABILITIES, Capability, Record
@@ -22,13 +23,6 @@ OPTIMISATION = ("no-warming", "no-entropy", "no-bce")
 CONTROLS = ("lora-equal", "full", "no-warming-longer", "equation-1", "untrained")
 
 
-def test_evaluations(plan: Plan, variant: str) -> list[Evaluation]:
-    """The finished evaluations of a variant on the test texts, by seed."""
-    trainings = [plan.training(variant, seed) for seed in range(plan.num_seeds)]
-    evaluations = [Evaluation(one, "test") for one in trainings if one is not None]
-    return [one for one in evaluations if plan.workspace.state(one) == "finished"]
-
-
 def difference(plan: Plan, first: str, second: str) -> Difference | None:
     """How much better a variant is than another in mean F1; None without trials of both."""
     examples = gold(plan.workspace.folder, "test")
@@ -36,7 +30,7 @@ def difference(plan: Plan, first: str, second: str) -> Difference | None:
     for variant in (first, second):
         paths = [
             plan.workspace.folder / one.folder / "predictions.jsonl"
-            for one in test_evaluations(plan, variant)
+            for one in finished_evaluations(plan, variant)
         ]
         if not paths:
             return None
@@ -66,7 +60,7 @@ def _claim(plan: Plan, first: str, second: str, words: str) -> str:
         return f"- {words}: not measured yet."
     holds = "holds" if found.mean > 0 else "does not hold"
     surely = "significant" if found.is_significant else "not significant"
-    numbers = [len(test_evaluations(plan, one)) for one in (first, second)]
+    numbers = [len(finished_evaluations(plan, one)) for one in (first, second)]
     trials = f"trials: {numbers[0]} and {numbers[1]}"
     return (
         f"- {words}: **{holds}** here, {surely} ({found.mean:+.1f} points, 95 % interval {found.low:+.1f} to "

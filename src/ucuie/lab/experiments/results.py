@@ -15,22 +15,23 @@ from ucuie.schema import CAPABILITIES
 
 def finished_trainings(plan: Plan, variant: str) -> list[Training]:
     """Those of a variant with its learning rate, by seed."""
-    trainings = [plan.training(variant, seed) for seed in range(plan.num_seeds)]
-    return [one for one in trainings if one is not None and plan.workspace.state(one) == "finished"]
+    return [one for one in plan.trainings(variant) if plan.workspace.state(one) == "finished"]
+
+
+def finished_evaluations(
+    plan: Plan, variant: str, data: Data = "test", *, gates: Gates | None = None, percent: int | None = None
+) -> list[Evaluation]:
+    """Those of a variant's models, by seed."""
+    evaluations = [Evaluation(one, data, gates) for one in plan.trainings(variant, percent=percent)]
+    return [one for one in evaluations if plan.workspace.state(one) == "finished"]
 
 
 def reports_of(
-    plan: Plan,
-    variant: str,
-    data: Data = "test",
-    *,
-    gates: Gates | None = None,
-    percent: int | None = None,
+    plan: Plan, variant: str, data: Data = "test", *, gates: Gates | None = None, percent: int | None = None
 ) -> list[Report]:
     """The finished reports of a variant, by seed."""
-    trainings = [plan.training(variant, seed, percent=percent) for seed in range(plan.num_seeds)]
-    evaluations = [Evaluation(one, data, gates) for one in trainings if one is not None]
-    return [plan.workspace.report(one) for one in evaluations if plan.workspace.state(one) == "finished"]
+    found = finished_evaluations(plan, variant, data, gates=gates, percent=percent)
+    return list(map(plan.workspace.report, found))
 
 
 def mean_of(reports: Sequence[Report]) -> Trials:

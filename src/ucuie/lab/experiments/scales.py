@@ -7,7 +7,7 @@ data; nothing here opens a file.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.schema import Split
@@ -50,6 +50,9 @@ class Scale:
     settings: Mapping[str, Any]
 
 
+Entry = TypeVar("Entry")
+
+_TRAINER = {"eval_strategy": "no", "bf16": True}
 _SMALL = {
     # A small backbone learns the choices that the grammar leaves, and decodes from the same distribution.
     "loss": {"objective": "grammar"},
@@ -62,13 +65,7 @@ _SMALL = {
 _MINI = Scale(
     name="mini",
     sets=("bc5cdr", "ncbi-disease", "conll04", "ade", "phee", "14res"),
-    zero_shot_sets=(
-        "crossner_ai",
-        "crossner_literature",
-        "crossner_music",
-        "mit_restaurant",
-        "nyt",
-    ),
+    zero_shot_sets=("crossner_ai", "crossner_literature", "crossner_music", "mit_restaurant", "nyt"),
     max_train=250,
     max_test=100,
     max_validation=60,
@@ -79,11 +76,7 @@ _MINI = Scale(
     sub_experts=tuple(range(1, 9)),
     warming_steps=28,
     multitask_steps=94,
-    settings={
-        **_SMALL,
-        "batch_size": 16,
-        "trainer": {"eval_strategy": "no", "bf16": True, "save_strategy": "no"},
-    },
+    settings={**_SMALL, "batch_size": 16, "trainer": _TRAINER | {"save_strategy": "no"}},
 )
 
 SCALES: Mapping[str, Scale] = {
@@ -113,57 +106,38 @@ SCALES: Mapping[str, Scale] = {
             zero_shot_sets=tuple(name for name in _MINI.zero_shot_sets if name != "nyt"),
             learning_rates=(2e-3, 8e-3),  # those that adapters chose at `mini`
         ),
-        Scale(
+        replace(
+            _MINI,
             name="full",
             # The sets of the paper that can be had without a licence agreement.
             sets=(
-                "bc5cdr",
-                "bc2gm",
-                "broad_twitter_corpus",
-                "genia_ner",
-                "harveyner",
-                "ncbi-disease",
-                "conll04",
-                "ade",
-                "nyt",
-                "semeval2010",
-                "casie",
-                "phee",
+                *("bc5cdr", "bc2gm", "broad_twitter_corpus", "genia_ner", "harveyner", "ncbi-disease"),
+                *("conll04", "ade", "nyt", "semeval2010", "casie", "phee"),
             ),
             zero_shot_sets=(
-                "crossner_ai",
-                "crossner_literature",
-                "crossner_music",
-                "mit_restaurant",
-                "fewrel",
-                "wikizsl",
-                "14res",
-                "14lap",
-                "16res",
+                *("crossner_ai", "crossner_literature", "crossner_music", "mit_restaurant"),
+                *("fewrel", "wikizsl", "14res", "14lap", "16res"),
             ),
             max_train=10_000,
             max_test=None,
             max_validation=200,
-            test_split="test",
             learning_rates=(3e-4,),
             num_seeds=5,
-            percents=(1, 5, 10),
-            sub_experts=tuple(range(1, 9)),
             warming_steps=None,
             multitask_steps=None,
-            settings={"trainer": {"eval_strategy": "no", "bf16": True}},
+            settings={"trainer": _TRAINER},
         ),
     )
 }
 """Every scale by name."""
 
 
-def scale_named(name: str) -> Scale:
-    """The scale of that name.
+def named(kind: str, name: str, known: Mapping[str, Entry], *others: str) -> Entry:
+    """The scale, variant or experiment of that name.
 
     Raises:
-        ConfigError: there is none; the message lists all.
+        ConfigError: there is none; the message lists all, and the other names that would do.
     """
-    if name not in SCALES:
-        raise ConfigError(f"no scale {show(name)}{did_you_mean(name, SCALES)}")
-    return SCALES[name]
+    if name not in known:
+        raise ConfigError(f"no {kind} {show(name)}{did_you_mean(name, (*known, *others))}")
+    return known[name]

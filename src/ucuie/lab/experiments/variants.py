@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ucuie.errors import ConfigError, did_you_mean, show
-
 Match = Literal["rank", "parameters"]
 Group = Literal["paper", "control", "other"]
 
@@ -115,17 +113,6 @@ VARIANTS: Mapping[str, Variant] = {
 
 ABLATIONS = tuple(variant.name for variant in VARIANTS.values() if variant.group != "other")
 """The rows of table4."""
-
-
-def variant_named(name: str) -> Variant:
-    """The variant of that name.
-
-    Raises:
-        ConfigError: there is none; the message lists all.
-    """
-    if name not in VARIANTS:
-        raise ConfigError(f"no variant {show(name)}{did_you_mean(name, VARIANTS)}")
-    return VARIANTS[name]
 
 
 def laid_over(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

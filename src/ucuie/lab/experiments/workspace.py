@@ -16,15 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ucuie.errors import ConfigError, UcuieError
 from ucuie.files import write_text
 from ucuie.lab.experiments.samples import ALL, low_resource_group
 from ucuie.lab.experiments.scales import Scale
 from ucuie.lab.experiments.trials import Cost, Evaluation, Job, Routing, Training
-from ucuie.lab.experiments.variants import Variant, laid_over, variant_named
+from ucuie.lab.experiments.variants import VARIANTS, Variant, laid_over
 from ucuie.metrics import Report
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 State = Literal["finished", "crashed", "missing"]
 RESULT_FILE = "result.json"
@@ -70,7 +73,7 @@ class Workspace:
 
     def _settings(self, training: Training) -> dict[str, Any]:
         """What of a training's configuration is not the default and no path."""
-        variant = variant_named(training.variant)
+        variant = VARIANTS[training.variant]
         scale = self.scale
         rate = {"learning_rate": training.learning_rate}
         stages = {
@@ -179,7 +182,6 @@ def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backb
         ModelError: there is no such backbone.
         ConfigError: the folder holds something else.
     """
-    from ucuie.lab.experiments.parameters import matching_ranks
     from ucuie.model.backbone import backbone_fingerprint, save_backbone
     from ucuie.model.folder import EMBEDDED, EMBEDDED_NAME, load_backbone
 
@@ -208,6 +210,35 @@ def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backb
     own = folder / content["backbone"]
     source = str(own.resolve()) if own.is_dir() else content["backbone"]
     return Workspace(folder, scale, sources, source, content["backbone_name"], content["ranks"])
+
+
+def matching_ranks(shape: "PreTrainedConfig", adapter: dict[str, Any]) -> dict[str, int]:
+    """Ranks of a plain LoRA: `rank`, that of all experts together; `parameters`, the nearest in parameters.
+
+    Args:
+        shape: of the backbone.
+        adapter: settings of the hierarchical adapter to match.
+    """
+    from ucuie.adapter import HierarchicalMoeConfig
+
+    total = trainable_parameters(shape, adapter)
+    of_one_rank = trainable_parameters(shape, {**adapter, "use_capability_experts": False, "r": 1})
+    return {
+        "rank": HierarchicalMoeConfig(**adapter).layout().num_ranks,
+        "parameters": round(total / of_one_rank),
+    }
+
+
+def trainable_parameters(shape: "PreTrainedConfig", adapter: dict[str, Any]) -> int:
+    """Parameters that an adapter of these settings puts on a backbone; none are allocated."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from ucuie.train.run import adapted
+
+    with torch.device("meta"):
+        model = adapted(AutoModelForCausalLM.from_config(shape), adapter)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _length(variant: Variant, scale: Scale) -> dict[str, float | None]:
