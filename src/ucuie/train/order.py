@@ -16,7 +16,7 @@ Key = tuple[int, Indices]
 """(epoch, the examples of the row, or `FILLER`)."""
 
 FILLER: Indices = ()
-"""Stands where a step that several share has no row for one of them: a row that does not count."""
+"""A row that does not count: a step that several share has no other one for one of them."""
 
 BATCHES_PER_BUCKET = 50
 SORTED_TOGETHER = 100

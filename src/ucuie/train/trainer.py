@@ -58,7 +58,7 @@ OWN_ARGUMENTS = {
 }
 """Trainer arguments that follow from the configuration's own keys."""
 BITSANDBYTES_OPTIMIZERS = ("adamw_8bit", "adamw_bnb", "ademamix", "lion", "paged_", "rmsprop_bnb")
-"""How the names of those begin that the library bitsandbytes has."""
+"""Beginnings of the names of those that the library bitsandbytes has."""
 
 
 def check_optimizer(config: TrainConfig) -> None:
