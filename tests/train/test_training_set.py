@@ -14,7 +14,7 @@ from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.pool import InstructionPool
 from ucuie.schema import Example, Filler, Record, Schema
-from ucuie.train.order import FILLER, EpochSampler, EvaluationSampler, Questions
+from ucuie.train.order import FILLER, EpochSampler, Questions, evaluation_keys
 from ucuie.train.packing import pack
 from ucuie.train.rows import TrainingSet, collate
 
@@ -154,7 +154,7 @@ def test_epochs_are_of_whole_steps_with_every_row_once(num_rows, batch_size):
     questions = single_texts([1] * num_rows)
     samplers = (
         EpochSampler(questions, batch_size=batch_size, seed=0),
-        EvaluationSampler(questions, batch_size=batch_size),
+        evaluation_keys(questions, batch_size=batch_size),
     )
     for sampler in samplers:
         rows = [row for _, row in sampler]

@@ -125,7 +125,7 @@ class HeldOut:
         return np.isin(texts, held_out)
 
     def counts(self, texts: Fingerprints) -> dict[str, int]:
-        """How many of the texts stand in each split, where any does; a text may stand in several."""
+        """Counts the texts that stand in each split, where any does; a text may stand in several."""
         found = {name: int(np.isin(texts, split).sum()) for name, split in self.splits.items()}
         return {name: count for name, count in found.items() if count}
 

@@ -179,7 +179,7 @@ def held_out_texts(folders: Sequence[Path]) -> HeldOut:
 
 
 def _training_places(folder: Path, files: list[IndexedFile]) -> list[_Place]:
-    """Where the training examples of a data set stand; its files are added to `files`."""
+    """The places of the training examples of a data set; its files are added to `files`."""
     places = []
     for path in example_files(folder, split="train"):
         index = index_file(path)
@@ -241,7 +241,7 @@ def low_resource(examples: Sequence[Item], percent: float, seed: int) -> list[It
 
 
 def shares_of(sizes: Sequence[int], total: int, temperature: float) -> list[int]:
-    """How many examples each data set gives: in proportion to size ** (1 / temperature), `total` in all.
+    """Divides `total` examples among data sets, in proportion to size ** (1 / temperature).
 
     1 keeps the proportions, a high temperature makes the data sets equal. Fractions go to the largest
     remainders, of equal ones to the first.

@@ -126,8 +126,13 @@ def _archive_contents(path: Path) -> dict[str, bytes]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with _damage_named(path), _open(path) as stream:
-        yield stream
+    with _damage_named(path):
+        archive = _archive_of(path)
+        if archive is not None:
+            yield io.BytesIO(_archive_contents(archive)[path.relative_to(archive).as_posix()])
+            return
+        with COMPRESSION.get(path.suffix, Path.open)(path, "rb") as stream:
+            yield stream
 
 
 @contextmanager
@@ -139,12 +144,3 @@ def _damage_named(path: Path) -> Iterator[None]:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = next(iter(said.splitlines()), type(error).__name__)
         raise DataError(str(path), [f"it cannot be read: {reason}"]) from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    archive = _archive_of(path)
-    if archive is not None:
-        return io.BytesIO(_archive_contents(archive)[path.relative_to(archive).as_posix()])
-    open_file = COMPRESSION.get(path.suffix, Path.open)
-    stream: IO[bytes] = open_file(path, "rb")
-    return stream

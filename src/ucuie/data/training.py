@@ -23,7 +23,7 @@ from ucuie.schema.capabilities import TASKS_WITH_EVOKED_FRAMES, located_schema
 
 
 class SchemaAugmentation(Config):
-    """How the schema of a training example varies.
+    """The ways in which the schema of a training example varies.
 
     Args:
         shuffle: the order of the frames, and of the slots of frames that have more than two, is random.
@@ -117,7 +117,7 @@ def _with_frames_dropped(
 def _with_slots_dropped(
     frames: list[Frame], records: Sequence[Record], generator: random.Random, augmentation: SchemaAugmentation
 ) -> list[Frame]:
-    """Of frames with many slots, those filled, and a random share of the others."""
+    """Thins the frames with many slots: the filled ones stay, and a random share of the others."""
     filled: dict[str, set[str]] = {}
     for record in records:
         filled.setdefault(record.frame, set()).update(slot.slot for slot in record.slots)

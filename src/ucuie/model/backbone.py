@@ -188,7 +188,7 @@ def stored_fingerprint(folder: Path, model: nn.Module) -> str:
 def _fingerprint(
     model: nn.Module, shapes: Mapping[str, tuple[int, ...]], vectors: Mapping[str, Tensor]
 ) -> str:
-    """Of the model's own parameters, but for the shapes and vectors that are given."""
+    """SHA-256 of a model's parameters, but for the shapes and vectors that are given."""
     digest = hashlib.sha256()
     for name, parameter in sorted(_backbone_tensors(dict(model.named_parameters())).items()):
         digest.update(f"{name} {shapes.get(name, tuple(parameter.shape))}\n".encode())
@@ -253,7 +253,7 @@ def read_gguf_shape(path: Path) -> PreTrainedConfig:
     """The configuration of the model in a GGUF file, read from its head."""
     try:
         return AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
-    except Exception as error:  # of any class, as below
+    except Exception as error:  # of any class: it depends on what is wrong where
         raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
 
 

@@ -17,7 +17,7 @@ from ucuie.schema import ELEMENT_KINDS, TASKS, Capability, ElementKind, Filler, 
 Floats = NDArray[np.float64]
 
 DECIMALS = 6
-"""Of a score; also how near 0 and 1 it can come on the log-odds scale."""
+"""Decimals of a score; also how near 0 and 1 it can come on the log-odds scale."""
 SMALLEST = 10.0**-DECIMALS
 
 
@@ -73,7 +73,7 @@ Curve = Annotated[Sigmoid | Isotonic, Field(discriminator="method")]
 
 
 class Calibrator(_Value):
-    """How scores of one kind are to be read.
+    """The curve by which scores of one kind are read.
 
     Args:
         task: the only one it is for; None for every task without a calibrator of its own.
@@ -156,13 +156,13 @@ class Calibration(_Value):
 
 
 def log_odds(scores: Floats) -> Floats:
-    """Of scores in [0, 1]; finite, since those nearer to 0 or 1 than they can be written are moved."""
+    """The log-odds of scores in [0, 1]; finite, for those nearer to 0 or 1 than can be written are moved."""
     clipped = np.clip(scores, SMALLEST, 1 - SMALLEST)
     value: Floats = np.log(clipped) - np.log1p(-clipped)
     return value
 
 
 def probability(log_odds: Floats) -> Floats:
-    """The inverse."""
+    """The inverse of `log_odds`."""
     value: Floats = 1 / (1 + np.exp(-log_odds))
     return value

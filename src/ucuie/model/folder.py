@@ -85,7 +85,7 @@ class LoadedModel:
 
     @property
     def operating_point(self) -> OperatingPoint:
-        """Where it stands between precision and recall unless it is asked for another place."""
+        """Its place between precision and recall unless it is asked for another one."""
         return OperatingPoint() if self.info is None else self.info.operating_point
 
 
@@ -218,7 +218,7 @@ def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
 
 
 def _bare(place: Path) -> Path:
-    """Where the backbone of a model is: of a model folder what that names, else the place itself."""
+    """The place of a model's backbone: of a model folder what that names, else the place itself."""
     return _backbone_of(place, read_info(place)) if (place / INFO_FILE).is_file() else place
 
 

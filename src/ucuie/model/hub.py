@@ -48,7 +48,7 @@ class HubFile:
 
     @property
     def num_bytes(self) -> int:
-        """Its size."""
+        """Bytes of the content."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
 
@@ -62,7 +62,7 @@ class Push:
 
     @property
     def num_bytes(self) -> int:
-        """Of all files."""
+        """Bytes of all files."""
         return sum(file.num_bytes for file in self.files)
 
 
@@ -211,7 +211,7 @@ def _fetcher(
             api.snapshot_download(
                 repo_id, revision=commit, local_dir=folder, allow_patterns=[escape(name) for name in names]
             )
-        except Exception as error:  # as above
+        except Exception as error:  # the hub's client and the network each raise their own
             raise hub_error(repo_id, error) from error
 
     return fetch

@@ -68,7 +68,7 @@ class ModelInfo(BaseModel):
 
     @property
     def operating_point(self) -> OperatingPoint:
-        """Where the model stands between precision and recall."""
+        """The model's place between precision and recall."""
         return OperatingPoint(self.end_bias, self.threshold)
 
     def to_json(self) -> str:
@@ -100,7 +100,7 @@ def read_info(folder: Path) -> ModelInfo:
 
 
 def read_calibration(folder: Path, info: ModelInfo) -> Calibration | None:
-    """How the scores of a model are to be read; None for one whose scores are raw.
+    """The calibration of a model; None for one whose scores are raw.
 
     Raises:
         ModelError: the file is none that this version reads.

@@ -42,7 +42,7 @@ class KnownBackbone(BaseModel):
 
     @property
     def path(self) -> Path:
-        """Where its file is, or will be, in the cache."""
+        """The place of its file in the cache, whether it is there or not."""
         return cache_folder() / "backbones" / PurePosixPath(self.file).name
 
 

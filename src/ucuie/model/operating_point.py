@@ -8,7 +8,7 @@ END_BIASES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Where a model stands between precision and recall, unless an answer is asked for elsewhere.
+    """The place of a model between precision and recall, unless an answer is asked for elsewhere.
 
     Args:
         end_bias: in logits, by how much beginning another record is favoured over ending.

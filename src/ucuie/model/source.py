@@ -21,7 +21,7 @@ DEFAULT = "default"
 """The model that is taken where none is named."""
 DEFAULT_NAME = EMBEDDED_NAME
 DEFAULT_VARIABLE = "UCUIE_MODEL"
-"""Of the environment: names another model to take where none is named."""
+"""The environment variable that names another model to take where none is named."""
 PACKAGED_NAMES = (EMBEDDED_NAME, "ucuie-small")
 """What may be in the package, in `models/`; the backbone of `ucuie-small` is one of `known_backbones`."""
 

@@ -158,7 +158,7 @@ def shared_state(whole: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _whole(tensor: Tensor) -> Tensor:
-    """Of a part that every process has."""
+    """The whole of a tensor that every process has a part of."""
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
 
 

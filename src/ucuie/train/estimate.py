@@ -37,9 +37,9 @@ from ucuie.train.run import adapted
 from ucuie.train.trainer import divide_step
 
 BYTES_PER_WEIGHT = {"8bit": 1.0, "4bit": 0.53}
-"""Of the linears of a quantised backbone; 4 bits, and 4 % of the weights' number for their scales."""
+"""Of a linear of a quantised backbone; 4 bits, and 4 % of the weights' number for their scales."""
 LABELLED_SHARE = 0.25
-"""Of the tokens of a row; the others are instruction and text."""
+"""The share of a row's tokens that is learned; the others are instruction and text."""
 
 
 @cache
@@ -200,7 +200,7 @@ def step_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
 
 
 def _weight_bytes(model: Any, parameters: list[nn.Parameter], weights: str) -> float:
-    """Of all parameters; quantisation takes the linears of the backbone, but not the output embeddings."""
+    """Bytes of all parameters; quantisation takes the backbone's linears, but not its output embeddings."""
     if weights not in BYTES_PER_WEIGHT:
         return sum(_num_bytes(parameter) for parameter in parameters)
     output = model.get_output_embeddings()
@@ -216,7 +216,7 @@ def _weight_bytes(model: Any, parameters: list[nn.Parameter], weights: str) -> f
 
 
 def _gathered_bytes(model: Any) -> int:
-    """Of what stands outside of the layers, the layer that computes and the one that is fetched meanwhile."""
+    """Bytes outside of the layers, of the layer that computes and of the one that is fetched meanwhile."""
     layers = [sum(map(_num_bytes, layer.parameters())) for layer in layers_of(model)]
     return sum(map(_num_bytes, model.parameters())) - sum(layers) + 2 * max(layers)
 

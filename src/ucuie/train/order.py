@@ -16,7 +16,7 @@ Key = tuple[int, Indices]
 """(epoch, the examples of the row, or `FILLER`)."""
 
 FILLER: Indices = ()
-"""Stands where a step that several share has no row for one of them: a row that does not count."""
+"""A row that does not count: a step that several share has no other one for one of them."""
 
 BATCHES_PER_BUCKET = 50
 SORTED_TOGETHER = 100
@@ -106,21 +106,10 @@ class EpochSampler(Sampler[Key]):
         yield from _fillers(self._epoch, len(rows), self._batch_size)
 
 
-class EvaluationSampler(Sampler[Key]):
+def evaluation_keys(questions: Questions, *, batch_size: int) -> list[Key]:
     """Keys of all rows in the order of their examples, as one epoch of whole steps of `batch_size` rows."""
-
-    def __init__(self, questions: Questions, *, batch_size: int) -> None:
-        self._questions = questions
-        self._batch_size = batch_size
-
-    def __len__(self) -> int:
-        return _in_whole_steps(len(self._questions), self._batch_size)
-
-    def __iter__(self) -> Iterator[Key]:
-        rows = sorted(self._questions.rows())
-        for row in rows:
-            yield 0, row
-        yield from _fillers(0, len(rows), self._batch_size)
+    rows = sorted(questions.rows())
+    return [(0, row) for row in rows] + [*_fillers(0, len(rows), batch_size)]
 
 
 def _in_whole_steps(num_rows: int, batch_size: int) -> int:

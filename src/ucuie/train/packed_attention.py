@@ -40,7 +40,7 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """Where the G instructions and the texts of a packed batch of T tokens are.
+    """The places of the G instructions and the texts of a packed batch of T tokens.
 
     Args:
         texts: rectangles of texts of similar length, so that little is padding.

@@ -26,7 +26,7 @@ from ucuie.schema import CAPABILITIES
 from ucuie.train.config import LossConfig, StageConfig, TrainConfig
 from ucuie.train.distributed import is_sharded, shard, shared_state, trained_tensors, whole_state
 from ucuie.train.objective import IGNORED, task_loss
-from ucuie.train.order import EpochSampler, EvaluationSampler
+from ucuie.train.order import EpochSampler, Key, evaluation_keys
 from ucuie.train.packing import PACKED_ATTENTION
 from ucuie.train.rows import TrainingSet
 
@@ -57,7 +57,7 @@ OWN_ARGUMENTS = {
 }
 """Trainer arguments that follow from the configuration's own keys."""
 BITSANDBYTES_OPTIMIZERS = ("adamw_8bit", "adamw_bnb", "ademamix", "lion", "paged_", "rmsprop_bnb")
-"""How the names of those begin that the library bitsandbytes has."""
+"""Beginnings of the names of those that the library bitsandbytes has."""
 
 
 def check_optimizer(config: TrainConfig) -> None:
@@ -171,9 +171,9 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         dataset = train_dataset or self.train_dataset
         return EpochSampler(dataset.questions, batch_size=self.step_size, seed=self.args.seed)
 
-    def _get_eval_sampler(self, eval_dataset: TrainingSet) -> EvaluationSampler:
+    def _get_eval_sampler(self, eval_dataset: TrainingSet) -> list[Key]:
         batch_size = self.args.eval_batch_size * self.args.world_size
-        return EvaluationSampler(eval_dataset.questions, batch_size=batch_size)
+        return evaluation_keys(eval_dataset.questions, batch_size=batch_size)
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """Labelled tokens of the batches of a step, on all processes; notes its rows and tokens as well."""

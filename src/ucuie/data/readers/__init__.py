@@ -73,7 +73,7 @@ def checked_options(
 
 
 def spacing_of(options: ReaderOptions) -> Spacing | None:
-    """How tokens are joined; None where the source holds running text."""
+    """The spacing of joined tokens; None where the source holds running text."""
     return options.spacing if isinstance(options, TokenOptions) else None
 
 

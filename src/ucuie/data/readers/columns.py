@@ -21,7 +21,7 @@ _TAG = re.compile(r"O|[BIMEWSLU]-.+")
 
 
 class ColumnOptions(TokenOptions):
-    """How the columns stand.
+    """The order and meaning of the columns.
 
     Args:
         token_column: index of the token; negative counts from the end.

@@ -18,7 +18,7 @@ class ReaderOptions(Config):
 
 
 class TokenOptions(ReaderOptions):
-    """How tokens become text."""
+    """The spacing by which tokens become text."""
 
     spacing: Spacing = "natural"
 
