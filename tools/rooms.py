@@ -65,13 +65,13 @@ def warm_request() -> Callable[[], None]:
 
     from ucuie.model.folder import load_model
     from ucuie.server.app import create_app
-    from ucuie.server.engine import Engine
     from ucuie.server.metrics import Metrics
     from ucuie.server.schemas import NamedSchemas
     from ucuie.server.settings import make_settings
+    from ucuie.server.text_queue import TextQueue
 
     settings, metrics = make_settings(), Metrics()
-    engine = Engine(
+    engine = TextQueue(
         lambda: {"ucuie-mini": load_model("ucuie-mini")},
         batch_size=settings.batch_size,
         queue_size=settings.queue_size,

@@ -14,11 +14,11 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import LoadedModel
 from ucuie.model.info import ModelInfo
 from ucuie.server.app import create_app
-from ucuie.server.engine import Engine
 from ucuie.server.metrics import Metrics
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.serve import address_of, listen, make_server
 from ucuie.server.settings import ServerSettings, make_settings
+from ucuie.server.text_queue import TextQueue
 
 
 def tiny_model(*, is_adapted: bool = True) -> LoadedModel:
@@ -57,7 +57,7 @@ def held_model() -> Held:
 class Running:
     address: str
     client: httpx.Client
-    engine: Engine
+    engine: TextQueue
     settings: ServerSettings
 
     @property
@@ -79,7 +79,7 @@ def running(
 ) -> Iterator[Running]:
     settings = make_settings(**values)
     metrics = Metrics()
-    engine = Engine(
+    engine = TextQueue(
         lambda: by_name(load()),
         batch_size=settings.batch_size,
         queue_size=settings.queue_size,

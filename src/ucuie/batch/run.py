@@ -11,7 +11,7 @@ from typing import Protocol
 from ucuie.batch.output import OutputFolder
 from ucuie.batch.rows import OutputRow, Row
 from ucuie.batch.sources import Source
-from ucuie.batch.work import SHARD_BYTES, Engine, Lost, Shard, Slice, cut_shards
+from ucuie.batch.work import SHARD_BYTES, Lost, Shard, Slice, Workers, cut_shards
 from ucuie.errors import UcuieError
 
 _MOST_LOSSES = 2
@@ -111,7 +111,7 @@ class Batch:
 
     source: Source
     output: OutputFolder
-    engine: Engine
+    engine: Workers
     shard_rows: int
     slice_rows: int
     model: str

@@ -22,7 +22,7 @@ _PARQUET_ROWS = 64
 
 
 @dataclass(frozen=True)
-class Table:
+class TableFile:
     """An open table.
 
     Args:
@@ -36,7 +36,7 @@ class Table:
     num_rows: int | None = None
 
 
-def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> Table:
+def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> TableFile:
     """The rows of a table, numbered from 1; a line of names is not counted.
 
     Args:
@@ -66,7 +66,7 @@ def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> 
                 values = dict(zip(names, cells, strict=False))
                 yield _row(file, number, values.get(columns.text), values.get(columns.id), names, columns)
 
-    return Table(names, rows())
+    return TableFile(names, rows())
 
 
 class _LimitedLines:
@@ -85,7 +85,7 @@ class _LimitedLines:
             yield line.decode(errors="surrogateescape")
 
 
-def _parquet(content: IO[bytes], file: str, columns: Columns) -> Table:
+def _parquet(content: IO[bytes], file: str, columns: Columns) -> TableFile:
     from pyarrow import parquet
 
     table = parquet.ParquetFile(content)
@@ -103,7 +103,7 @@ def _parquet(content: IO[bytes], file: str, columns: Columns) -> Table:
                 number += 1
                 yield _row(file, number, text, text_id, names, columns)
 
-    return Table(names, rows(), table.metadata.num_rows)
+    return TableFile(names, rows(), table.metadata.num_rows)
 
 
 def _row(

@@ -68,7 +68,7 @@ class Lost:
     reason: str
 
 
-class Engine(Protocol):
+class Workers(Protocol):
     """Answers slices, on this machine or others."""
 
     def answer(self, slices: "Sequence[Slice]") -> "Iterator[tuple[int, list[bytes] | Lost]]":

@@ -31,7 +31,7 @@ from ucuie.templates import counted
 if TYPE_CHECKING:
     from ucuie.batch.question import Question
     from ucuie.batch.run import BatchReport, Progress
-    from ucuie.batch.work import Engine
+    from ucuie.batch.work import Workers
 
 _TELL_SECONDS = 10.0
 """Between two lines, where there is no terminal to write one over the other."""
@@ -146,7 +146,7 @@ class _Answering:
         asked: all that the content of the output depends on, but the input, as plain types.
     """
 
-    engine: "AbstractContextManager[Engine]"
+    engine: "AbstractContextManager[Workers]"
     slice_rows: int
     model: str
     asked: dict[str, Any]

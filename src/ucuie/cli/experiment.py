@@ -12,7 +12,7 @@ from ucuie.cli.common import Quiet, exit_interrupted, results, talk_console
 from ucuie.errors import UcuieError, needs
 
 if TYPE_CHECKING:
-    from ucuie.lab.experiments.queue import Progress
+    from ucuie.lab.experiments.queue import QueueProgress
     from ucuie.lab.experiments.workspace import Workspace
 
 Name = Annotated[
@@ -108,7 +108,7 @@ def experiment(
     _tell(progress, workspace, talk, fails=not report)
 
 
-def _tell(progress: "Progress", workspace: "Workspace", talk: Console, *, fails: bool) -> None:
+def _tell(progress: "QueueProgress", workspace: "Workspace", talk: Console, *, fails: bool) -> None:
     """Say how far all is, and fail where trials crashed."""
     missing = f", {progress.num_missing} missing" if progress.num_missing else ""
     crashed = f", {len(progress.crashed)} crashed" if progress.crashed else ""

@@ -37,7 +37,7 @@ class Label(_Row):
     slots: dict[str, str] = Field(default_factory=dict)
 
 
-class Source(_Row):
+class Origin(_Row):
     """Which raw files make up a split and how they are read.
 
     Args:
@@ -92,7 +92,7 @@ class Dataset(_Row):
     weights: Literal["open", "unstated", "forbidden"]
     homepage: str
     obtain: str
-    sources: dict[Split | Literal["all"], Source] = Field(default_factory=dict)
+    sources: dict[Split | Literal["all"], Origin] = Field(default_factory=dict)
     partition: Partition | None = None
     labels: dict[str, Label]
     note: str = ""

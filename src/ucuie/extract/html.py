@@ -48,7 +48,7 @@ class Tag:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Highlight:
     """A span of the text with all that it fills; `record_indices` count the records of its extraction.
 
     A span that crosses the end of another is cut there, and its second piece is marked as continued.
@@ -67,7 +67,7 @@ class Piece:
 
     kind: Literal["open", "close", "text"]
     text: str = ""
-    mark: Mark | None = None
+    mark: Highlight | None = None
 
 
 def render_report(extractions: Sequence[Shown]) -> str:
@@ -83,7 +83,7 @@ def render_fragment(extractions: Sequence[Shown]) -> str:
 def marked_pieces(text: str, records: Sequence[Record]) -> Iterator[Piece]:
     """The text in order, cut at the spans of the records; marks are properly nested."""
     position = 0
-    open_marks: list[Mark] = []
+    open_marks: list[Highlight] = []
     # The outermost of the marks that start at one place comes last, where `pop` takes it.
     waiting = sorted(_marks(records), key=_nesting_order, reverse=True)
     while waiting or open_marks:
@@ -106,11 +106,11 @@ def marked_pieces(text: str, records: Sequence[Record]) -> Iterator[Piece]:
     yield Piece("text", text[position:])
 
 
-def _nesting_order(mark: Mark) -> tuple[int, int]:
+def _nesting_order(mark: Highlight) -> tuple[int, int]:
     return mark.start, -mark.end
 
 
-def _marks(records: Sequence[Record]) -> list[Mark]:
+def _marks(records: Sequence[Record]) -> list[Highlight]:
     """One mark for each distinct span."""
     tags: dict[tuple[int, int], dict[Tag, None]] = {}
     indices: dict[tuple[int, int], dict[int, None]] = {}
@@ -118,7 +118,7 @@ def _marks(records: Sequence[Record]) -> list[Mark]:
         for tag, filler in _tagged(record):
             tags.setdefault(filler.span, {})[tag] = None
             indices.setdefault(filler.span, {})[index] = None
-    return [Mark(*span, tuple(tags[span]), tuple(indices[span])) for span in tags]
+    return [Highlight(*span, tuple(tags[span]), tuple(indices[span])) for span in tags]
 
 
 def _tagged(record: Record) -> Iterator[tuple[Tag, Filler]]:

@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 
 from ucuie import __version__
 from ucuie.errors import UserError
-from ucuie.server.engine import Engine, NotReadyError, QueueFullError
 from ucuie.server.guard import Guard
 from ucuie.server.metrics import Metrics
 from ucuie.server.observer import Observer
@@ -24,6 +23,7 @@ from ucuie.server.routes.playground import add_playground
 from ucuie.server.routes.schemas import add_schemas
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
+from ucuie.server.text_queue import NotReadyError, QueueFullError, TextQueue
 
 
 def _ignore(task: asyncio.Task[None]) -> None:
@@ -38,7 +38,7 @@ answered with a problem document (RFC 9457) that names the field and says what t
 
 
 def create_app(
-    engine: Engine,
+    engine: TextQueue,
     settings: ServerSettings,
     *,
     metrics: Metrics,

@@ -18,8 +18,8 @@ from ucuie.server.problems import (
     TOO_SLOW,
     UNAUTHORIZED,
     WRONG_HOST,
-    Fault,
     Problem,
+    RequestFault,
 )
 from ucuie.server.settings import ServerSettings
 
@@ -133,7 +133,7 @@ def _digest(key: bytes) -> bytes:
 def _body_too_large(limit: int) -> Problem:
     detail = f"has more than {limit:,} bytes, which is what this server takes; send it in parts"
     return Problem(
-        TOO_LARGE, faults=[Fault(field="the body", detail=detail)], headers={"connection": "close"}
+        TOO_LARGE, faults=[RequestFault(field="the body", detail=detail)], headers={"connection": "close"}
     )
 
 

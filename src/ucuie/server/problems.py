@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from ucuie.errors import MAX_LISTED_FAULTS, SchemaError, UserError, show
-from ucuie.server.engine import NotReadyError, QueueFullError
+from ucuie.server.text_queue import NotReadyError, QueueFullError
 
 MEDIA_TYPE = "application/problem+json"
 _NAMESPACE = "urn:ucuie:problem:"
 Location = tuple[int | str, ...]
 
 
-class Fault(BaseModel):
+class RequestFault(BaseModel):
     """One thing that is wrong in a request.
 
     Args:
@@ -73,7 +73,7 @@ class ProblemDocument(BaseModel):
     title: str
     status: int
     detail: str
-    errors: tuple[Fault, ...] = ()
+    errors: tuple[RequestFault, ...] = ()
     request_id: str | None = None
 
 
@@ -113,7 +113,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
 
     kind: _Kind
     detail: str = ""
-    faults: Sequence[Fault] = ()
+    faults: Sequence[RequestFault] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def document(self, request_id: str | None = None) -> ProblemDocument:
@@ -147,7 +147,7 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, UserError):
         field = "schema" if isinstance(error, SchemaError) else ""
-        return Problem(INVALID_REQUEST, faults=[Fault(field=field, detail=str(error))])
+        return Problem(INVALID_REQUEST, faults=[RequestFault(field=field, detail=str(error))])
     if isinstance(error, QueueFullError):
         return Problem(QUEUE_FULL, str(error), headers={"retry-after": str(error.retry_seconds)})
     if isinstance(error, NotReadyError):
@@ -184,9 +184,9 @@ def _invalid(error: RequestValidationError) -> Problem:
     return Problem(INVALID_REQUEST, faults=_without_unions(faults, error.body))
 
 
-def _without_unions(faults: Sequence[Mapping[str, Any]], body: Any) -> list[Fault]:
+def _without_unions(faults: Sequence[Mapping[str, Any]], body: Any) -> list[RequestFault]:
     """The faults, those of the members of a union as one, unless a member fits but for something in it."""
-    deepest: dict[Location, list[Fault]] = {}
+    deepest: dict[Location, list[RequestFault]] = {}
     for fault in faults:
         place, *location = fault["loc"]
         plain, is_member = _without_members(location, body, is_missing=fault["type"] == "missing")
@@ -195,7 +195,7 @@ def _without_unions(faults: Sequence[Mapping[str, Any]], body: Any) -> list[Faul
         if is_member and listed:
             earlier = listed.pop().detail.partition(", got ")[0]
             detail = f"{earlier}, or {detail.removeprefix('should be ')}"
-        listed.append(Fault(field=field_name(plain) or f"the {place}", detail=detail))
+        listed.append(RequestFault(field=field_name(plain) or f"the {place}", detail=detail))
     return [
         fault
         for location, listed in deepest.items()

@@ -11,7 +11,7 @@ from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, show
 from ucuie.extract.options import AnswerOptions
 from ucuie.schema import Schema
 from ucuie.server.messages import ExtractRequest, TextToRead
-from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Fault, Problem
+from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Problem, RequestFault
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 
@@ -33,7 +33,7 @@ def read_schema(
         schema = named[source].schema if isinstance(source, str) else Schema.of(source)
     except RecursionError:
         detail = "is nested too deeply; a schema is frames with slots"
-        raise Problem(INVALID_REQUEST, faults=[Fault(field="schema", detail=detail)]) from None
+        raise Problem(INVALID_REQUEST, faults=[RequestFault(field="schema", detail=detail)]) from None
     _check_schema_size(schema, settings)
     return schema
 
@@ -102,7 +102,7 @@ def text_problem(request: ExtractRequest, index: int, query: "Query", error: Tex
     else:
         faults = _listed_element_faults(request, [(index, query)])
     return Problem(
-        INVALID_REQUEST, faults=faults or [Fault(field=text_field(request, index), detail=str(error))]
+        INVALID_REQUEST, faults=faults or [RequestFault(field=text_field(request, index), detail=str(error))]
     )
 
 
@@ -135,24 +135,24 @@ def _check_sizes(
         detail = (
             f"is {show(request.n_best)}, this server gives a text {settings.batch_size:,} answers at most"
         )
-        raise Problem(TOO_LARGE, faults=[Fault(field="n_best", detail=f"{detail}; ask for fewer")])
+        raise Problem(TOO_LARGE, faults=[RequestFault(field="n_best", detail=f"{detail}; ask for fewer")])
     num_answers = request.n_best * len(texts)
     if num_answers > max_texts:
         detail = (
             f"makes {num_answers:,} answers to {len(texts):,} texts, this server gives {max_texts:,}; "
             "ask for fewer, or send the texts in parts"
         )
-        raise Problem(TOO_LARGE, faults=[Fault(field="n_best", detail=detail)])
+        raise Problem(TOO_LARGE, faults=[RequestFault(field="n_best", detail=detail)])
 
 
 def _check_elements_are_wanted(request: ExtractRequest, texts: Sequence[TextToRead]) -> None:
     if request.texts is not None and request.elements is not None:
         detail = "belong to `text`; of several texts each is an object with its own id, text and elements"
-        raise Problem(INVALID_REQUEST, faults=[Fault(field="elements", detail=detail)])
+        raise Problem(INVALID_REQUEST, faults=[RequestFault(field="elements", detail=detail)])
     if request.task == "associating":
         return
     faults = [
-        Fault(
+        RequestFault(
             field=_elements_field(request, index),
             detail="are only for the task associating; leave them out, or set `task` to it",
         )
@@ -163,17 +163,19 @@ def _check_elements_are_wanted(request: ExtractRequest, texts: Sequence[TextToRe
         raise Problem(INVALID_REQUEST, faults=faults)
 
 
-def _listed_element_faults(request: ExtractRequest, queries: "Iterable[tuple[int, Query]]") -> list[Fault]:
+def _listed_element_faults(
+    request: ExtractRequest, queries: "Iterable[tuple[int, Query]]"
+) -> list[RequestFault]:
     """What is wrong with located spans of texts, which come with their positions."""
     found = (fault for index, query in queries for fault in _element_faults(request, index, query))
     # No more are looked for: the nearest name to an unknown one takes time.
     return list(islice(found, MAX_LISTED_FAULTS))
 
 
-def _element_faults(request: ExtractRequest, index: int, query: "Query") -> Iterator[Fault]:
+def _element_faults(request: ExtractRequest, index: int, query: "Query") -> Iterator[RequestFault]:
     field = _elements_field(request, index)
     for position, detail in query.element_faults():
-        yield Fault(field=field if position is None else f"{field}[{position}]", detail=detail)
+        yield RequestFault(field=field if position is None else f"{field}[{position}]", detail=detail)
 
 
 def _elements_field(request: ExtractRequest, index: int) -> str:
@@ -188,7 +190,7 @@ def _read_options(request: ExtractRequest, schema: Schema) -> AnswerOptions:
     try:
         options.threshold.check(schema)
     except ConfigError as error:
-        raise Problem(INVALID_REQUEST, faults=[Fault(field="threshold", detail=str(error))]) from None
+        raise Problem(INVALID_REQUEST, faults=[RequestFault(field="threshold", detail=str(error))]) from None
     return options
 
 
@@ -203,4 +205,4 @@ def _check_schema_size(schema: Schema, settings: ServerSettings) -> None:
 
 def _too_large(field: str, num: int, limit: int, unit: str) -> Problem:
     detail = f"has {num:,} {unit}, this server takes {limit:,}; send it in parts"
-    return Problem(TOO_LARGE, faults=[Fault(field=field, detail=detail)])
+    return Problem(TOO_LARGE, faults=[RequestFault(field=field, detail=detail)])

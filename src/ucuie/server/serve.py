@@ -17,11 +17,11 @@ from ucuie.errors import ConfigError, show
 from ucuie.model import collector_paused
 from ucuie.model.source import DEFAULT, model_name
 from ucuie.server.app import create_app
-from ucuie.server.engine import Engine
 from ucuie.server.logs import log_to_stderr
 from ucuie.server.metrics import Metrics
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
+from ucuie.server.text_queue import TextQueue
 
 if TYPE_CHECKING:
     from ucuie.model.folder import LoadedModel
@@ -65,7 +65,7 @@ def serve(
 
     models = {model_name(model or DEFAULT): model or DEFAULT} | dict(more_models or {})
     metrics = Metrics()
-    engine = Engine(
+    engine = TextQueue(
         partial(_load, models, device),
         batch_size=settings.batch_size,
         queue_size=settings.queue_size,

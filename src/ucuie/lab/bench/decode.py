@@ -29,7 +29,7 @@ SETTINGS = ("num_texts", "words", "num_types", "batch_size", "num_drafts", "repe
 
 
 @dataclass(frozen=True)
-class Job:
+class LedRequest:
     """A request and the tokens that are to be written for it."""
 
     request: Request
@@ -89,7 +89,7 @@ def bench_decode(options: DecodeOptions) -> dict[str, Any]:
 
 def make_jobs(
     encoder: PromptEncoder, grammars: GrammarFactory, num_texts: int, words: int, num_types: int
-) -> list[Job]:
+) -> list[LedRequest]:
     """Made-up documents with their records as requests and targets; the first five types are theirs."""
     schema = schema_of(max(num_types, NUM_USED_TYPES))
     instruction_ids = encoder.encode_instruction("NER", schema)
@@ -98,22 +98,24 @@ def make_jobs(
         grammar = build_grammar(schema, text, "NER")
         request = Request(instruction_ids, encoder.encode_text(text), grammar, capability_labels("NER"))
         target_ids = encoder.encode_target(linearize(records, schema))[:-1]
-        jobs.append(Job(request, tuple(choices(target_ids, grammars.start(grammar)).tokens)))
+        jobs.append(LedRequest(request, tuple(choices(target_ids, grammars.start(grammar)).tokens)))
     return jobs
 
 
 class LedGenerator(Generator):
     """The engine, which takes the target's token wherever it would take the likeliest."""
 
-    def __init__(self, model: Any, grammars: GrammarFactory, jobs: Sequence[Job], **options: Any) -> None:
+    def __init__(
+        self, model: Any, grammars: GrammarFactory, jobs: Sequence[LedRequest], **options: Any
+    ) -> None:
         super().__init__(model, grammars, **options)
         self._targets = {tuple(job.request.text_ids): job.target for job in jobs}
 
-    def write(self, jobs: Sequence[Job]) -> list[tuple[int, ...]]:
+    def write(self, jobs: Sequence[LedRequest]) -> list[tuple[int, ...]]:
         """The tokens of each output."""
         return [output.tokens for output in self.generate([job.request for job in jobs])]
 
-    def check(self, jobs: Sequence[Job]) -> None:
+    def check(self, jobs: Sequence[LedRequest]) -> None:
         """Raise a RuntimeError if it does not write what it is led to."""
         _check("the engine", self.write(jobs), jobs)
 
@@ -133,7 +135,7 @@ class _Plain:
         self._batch_size = batch_size
         self._is_adapted = hasattr(getattr(loaded.model, "base_model", None), "compute_gates")
 
-    def write(self, jobs: Sequence[Job]) -> list[tuple[int, ...]]:
+    def write(self, jobs: Sequence[LedRequest]) -> list[tuple[int, ...]]:
         """The tokens of each output, in batches of texts of like length."""
         order = sorted(range(len(jobs)), key=lambda index: len(jobs[index].request.text_ids))
         written: dict[int, tuple[int, ...]] = {}
@@ -144,7 +146,7 @@ class _Plain:
         return [written[index] for index in range(len(jobs))]
 
     @torch.inference_mode()
-    def _write(self, jobs: Sequence[Job]) -> list[tuple[int, ...]]:
+    def _write(self, jobs: Sequence[LedRequest]) -> list[tuple[int, ...]]:
         device = next(self._model.parameters()).device
         pad, end = self._tokenizer.pad_token_id or 0, self._tokenizer.eos_token_id
         prompts = [[*job.request.instruction_ids, *job.request.text_ids] for job in jobs]
@@ -187,13 +189,13 @@ class _Plain:
         ]
 
 
-def _check(name: str, written: Sequence[tuple[int, ...]], jobs: Sequence[Job]) -> None:
+def _check(name: str, written: Sequence[tuple[int, ...]], jobs: Sequence[LedRequest]) -> None:
     """Raise a RuntimeError if a contender did not write what it was to write: its time says nothing."""
     if written != [job.target for job in jobs]:
         raise RuntimeError(f"{name} did not write the given outputs; its time would mean nothing")
 
 
-def _mean_tokens(jobs: Sequence[Job]) -> dict[str, float]:
+def _mean_tokens(jobs: Sequence[LedRequest]) -> dict[str, float]:
     parts = {
         "instruction": [len(job.request.instruction_ids) for job in jobs],
         "text": [len(job.request.text_ids) for job in jobs],

@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 from ucuie.engine.generate import Work
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.errors import ConfigError
-from ucuie.lab.bench.decode import SETTINGS, Job, LedGenerator, make_jobs
+from ucuie.lab.bench.decode import SETTINGS, LedGenerator, LedRequest, make_jobs
 from ucuie.lab.bench.options import DecodeOptions
 from ucuie.lab.bench.timing import Step, interleaved, settings_of, threads, timed
 from ucuie.lab.bench.variants import (
@@ -99,7 +99,7 @@ def bench_decode_shape(shape: PreTrainedConfig, options: DecodeOptions) -> dict[
     }
 
 
-def _work(engine: LedGenerator, jobs: Sequence[Job]) -> Work:
+def _work(engine: LedGenerator, jobs: Sequence[LedRequest]) -> Work:
     engine.work = Work()
     engine.write(jobs)
     return replace(engine.work)

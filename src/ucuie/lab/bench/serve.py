@@ -56,7 +56,7 @@ class Tally:
     latencies_seconds: list[float] = field(default_factory=list)
 
 
-class Questions:
+class ClientQuestions:
     """Texts that differ from each other, each with one of the schemas of the server."""
 
     def __init__(self, seed: int) -> None:
@@ -143,7 +143,7 @@ async def _load(address: str, num_clients: int, seconds: float, tally: Tally) ->
     async with httpx.AsyncClient(base_url=address, timeout=_REQUEST_SECONDS, limits=limits) as client:
 
         async def ask_again_and_again(seed: int) -> None:
-            questions = Questions(seed)
+            questions = ClientQuestions(seed)
             while time.perf_counter() < end:
                 await _ask(client, questions, tally)
                 if (now := time.perf_counter()) < end:
@@ -159,7 +159,7 @@ async def _load(address: str, num_clients: int, seconds: float, tally: Tally) ->
         return memory
 
 
-async def _ask(client: httpx.AsyncClient, questions: Questions, tally: Tally) -> None:
+async def _ask(client: httpx.AsyncClient, questions: ClientQuestions, tally: Tally) -> None:
     text_id, text, named = questions.next()
     message = {"texts": [{"id": text_id, "text": text}], "schema": named.name}
     start = time.perf_counter()
@@ -192,7 +192,7 @@ async def _overflow(address: str, tally: Tally) -> Counter[str]:
     overflow = Tally()
     limits = httpx.Limits(max_connections=_NUM_OVERFLOWING)
     async with httpx.AsyncClient(base_url=address, timeout=_REQUEST_SECONDS, limits=limits) as client:
-        questions = Questions(0)
+        questions = ClientQuestions(0)
         await asyncio.gather(*(_ask(client, questions, overflow) for _ in range(_NUM_OVERFLOWING)))
     tally.num_wrong += overflow.num_wrong
     return overflow.statuses
@@ -216,7 +216,7 @@ def _in_process(batch: int, seconds: float, model: str | None) -> float:
     from ucuie.extract.extractor import Extractor, Query
 
     extractor = Extractor.from_pretrained(model)
-    questions = Questions(0)
+    questions = ClientQuestions(0)
 
     def queries() -> "list[Query]":
         asked = [questions.next() for _ in range(batch)]

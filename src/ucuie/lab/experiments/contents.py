@@ -25,7 +25,7 @@ from ucuie.lab.experiments.results import (
     row_of,
 )
 from ucuie.lab.experiments.tables import NOT_GIVEN, Trials
-from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, Routing, Training, mask_title
+from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, RoutingTrial, Training, mask_title
 from ucuie.lab.experiments.variants import LONGER, TIMES_LONGER, VARIANTS
 from ucuie.metrics import HEADLINE_ROWS, Report
 from ucuie.schema import CAPABILITIES
@@ -245,7 +245,7 @@ def _figure6(plan: Plan) -> Contents:
     rows: _Rows = []
     for name in ROUTED:
         trainings = [routed_training(plan, name, seed) for seed in range(plan.num_seeds)]
-        jobs = [Routing(one) for one in trainings if one is not None]
+        jobs = [RoutingTrial(one) for one in trainings if one is not None]
         found = [plan.workspace.result(job) for job in jobs if plan.workspace.state(job) == "finished"]
         shares = [largest_shares(routing) for routing in found]
         by_capability = (

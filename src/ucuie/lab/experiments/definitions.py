@@ -8,7 +8,7 @@ they can be, so a training is done once.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Job, Routing, Training
+from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Job, RoutingTrial, Training
 from ucuie.lab.experiments.variants import ABLATIONS, LONGER, VARIANTS
 from ucuie.lab.experiments.workspace import Workspace
 from ucuie.metrics import HEADLINE_ROWS, Report
@@ -144,7 +144,7 @@ def _figure6(plan: Plan) -> list[Job]:
         for variant in ROUTED:
             training = routed_training(plan, variant, seed)
             if training is not None:
-                jobs += [training, Routing(training)]
+                jobs += [training, RoutingTrial(training)]
     return jobs
 
 

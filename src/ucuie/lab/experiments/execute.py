@@ -13,7 +13,7 @@ from ucuie.extract.extractor import Extractor
 from ucuie.lab.experiments.cost import measure_cost
 from ucuie.lab.experiments.routing import measure_routing
 from ucuie.lab.experiments.samples import gold, prepare, prepare_zero_shot
-from ucuie.lab.experiments.trials import Evaluation, Job, Routing, Training
+from ucuie.lab.experiments.trials import Evaluation, Job, RoutingTrial, Training
 from ucuie.lab.experiments.workspace import Workspace
 from ucuie.model.folder import LoadedModel, load_model
 from ucuie.train.run import run_training
@@ -33,7 +33,7 @@ def execute(job: Job, workspace: Workspace) -> Mapping[str, Any]:
         return _train(job, workspace)
     if isinstance(job, Evaluation):
         return _evaluate(job, workspace)
-    if isinstance(job, Routing):
+    if isinstance(job, RoutingTrial):
         loaded = load_model(workspace.model(job.training))
         return measure_routing(loaded, gold(workspace.folder, "test"))
     return measure_cost(workspace)

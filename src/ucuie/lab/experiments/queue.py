@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ucuie.errors import FullDiskError, storage_error
-from ucuie.lab.experiments.trials import Cost, Evaluation, Job, Routing, Training
+from ucuie.lab.experiments.trials import Cost, Evaluation, Job, RoutingTrial, Training
 from ucuie.lab.experiments.workspace import Workspace
 
 Execute = Callable[[Job, Workspace], Mapping[str, Any]]
@@ -26,7 +26,7 @@ _POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Progress:
+class QueueProgress:
     """How far a queue came.
 
     Args:
@@ -48,7 +48,7 @@ def run_queue(
     hours: float | None = None,
     repeats_crashed: bool = False,
     say: Say,
-) -> Progress:
+) -> QueueProgress:
     """Runs what is missing, and waits for what other processes run of it.
 
     Args:
@@ -78,19 +78,19 @@ def run_queue(
     return progress_of(jobs_of(workspace), workspace)
 
 
-def progress_of(jobs: Sequence[Job], workspace: Workspace) -> Progress:
+def progress_of(jobs: Sequence[Job], workspace: Workspace) -> QueueProgress:
     """How far a workspace is with some jobs."""
     states = {job: workspace.state(job) for job in jobs}
     crashed = [job for job in states if is_lost(job, workspace)]
     finished = [job for job, state in states.items() if state == "finished"]
-    return Progress(len(finished), tuple(crashed), len(states) - len(finished) - len(crashed))
+    return QueueProgress(len(finished), tuple(crashed), len(states) - len(finished) - len(crashed))
 
 
 def is_lost(job: Job, workspace: Workspace) -> bool:
     """Whether a job crashed, or cannot be run because its training crashed."""
     if workspace.state(job) == "crashed":
         return True
-    return isinstance(job, Evaluation | Routing) and workspace.state(job.training) == "crashed"
+    return isinstance(job, Evaluation | RoutingTrial) and workspace.state(job.training) == "crashed"
 
 
 def _run(job: Job, workspace: Workspace, execute: Execute, say: Say) -> None:

@@ -73,7 +73,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Routing:
+class RoutingTrial:
     """Of a trained model, how it routes the tokens of the test texts."""
 
     training: Training
@@ -94,4 +94,4 @@ class Cost:
         return Path("cost")
 
 
-Job = Training | Evaluation | Routing | Cost
+Job = Training | Evaluation | RoutingTrial | Cost

@@ -22,7 +22,7 @@ from ucuie.errors import ConfigError, UcuieError
 from ucuie.files import write_text
 from ucuie.lab.experiments.samples import ALL, low_resource_group
 from ucuie.lab.experiments.scales import Scale
-from ucuie.lab.experiments.trials import Cost, Evaluation, Job, Routing, Training
+from ucuie.lab.experiments.trials import Cost, Evaluation, Job, RoutingTrial, Training
 from ucuie.lab.experiments.variants import VARIANTS, Variant, laid_over
 from ucuie.metrics import Report
 
@@ -164,7 +164,7 @@ class Workspace:
             parts: Any = self.scale.name
         elif isinstance(job, Training):
             parts = [self._settings(job), job.percent, self.scale.sets, self.scale.max_train]
-        elif isinstance(job, Routing | Evaluation):
+        elif isinstance(job, RoutingTrial | Evaluation):
             parts = [self._key(job.training), job.folder.name]
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

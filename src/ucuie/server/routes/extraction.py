@@ -10,14 +10,14 @@ from starlette.types import Receive
 
 from ucuie.errors import TextError, did_you_mean, show
 from ucuie.extract.result import Extraction
-from ucuie.server.engine import Engine
 from ucuie.server.extractors import Switches
 from ucuie.server.messages import ExtractRequest, ExtractResponse, StreamedProblem
 from ucuie.server.openapi import POSTED, STREAMED_LINE, problem_answers
-from ucuie.server.problems import CLIENT_GONE, INVALID_REQUEST, TIME_LIMIT, Fault, Problem
+from ucuie.server.problems import CLIENT_GONE, INVALID_REQUEST, TIME_LIMIT, Problem, RequestFault
 from ucuie.server.queries import check_elements, read_queries, text_field, text_problem
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
+from ucuie.server.text_queue import TextQueue
 
 if TYPE_CHECKING:
     from ucuie.extract.query import Query
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NDJSON = "application/x-ndjson"
 
 
-def add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, schemas: NamedSchemas) -> None:
+def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, schemas: NamedSchemas) -> None:
     """Adds `/v1/extract` and `/v1/extract/stream`."""
 
     @app.post(
@@ -46,7 +46,7 @@ def add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, schem
         except TimeoutError:
             raise _time_limit(settings) from None
         faults = [
-            Fault(field=text_field(message, index), detail=str(answer))
+            RequestFault(field=text_field(message, index), detail=str(answer))
             for index, answer in enumerate(answers)
             if isinstance(answer, TextError)
         ]
@@ -86,7 +86,7 @@ def add_extraction(app: FastAPI, engine: Engine, settings: ServerSettings, schem
         )
 
 
-def _switches(message: ExtractRequest, engine: Engine) -> Switches:
+def _switches(message: ExtractRequest, engine: TextQueue) -> Switches:
     """What of the model takes part in a request.
 
     Raises:
@@ -98,12 +98,12 @@ def _switches(message: ExtractRequest, engine: Engine) -> Switches:
     name = next(iter(engine.facts)) if message.model is None else message.model
     if name not in engine.facts:
         detail = f"the server has no model {show(name)}{did_you_mean(name, engine.facts)}"
-        raise Problem(INVALID_REQUEST, faults=[Fault(field="model", detail=detail)])
+        raise Problem(INVALID_REQUEST, faults=[RequestFault(field="model", detail=detail)])
     known = engine.facts[name].capabilities
     field = "explain" if message.explain else "capabilities"
     if not known and (message.explain or message.capabilities is not None):
         detail = f"the model {name} has no capability experts; leave it out"
-        raise Problem(INVALID_REQUEST, faults=[Fault(field=field, detail=detail)])
+        raise Problem(INVALID_REQUEST, faults=[RequestFault(field=field, detail=detail)])
     if message.capabilities is None:
         return Switches(model=name)
     chosen = tuple(capability for capability in known if capability in message.capabilities)

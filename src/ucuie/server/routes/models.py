@@ -2,13 +2,13 @@
 
 from fastapi import FastAPI
 
-from ucuie.server.engine import Engine, NotReadyError
 from ucuie.server.messages import Limits, ModelFactsMessage, ModelList
 from ucuie.server.openapi import GUARDED, problem_answers
 from ucuie.server.settings import ServerSettings
+from ucuie.server.text_queue import NotReadyError, TextQueue
 
 
-def add_models(app: FastAPI, engine: Engine, settings: ServerSettings) -> None:
+def add_models(app: FastAPI, engine: TextQueue, settings: ServerSettings) -> None:
     """Adds `/v1/models`."""
 
     @app.get(

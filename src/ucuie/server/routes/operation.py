@@ -2,14 +2,14 @@
 
 from fastapi import FastAPI, Response
 
-from ucuie.server.engine import Engine, NotReadyError
 from ucuie.server.messages import State
 from ucuie.server.metrics import Metrics
 from ucuie.server.openapi import ALWAYS, GUARDED, problem_answers
 from ucuie.server.problems import UNAVAILABLE, Problem
+from ucuie.server.text_queue import NotReadyError, TextQueue
 
 
-def add_operation(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
+def add_operation(app: FastAPI, engine: TextQueue, metrics: Metrics) -> None:
     """Adds `/healthz`, `/readyz` and `/metrics`."""
 
     @app.get(

@@ -50,7 +50,7 @@ class NotReadyError(UcuieError):
     """The model is not loaded yet, or the engine is closed."""
 
 
-class Watcher(Protocol):
+class QueueWatcher(Protocol):
     """Is told what the engine does."""
 
     def batch_done(self, num_texts: int, num_records: int, seconds: float) -> None:
@@ -64,7 +64,7 @@ class _Job:
     answer: asyncio.Future[Extraction | Exception]
 
 
-class Engine:
+class TextQueue:
     """Answers queries of many requests, one model at a time.
 
     Args:
@@ -83,7 +83,7 @@ class Engine:
         batch_size: int,
         queue_size: int,
         wait_seconds: float = math.inf,
-        watcher: Watcher | None = None,
+        watcher: QueueWatcher | None = None,
         **options: Any,
     ) -> None:
         self.queue_size = queue_size

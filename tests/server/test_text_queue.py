@@ -12,8 +12,8 @@ from ucuie.extract.extractor import Query
 from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.schema import Schema
-from ucuie.server.engine import Engine, NotReadyError, QueueFullError
 from ucuie.server.extractors import Switches
+from ucuie.server.text_queue import NotReadyError, QueueFullError, TextQueue
 
 SCHEMAS = [Schema.of(["person"]), Schema.of({"live in": ["subject", "object"]})]
 
@@ -33,12 +33,12 @@ def query(number: int) -> Query:
     return Query(str(number), f"Ada {number}", schema, schema.task)
 
 
-def run(test: Callable[[Engine, Batches, Held], Awaitable[None]], **options: Any) -> None:
+def run(test: Callable[[TextQueue, Batches, Held], Awaitable[None]], **options: Any) -> None:
     held, batches = held_model(), Batches()
 
     async def whole() -> None:
         settings = {"batch_size": 4, "queue_size": 20} | options
-        engine = Engine(lambda: {"tiny": held.model}, watcher=batches, max_new_tokens=8, **settings)
+        engine = TextQueue(lambda: {"tiny": held.model}, watcher=batches, max_new_tokens=8, **settings)
         await engine.start()
         try:
             await test(engine, batches, held)
@@ -59,7 +59,7 @@ def ids(answers: list[Any]) -> list[str]:
 
 
 def test_what_waits_together_is_answered_together_and_in_its_place() -> None:
-    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
         asked = [asyncio.create_task(engine.answer([query(0)], Switches()))]
         await entered(held)
         asked += [
@@ -77,7 +77,7 @@ def test_what_waits_together_is_answered_together_and_in_its_place() -> None:
 
 
 def test_a_text_counts_as_often_as_it_has_answers() -> None:
-    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
         first = asyncio.create_task(engine.answer([query(0)], Switches()))
         await entered(held)
         several = replace(query(1), options=AnswerOptions(n_best=3))
@@ -91,7 +91,7 @@ def test_a_text_counts_as_often_as_it_has_answers() -> None:
 
 
 def test_different_switches_go_into_different_batches_none_overtaken_for_ever() -> None:
-    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
         first = asyncio.create_task(engine.answer([query(0)], Switches()))
         await entered(held)
         judging = Switches(("judging",))
@@ -110,7 +110,7 @@ def test_different_switches_go_into_different_batches_none_overtaken_for_ever() 
 
 
 def test_there_is_room_by_number_and_by_time() -> None:
-    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
         held.go.set()
         await engine.answer([query(0)], Switches())
         with pytest.raises(QueueFullError) as full:
@@ -125,7 +125,7 @@ def test_there_is_room_by_number_and_by_time() -> None:
 
 
 def test_a_cancelled_text_gives_its_place_up() -> None:
-    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
         first = asyncio.create_task(engine.answer([query(0)], Switches()))
         await entered(held)
         gone = asyncio.create_task(engine.answer([query(number) for number in range(1, 21)], Switches()))
@@ -143,7 +143,7 @@ def test_a_cancelled_text_gives_its_place_up() -> None:
 
 
 def test_closing_answers_what_waits_and_takes_no_more() -> None:
-    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
         asked = [asyncio.create_task(engine.answer([query(number)], Switches())) for number in range(10)]
         await entered(held)
         closing = asyncio.create_task(engine.close())
@@ -158,7 +158,7 @@ def test_closing_answers_what_waits_and_takes_no_more() -> None:
 
 
 def test_a_stream_is_answered_as_it_goes_and_takes_no_more_than_a_batch_of_places() -> None:
-    async def test(engine: Engine, batches: Batches, held: Held) -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
         held.go.set()
         most = 0
         found = []
@@ -173,7 +173,7 @@ def test_a_stream_is_answered_as_it_goes_and_takes_no_more_than_a_batch_of_place
 
 def test_an_engine_that_was_never_started_is_not_ready_and_closes() -> None:
     async def whole() -> None:
-        engine = Engine(lambda: {"tiny": tiny_model()}, batch_size=1, queue_size=1)
+        engine = TextQueue(lambda: {"tiny": tiny_model()}, batch_size=1, queue_size=1)
         with pytest.raises(NotReadyError, match="not loaded yet"):
             engine.submit([query(0)], Switches())
         await engine.close()
