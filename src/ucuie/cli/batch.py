@@ -55,7 +55,7 @@ EngineName = Annotated[
         parser=one_of(_ENGINES), metavar="NAME", help="local for processes here, ray for a cluster."
     ),
 ]
-Workers = Annotated[
+NumWorkers = Annotated[
     int | None,
     typer.Option("--workers", "-w", min=1, help="Processes or actors, a model each.", show_default="1"),
 ]
@@ -81,7 +81,7 @@ def batch(
     output: Shards,
     schema: SchemaSource,
     engine: EngineName = "local",
-    workers: Workers = None,
+    workers: NumWorkers = None,
     address: Address = None,
     cpus_per_worker: Cpus = None,
     gpus_per_worker: Gpus = None,
