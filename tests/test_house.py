@@ -13,13 +13,15 @@ LEAST_LINES, MOST_LINES = 60, 400
 MOST_FUNCTION_LINES, MOST_PARAMETERS = 60, 8
 
 SMALL_OR_LARGE = {
+    # Equations of the paper, or a value that the command reads before anything heavy is loaded.
+    "train/objective.py", "model/operating_point.py",
     # A format or a route each: small because what they share is elsewhere.
-    "data/readers/docred.py", "data/readers/duee.py", "data/readers/items.py", "data/readers/rams.py",
-    "data/readers/spert.py", "server/routes/models.py", "server/routes/operation.py",
-    "server/routes/playground.py", "server/routes/schemas.py",
+    "data/readers/items.py", "server/routes/models.py", "server/routes/operation.py",
+    "server/routes/playground.py", "server/routes/schemas.py", "server/logs.py", "server/metrics.py",
 }  # fmt: skip
 LONG_FUNCTIONS: set[str] = set()
-MANY_PARAMETERS: set[str] = set()
+# spaCy hands a component its configuration as parameters.
+MANY_PARAMETERS = {"integrations/spacy_component.py:make_component"}
 TWO_MEANINGS: set[str] = set()
 """Public names that two modules have, each for the same idea on its own side."""
 

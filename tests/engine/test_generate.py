@@ -361,10 +361,10 @@ def test_a_model_in_training_mode_is_refused():
 
 
 def test_only_the_last_instructions_are_kept(model):
-    small = Generator(model, LANGUAGE.grammars, max_new_tokens=2, prefix_bytes=1)
+    small = Generator(model, LANGUAGE.grammars, max_new_tokens=2, cache_bytes=1)
     small.generate([make_request(schema=Schema.of([f"type {index}"])) for index in range(9)])
     assert len(small._prefixes) == 1
-    some = Generator(model, LANGUAGE.grammars, max_new_tokens=2, prefix_bytes=10 * small._prefixes.num_bytes)
+    some = Generator(model, LANGUAGE.grammars, max_new_tokens=2, cache_bytes=20 * small._prefixes.num_bytes)
     schemas = [Schema.of([f"type {index}"]) for index in range(30)]
     some.generate([make_request(schema=schema) for schema in schemas])
     assert 5 < len(some._prefixes) <= 11

@@ -103,8 +103,7 @@ def experiment(
     pages = docs or workspace.folder / "pages"
     plan = Plan(workspace, num_seeds, variants)
     for one in chosen:
-        page = write_page(one, plan, pages)
-        results().print(str(page), soft_wrap=True)
+        results().print(str(write_page(one, plan, pages)), soft_wrap=True)
     _tell(progress, workspace, talk, fails=not report)
 
 

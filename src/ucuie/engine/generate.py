@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 MAX_STEP_TOKENS = 4096
 """No further text is taken into a forward that has so many tokens to read."""
 CACHE_BYTES = 256 * 2**20
-"""What the outputs being written may hold in memory, and what the kept instructions may hold."""
-CACHE_SHARE, PREFIX_SHARE = 1 / 8, 1 / 16
+"""What the outputs being written may hold in memory."""
+CACHE_SHARE = 1 / 8
 """Of a GPU's free memory they may hold so much, where that is more."""
 DRAFTS_ALONE = 3
 """Tokens guessed ahead for an output that is written alone."""
@@ -80,10 +80,9 @@ class Generator:
         num_drafts: tokens guessed ahead, by n-grams of the text, and checked in the same forward, where an
             output has one beam. The outputs are the same; it pays where a forward of a few more tokens costs
             no more time: on a GPU, and for an output that is written alone, which None is for.
-        prefix_bytes: what the kept instructions may hold in memory; None takes PREFIX_SHARE of a GPU's free
-            memory, at least CACHE_BYTES.
-        cache_bytes: about what the outputs being written may hold in memory; fewer are written at the same
-            time where texts are long. None takes CACHE_SHARE of a GPU's free memory, at least CACHE_BYTES.
+        cache_bytes: about what the outputs being written may hold in memory, and the kept instructions half
+            of it; fewer outputs are written at the same time where texts are long. None takes CACHE_SHARE of
+            a GPU's free memory, at least CACHE_BYTES.
         may_copy: the weights of a small model are copied, laid out for what is done here; False where they
             are shared with other models.
         int8: products with large weights are rounded to 8 bits. Outputs may differ; on a CPU only, and only
@@ -102,7 +101,6 @@ class Generator:
         max_new_tokens: int = 512,
         batch_size: int = 32,
         num_drafts: int | None = None,
-        prefix_bytes: int | None = None,
         cache_bytes: int | None = None,
         may_copy: bool = True,
         int8: bool = False,
@@ -118,10 +116,8 @@ class Generator:
         self.num_drafts = num_drafts
         self.work = Work()
         self._forward = Forward(model, may_copy=may_copy, int8=int8)
-        device = self._forward.device
-        self.cache_bytes = _bytes_for(device, CACHE_SHARE) if cache_bytes is None else cache_bytes
-        prefix_bytes = _bytes_for(device, PREFIX_SHARE) if prefix_bytes is None else prefix_bytes
-        self._prefixes = PrefixCache(prefix_bytes)
+        self.cache_bytes = _cache_bytes(self._forward.device) if cache_bytes is None else cache_bytes
+        self._prefixes = PrefixCache(self.cache_bytes // 2)
         self._spare = SpareMemory(self.cache_bytes)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
@@ -306,7 +302,7 @@ class Generator:
         return self.cache_bytes * prefix.length // prefix.num_bytes // 2
 
 
-def _bytes_for(device: torch.device, share: float) -> int:
-    """A share of a GPU's free memory, and at least CACHE_BYTES."""
+def _cache_bytes(device: torch.device) -> int:
+    """CACHE_SHARE of a GPU's free memory, and at least CACHE_BYTES."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-    return max(CACHE_BYTES, int(share * free))
+    return max(CACHE_BYTES, int(CACHE_SHARE * free))

@@ -33,6 +33,14 @@ from ucuie.model.folder import EMBEDDED, load_model
 ONE = ", one text"
 
 
+def _check_vocabulary(shape: PreTrainedConfig, num_tokens: int) -> None:
+    if shape.vocab_size < num_tokens:
+        raise ConfigError(
+            f"the vocabulary of the backbone has {shape.vocab_size:,} tokens, and the texts of "
+            f"the bench need {num_tokens:,}; take another backbone"
+        )
+
+
 def bench_decode_shape(shape: PreTrainedConfig, options: DecodeOptions) -> dict[str, Any]:
     """Time the engine with all variants, which take turns, on many texts and on one alone.
 
@@ -51,11 +59,7 @@ def bench_decode_shape(shape: PreTrainedConfig, options: DecodeOptions) -> dict[
     """
     where = bench_device(options.device)
     tokenizer = load_model(EMBEDDED, device="cpu").tokenizer
-    if shape.vocab_size < len(tokenizer):
-        raise ConfigError(
-            f"the vocabulary of the backbone has {shape.vocab_size:,} tokens, and the texts of "
-            f"the bench need {len(tokenizer):,}; take another backbone"
-        )
+    _check_vocabulary(shape, len(tokenizer))
     grammars = GrammarFactory(tokenizer, shape.vocab_size)
     encoder = PromptEncoder(tokenizer, pool=InstructionPool.load())
     jobs = make_jobs(encoder, grammars, options.num_texts, options.words, options.num_types)
