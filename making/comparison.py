@@ -1,6 +1,6 @@
 r"""Fills a page with what a model scores beside its peers: the embedded model, spaCy, published figures.
 
-    python -m making.comparison --scores runs/evaluation/scores.json --mini docs/model.json \
+    python -m making.comparison --scores runs/evaluation/scores.json --mini docs/mini.json \
         --pretrained runs/spacy-pretrained.json --mixture runs/mixture/table.md --page PAGE.md \
         --readme README.md
 
@@ -34,7 +34,7 @@ class Figures:
 
     Args:
         scores: `scores.json` of making.evaluation.
-        mini: `{set: {scorer: {row: numbers}}}` of the embedded model, as docs/model.json has it.
+        mini: `{set: {scorer: {row: numbers}}}` of the embedded model, as docs/mini.json has it.
         pretrained: what making.spacy_pretrained wrote.
         peers: what `peers.yaml` says.
         mixture: the table of making.mixture.
@@ -214,7 +214,7 @@ def _json(path: Path | None) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--scores", type=Path, required=True, help="scores.json of making.evaluation")
-    parser.add_argument("--mini", type=Path, help="figures of the embedded model, docs/model.json")
+    parser.add_argument("--mini", type=Path, help="figures of the embedded model, docs/mini.json")
     parser.add_argument("--pretrained", type=Path, help="JSON of making.spacy_pretrained")
     parser.add_argument("--mixture", type=Path, help="table.md of making.mixture")
     parser.add_argument("--page", type=Path, required=True)

@@ -1,4 +1,4 @@
-r"""Writes docs/model.md, docs/model.json and docs/model.svg: what the packaged model scores on test texts.
+r"""Writes docs/mini.md, docs/mini.json and docs/mini.svg: what the packaged model scores on test texts.
 
     python -m making.model_page --report runs/report --data runs/data \
         --zero-shot-report runs/report-zero-shot --zero-shot-data runs/data-zero-shot --limit 500
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="the limit of the evaluations")
     parser.add_argument("--bench", type=Path, help="JSON of `ucuie bench extract`")
     parser.add_argument("--peer", type=Path, help="scores.json of spacy_baseline.py, for the same texts")
-    parser.add_argument("--page", type=Path, default=DOCS / "model.md")
+    parser.add_argument("--page", type=Path, default=DOCS / "mini.md")
     options = parser.parse_args()
     supervised = Evaluation.read(options.report, options.data, options.limit)
     zero_shot = Evaluation.read(options.zero_shot_report, options.zero_shot_data, options.limit)

@@ -1,4 +1,4 @@
-r"""The peer of docs/model.md: spaCy's entity recogniser, trained from nothing on the same splits.
+r"""A peer of the pages about models: spaCy's entity recogniser, trained from nothing on the same splits.
 
     python -m making.spacy_baseline --data runs/data --output runs/spacy \
         --sets bc2gm bc5cdr broad_twitter_corpus genia_ner ncbi-disease

@@ -41,7 +41,7 @@ def test_every_place_of_the_page_is_filled(tmp_path: Path, monkeypatch: pytest.M
     bench.write_text(json.dumps({"time_50_types_over_5": 1.134, "settings": {"threads": 1}}))
     peer = tmp_path / "scores.json"
     peer.write_text(json.dumps({"bc5cdr": {"f1": 70.04}, "genia_ner": {"f1": 60.0}}))
-    page = Path(shutil.copy(ROOT / "docs" / "model.md", tmp_path))
+    page = Path(shutil.copy(ROOT / "docs" / "mini.md", tmp_path))
     arguments += ["--bench", bench, "--peer", peer, "--page", page]
     monkeypatch.setattr(sys, "argv", ["model_page.py", *map(str, arguments)])
     model_page.main()
