@@ -16,8 +16,7 @@ from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.errors import ConfigError
 from ucuie.lab.reference import loop_over_experts
 from ucuie.train.objective import task_loss
-from ucuie.train.packed_attention import PackedLayout, attend_packed
-from ucuie.train.packing import pack, packed_attention
+from ucuie.train.packing import PackedLayout, attend_packed, pack, packed_attention
 from ucuie.train.rows import AskedText, TrainingRow, collate
 
 VOCABULARY = 50

@@ -31,8 +31,7 @@ from ucuie.model.known_backbones import known_backbones
 from ucuie.model.source import is_gguf
 from ucuie.train.config import TrainConfig, config_path
 from ucuie.train.distributed import layers_of
-from ucuie.train.packed_attention import PackedLayout
-from ucuie.train.packing import PACKED_ATTENTION
+from ucuie.train.packing import PACKED_ATTENTION, PackedLayout
 from ucuie.train.run import adapted
 from ucuie.train.trainer import divide_step
 
