@@ -4,9 +4,8 @@ In: a source, an output folder, an engine. Out: a row for each row of the source
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
 
 from ucuie.batch.output import OutputFolder
 from ucuie.batch.rows import OutputRow, Row
@@ -68,11 +67,8 @@ class Progress:
         return left * self.seconds / self.num_bytes
 
 
-class Watcher(Protocol):
-    """Is told how far a run is, after every slice."""
-
-    def __call__(self, progress: Progress) -> None:
-        """It has come so far."""
+Watcher = Callable[[Progress], None]
+"""Is told how far a run is, after every slice."""
 
 
 @dataclass(frozen=True)

@@ -74,24 +74,19 @@ class Source:
     """
 
     def __init__(self, url: str, columns: Columns) -> None:
-        self._url = url
         self._columns = columns
         try:
             self._fs, root = url_to_fs(url)
-            found, self._is_folder = _find(self._fs, str(root))
+            found, is_folder = _find(self._fs, str(root))
         except Exception as error:  # each file system raises its own
             raise DataError(url, [said(error)], _HINT) from None
-        self.files = tuple(
-            file
-            for path, info in sorted(found.items())
-            if (file := _input_file(path, info, root, self._is_folder))
-        )
+        listed = (_input_file(path, info, root, is_folder) for path, info in sorted(found.items()))
+        self.files = tuple(file for file in listed if file is not None)
         self.num_left_out = len(found) - len(self.files)
         """Files of kinds that are not read."""
         if not self.files:
-            raise DataError(
-                url, ["there is no file of texts in it" if found else "there is no such file"], _HINT
-            )
+            fault = "there is no file of texts in it" if found else "there is no such file"
+            raise DataError(url, [fault], _HINT)
         if any(file.suffix == PARQUET_SUFFIX for file in self.files):
             require_parquet()
 
