@@ -1,6 +1,6 @@
 r"""Prompts as token ids, for the tokenizer of any backbone.
 
-A training sequence is I, X, Y: the instruction (`instructions`), the text and the target (`linearize`).
+A training sequence is I, X, Y: the instruction (`instruction`), the text and the target (`linearize`).
 
     <s>Find all entities of these types: {person, city}\nText:| Ada was in Turin.\n|{(person: Ada): []}</s>
 

@@ -1,4 +1,4 @@
-r"""The grammar of `decode.grammar` for engines that read GBNF: llama.cpp, xgrammar, SGLang.
+r"""The grammar of `grammar` for engines that read GBNF: llama.cpp, xgrammar, SGLang.
 
 The same output language in another notation. GBNF has no word for "a piece of this text", so the pieces are
 spelled out by the suffix automaton of the text's chunks: a rule for each of its states, fewer than two for

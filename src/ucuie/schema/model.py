@@ -2,7 +2,7 @@
 
 A schema is a list of frames, each with slots. A record is one filled frame: the frame's name, the text
 that evokes it (its filler, absent for a relation) and its filled slots. Spans are half-open and count
-code points of the user's own text. How files, dicts and classes are read is `schema_sources`.
+code points of the user's own text. How files, dicts and classes are read is `sources`.
 """
 
 from collections.abc import Iterator, Sequence
