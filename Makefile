@@ -1,4 +1,4 @@
-# make demo    set up .venv, then extract from four example texts with the embedded model
+# make demo    set up .venv, then fetch the default model's backbone (98 MB, once), then extract from four example texts
 # make test    set up .venv, then all checks: style, types, import contracts, every test
 # make quick   the tests that take seconds
 # make lint    style, types and import contracts; `make format` mends what can be mended

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).parents[1]
-MODEL = "src/ucuie/models/ucuie-mini"
+MODEL = "src/ucuie/models/ucuie-small"
 COPIED = {
     "log.md": "experiments/LOG.md",
     "model-card.md": f"{MODEL}/README.md",

@@ -19,10 +19,10 @@ EMBEDDED = "embedded"
 EMBEDDED_NAME = "ucuie-mini"
 DEFAULT = "default"
 """The model that is taken where none is named."""
-DEFAULT_NAME = EMBEDDED_NAME
+DEFAULT_NAME = "ucuie-small"
 DEFAULT_VARIABLE = "UCUIE_MODEL"
 """The environment variable that names another model to take where none is named."""
-PACKAGED_NAMES = (EMBEDDED_NAME, "ucuie-small")
+PACKAGED_NAMES = (DEFAULT_NAME, EMBEDDED_NAME)
 """What may be in the package, in `models/`; the backbone of `ucuie-small` is one of `known_backbones`."""
 
 CONFIG_FILE = "config.json"

@@ -29,7 +29,7 @@ export function shortSchema({ frames }) {
 
 // A threshold of null is the model's own.
 export function asPython({ text, schema, task, capabilities, threshold, model }) {
-  const options = [model && model !== "ucuie-mini" ? JSON.stringify(model) : null, capabilities ? `capabilities=${python(capabilities)}` : null];
+  const options = [model && model !== "ucuie-small" ? JSON.stringify(model) : null, capabilities ? `capabilities=${python(capabilities)}` : null];
   const named = `${task ? `, task="${task}"` : ""}${threshold === null ? "" : `, threshold=${threshold}`}`;
   return [
     "from ucuie import Extractor",
