@@ -44,7 +44,7 @@ class TargetError(GrammarError):
 
     Args:
         position: the index of the first refused token.
-        token: its text.
+        token: the text of the token that is not allowed.
         before: the target's text before it.
     """
 
@@ -253,7 +253,7 @@ class Target(NamedTuple):
     """A target as the decoder writes it, and where it is not forced by the grammar.
 
     Args:
-        tokens: of the whole target.
+        tokens: the whole target's ids.
         positions: the N of them that the grammar leaves open, ascending.
         masks: what it allows at each, packed, (N, ceil(V / 32)).
     """

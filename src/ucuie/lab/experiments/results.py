@@ -60,7 +60,7 @@ def place_of(reports: Sequence[Report], place: tuple[str, str]) -> Trials:
 
 
 def largest_shares(routing: Mapping[str, Any]) -> dict[str, float]:
-    """Of each capability the largest mean weight of a sub-expert in a linear, over all linears and tasks."""
+    """For each capability the largest mean weight of a sub-expert in a linear, over all linears and tasks."""
     tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
     shares: dict[str, float] = {}
     for index, capability in enumerate(CAPABILITIES):
