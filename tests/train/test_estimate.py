@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from ucuie.cli import app
 from ucuie.train import TrainConfig
 from ucuie.train.estimate import estimate_memory
-from ucuie.train.shapes import SHAPES, shape
+from ucuie.train.shapes import SHAPES
 
 TOLERANCE = 0.1
 RETURNS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -139,7 +139,7 @@ def test_the_command_estimates_a_recipe_without_its_weights():
     assert done.exit_code == 0, done.output
     # Trained parameters of Section 4.1.
     assert "84,616,608" in done.stdout
-    assert shape("llama-2-7b").num_hidden_layers == 32
+    assert SHAPES["llama-2-7b"].num_hidden_layers == 32
     assert "gathered" not in done.stdout
     done = CliRunner().invoke(app, [*arguments, "--num-processes", "4", "--sharding", "full"])
     assert "gathered" in done.stdout

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformers import LlamaConfig, MistralConfig, PreTrainedConfig, Qwen3Config
 
-from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.errors import ConfigError, show
 from ucuie.model.folder import EMBEDDED, read_shape
 from ucuie.model.known_backbones import known_backbones
 from ucuie.model.source import is_gguf
@@ -120,14 +120,3 @@ def backbone_shape(source: str) -> PreTrainedConfig:
         f"the shape of the backbone {show(source)} is not known here; name a folder with its "
         "config.json, or the backbone of a recipe"
     )
-
-
-def shape(name: str) -> PreTrainedConfig:
-    """The shape of that name.
-
-    Raises:
-        ConfigError: it is unknown.
-    """
-    if name not in SHAPES:
-        raise ConfigError(f"no backbone shape {name!r}{did_you_mean(name, SHAPES)}")
-    return SHAPES[name]
