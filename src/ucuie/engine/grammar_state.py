@@ -300,13 +300,3 @@ def choices(target_ids: Sequence[int], state: GrammarState) -> Target:
         raise state.refusal(target, position)
     packed = np.stack(masks) if masks else np.empty((0, state.num_words), dtype=np.int32)
     return Target(target, np.array(positions, dtype=np.intp), packed)
-
-
-def accepts(target_ids: Sequence[int], state: GrammarState) -> bool:
-    """Whether the grammar accepts a whole target; the state stays as it is."""
-    state = state.copy()
-    try:
-        state.consume(target_ids)
-    except TargetError:
-        return False
-    return state.is_stopped
