@@ -9,12 +9,7 @@ from typer.testing import CliRunner
 
 from ucuie.cli import app
 from ucuie.train import TrainConfig
-<<<<<<< HEAD
 from ucuie.train.estimate import estimate_memory, recipe_shapes
-=======
-from ucuie.train.estimate import estimate_memory
-from ucuie.train.shapes import SHAPES
->>>>>>> delete
 
 TOLERANCE = 0.1
 RETURNS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -143,11 +138,7 @@ def test_the_command_estimates_a_recipe_without_its_weights():
     assert done.exit_code == 0, done.output
     # Trained parameters of Section 4.1.
     assert "84,616,608" in done.stdout
-<<<<<<< HEAD
     assert recipe_shapes()["llama-2-7b"].num_hidden_layers == 32
-=======
-    assert SHAPES["llama-2-7b"].num_hidden_layers == 32
->>>>>>> delete
     assert "gathered" not in done.stdout
     done = CliRunner().invoke(app, [*arguments, "--num-processes", "4", "--sharding", "full"])
     assert "gathered" in done.stdout

@@ -11,10 +11,6 @@ from ucuie.train import TrainConfig
 from ucuie.train.config import config_path, recipe_names
 from ucuie.train.estimate import recipe_shapes
 from ucuie.train.run import run_training
-<<<<<<< HEAD
-=======
-from ucuie.train.shapes import SHAPES
->>>>>>> delete
 
 TINY = {
     "hidden_size": 32,
@@ -32,11 +28,7 @@ def test_recipe_is_whole_and_has_a_shape(name):
     config = TrainConfig.load(config_path(name), overrides=["data.train=[runs/data]"])
     assert config.batch_size == 16
     assert config.output.name == f"uc-uie-{name}"
-<<<<<<< HEAD
     assert recipe_shapes()[name].num_hidden_layers > 10
-=======
-    assert SHAPES[name].num_hidden_layers > 10
->>>>>>> delete
 
 
 def test_every_shape_has_a_recipe():
