@@ -16,7 +16,6 @@ from ucuie.engine.grammar_state import (
     GrammarError,
     GrammarFactory,
     TargetError,
-    accepts,
     allowed_tokens,
     choices,
     is_allowed,
@@ -29,6 +28,15 @@ from ucuie.schema import Filler, Record, Schema
 LANGUAGES = pytest.mark.parametrize("language", [byte_level, sentence_piece])
 TEXT = "Barack Obama spoke at the U.S. Capitol (really) on Monday. Null and void."
 SCHEMA = Schema.of({"Speech": ["Speaker", "Place"], "person": []})
+
+
+def accepts(target_ids, state):
+    state = state.copy()
+    try:
+        state.consume(target_ids)
+    except TargetError:
+        return False
+    return state.is_stopped
 
 
 def accepts_text(target, schema=SCHEMA, text=TEXT, task="EE", **options):

@@ -198,7 +198,7 @@ def expert_scales(layout: Layout, weights: Tensor, gates: Tensor | None) -> Tens
     """What every expert's ranks are multiplied by, `alpha / r` included: (B * T, experts, 1) float32.
 
     Args:
-        layout: of the linear.
+        layout: where the linear's experts and routers lie.
         weights: (B, T, *layout.choices), the routers' softmax.
         gates: (B or 1, T or 1, C), None with one level.
     """

@@ -36,7 +36,7 @@ class RayEngine:
         num_workers: actors.
         address: of a cluster: "auto", "host:port" from a machine of it, "ray://host:port" from elsewhere;
             None starts one here.
-        cpus: of an actor.
+        cpus: cores that an actor reserves.
         gpus: of an actor; a fraction shares one.
 
     Raises:

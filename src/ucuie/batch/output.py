@@ -43,8 +43,8 @@ class Manifest(BaseModel):
         ucuie: the version.
         input: what tells the input from others.
         asked: of every row, and of which model, as plain types.
-        shard_rows: of a shard, at most.
-        format: of the shards.
+        shard_rows: the most rows of a shard.
+        format: how shards are written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,8 +78,8 @@ class OutputFolder:
     """A folder of shards, while it is open; one run at a time, as far as this machine can tell.
 
     Args:
-        url: of the folder.
-        manifest: of this run.
+        url: the folder's path or address.
+        manifest: says whose shards these are.
 
     Raises:
         ConfigError: the folder holds other things, or shards of a run that differs, or another run is at it.

@@ -26,7 +26,7 @@ class Question:
     Args:
         schema: what to look for.
         task: whose wording asks for it.
-        options: of all answers.
+        options: how every row is to be answered.
         columns: where the texts are.
     """
 
@@ -79,7 +79,7 @@ class ReadRows:
     """Rows on their way to lines.
 
     Args:
-        rows: of the input.
+        rows: the rows as they were read.
         queries: of those that have a text, by their positions.
         reasons: why the others have none.
         model: what rows without an answer say was asked.

@@ -77,7 +77,7 @@ class Row:
 
     @property
     def unit(self) -> str:
-        """What is numbered."""
+        """The word for what is numbered: line, row or file."""
         return "line" if self.kind == "json" else self.kind
 
     def read(self, columns: Columns) -> Text:
@@ -128,7 +128,7 @@ class OutputRow(BaseModel):
 
     Args:
         id: of the text; its file and number where it has none or cannot be read.
-        file: of the input.
+        file: where the row stands, as a path in the input.
         row: the number in that file.
         text: None where there is an error.
         records: as those of an `Extraction`, as all that follow; empty where there is an error.

@@ -35,8 +35,8 @@ class Progress:
         num_lost: slices whose worker was lost; they are asked again.
         num_bytes: of the input, answered in this run, about.
         kept_bytes: finished before.
-        total_bytes: of the input.
-        seconds: of this run.
+        total_bytes: size of the whole input.
+        seconds: how long this run took.
     """
 
     total_bytes: int
@@ -50,12 +50,12 @@ class Progress:
 
     @property
     def rows_per_second(self) -> float:
-        """Of this run."""
+        """How fast this run is."""
         return self.num_rows / max(self.seconds, 1e-9)
 
     @property
     def share(self) -> float:
-        """Of the input that is done, from 0 to 1."""
+        """The part of the input that is done, from 0 to 1."""
         return min((self.num_bytes + self.kept_bytes) / max(self.total_bytes, 1), 1.0)
 
     @property
@@ -80,8 +80,8 @@ class BatchReport:
         num_rejected: of these without an answer.
         num_kept: of these from earlier runs.
         num_shards: that hold them.
-        seconds: of this run.
-        rows_per_second: of this run.
+        seconds: how long this run took.
+        rows_per_second: how fast this run was.
     """
 
     num_rows: int
@@ -100,8 +100,8 @@ class Batch:
         source: the rows.
         output: open.
         engine: open.
-        shard_rows: of a shard.
-        slice_rows: of a slice.
+        shard_rows: the most rows of a shard.
+        slice_rows: the most rows that are answered at once.
         model: what rows that no worker survives say was asked.
     """
 

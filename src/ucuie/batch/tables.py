@@ -26,7 +26,7 @@ class TableFile:
     """An open table.
 
     Args:
-        names: of its columns.
+        names: what its columns are called.
         rows: can be taken once.
         num_rows: None where only reading tells.
     """

@@ -19,7 +19,7 @@ class Shard:
     """Rows that are finished together.
 
     Args:
-        number: from 0.
+        number: its place among the shards, from 0.
         rows: in the order of the input.
         num_bytes: that they take of the input's files, about.
     """
@@ -84,8 +84,8 @@ def cut_shards(rows: Iterable[tuple[Row, int]], shard_rows: int, total_bytes: in
 
     Args:
         rows: each with the bytes before it.
-        shard_rows: of a shard, at most.
-        total_bytes: of all rows.
+        shard_rows: the most rows of a shard.
+        total_bytes: size of the whole input.
     """
     number, start, size = 0, 0, 0
     taken: list[Row] = []

@@ -156,7 +156,7 @@ class Group:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the fields."""
+        """The fields that are flags."""
         return self.fields or tuple(self.options.model_fields)
 
     def read(self, arguments: dict[str, Any]) -> Any:

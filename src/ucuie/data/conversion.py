@@ -41,7 +41,7 @@ class SplitReport(_Report):
         with_records: examples that hold at least one record.
         changes: decisions that altered the source's annotation, with how often.
         faults: what was left out and why.
-        sha256: of the file written.
+        sha256: digest of the file that was written.
     """
 
     examples: int

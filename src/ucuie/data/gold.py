@@ -24,7 +24,7 @@ def read_gold(path: Path, *, split: Split = "test", limit: int | None = None) ->
     Args:
         path: a file, all of it; a folder that `ucuie convert` wrote, of which the split is taken; or a folder
             of such folders.
-        split: of folders.
+        split: which one of a folder is taken.
         limit: at most so many examples of each file, drawn evenly by a fixed seed; None takes all.
 
     Raises:

@@ -48,7 +48,7 @@ class Prefix:
 
     @property
     def num_bytes(self) -> int:
-        """Of its keys and values."""
+        """Bytes that its keys and values take."""
         return sum(part.nbytes for part in (*self.keys, *self.values))
 
 
@@ -68,7 +68,7 @@ class PrefixCache:
 
     @property
     def num_bytes(self) -> int:
-        """Of all prefixes."""
+        """Bytes that all prefixes take."""
         return sum(prefix.num_bytes for prefix in self._prefixes.values())
 
     def get(self, key: Any) -> Prefix | None:
@@ -100,7 +100,7 @@ class SpareMemory:
 
     @property
     def num_bytes(self) -> int:
-        """Of all that is kept."""
+        """Bytes that are kept."""
         return sum(piece.nbytes for piece in self._pieces)
 
     def zeros(self, shape: tuple[int, ...], like: Tensor) -> Tensor:

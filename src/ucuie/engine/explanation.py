@@ -47,7 +47,7 @@ def explain_frames(
     Args:
         model: with capability experts, see `has_experts`.
         request: what the output answers.
-        output: as it was written.
+        output: what the model wrote, with its tokens.
         frames: of the output, with their ranges in it.
         grammars: the factory of the output's grammar; it knows the tokens' spelling.
         has_linears: give the detail of every adapted linear.

@@ -67,7 +67,7 @@ class FusedLinears:
         """Map (N, D) to G outputs (N, K_g).
 
         Args:
-            hidden: of N tokens.
+            hidden: states (N, D) that enter the MLP.
             gates: (N or 1, G, C), None with one level.
             alive: the experts of other capabilities are left out; their gates are 0.
         """

@@ -44,7 +44,7 @@ class Work:
         tokens_written: into outputs.
         choices: that the grammar left.
         drafted: tokens that were guessed and read along.
-        accepted: of those, right ones.
+        accepted: guessed tokens that the model would have written.
     """
 
     forwards: int = 0

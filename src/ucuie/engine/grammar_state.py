@@ -44,7 +44,7 @@ class TargetError(GrammarError):
 
     Args:
         position: the index of the first refused token.
-        token: its text.
+        token: the text of the token that is not allowed.
         before: the target's text before it.
     """
 
@@ -253,7 +253,7 @@ class Target(NamedTuple):
     """A target as the decoder writes it, and where it is not forced by the grammar.
 
     Args:
-        tokens: of the whole target.
+        tokens: the whole target's ids.
         positions: the N of them that the grammar leaves open, ascending.
         masks: what it allows at each, packed, (N, ceil(V / 32)).
     """
@@ -300,13 +300,3 @@ def choices(target_ids: Sequence[int], state: GrammarState) -> Target:
         raise state.refusal(target, position)
     packed = np.stack(masks) if masks else np.empty((0, state.num_words), dtype=np.int32)
     return Target(target, np.array(positions, dtype=np.intp), packed)
-
-
-def accepts(target_ids: Sequence[int], state: GrammarState) -> bool:
-    """Whether the grammar accepts a whole target; the state stays as it is."""
-    state = state.copy()
-    try:
-        state.consume(target_ids)
-    except TargetError:
-        return False
-    return state.is_stopped

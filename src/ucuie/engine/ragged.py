@@ -32,7 +32,7 @@ class StepRow:
     """What a forward computes for the slot of the same number.
 
     Args:
-        prefix: of the slot.
+        prefix: the instruction that the slot's text follows.
         length: how many tokens the slot holds already.
         num_tokens: how many are read now, at least one.
     """
@@ -48,7 +48,7 @@ class Step:
     Args:
         cache: written and read.
         rows: at least one.
-        device: of the model.
+        device: where the model is computed.
     """
 
     def __init__(self, cache: SlotCache, rows: Sequence[StepRow], device: torch.device) -> None:

@@ -54,7 +54,7 @@ class Choice:
 
     @property
     def log_probability(self) -> float:
-        """Of the token chosen, among the allowed ones."""
+        """How likely the chosen token was, among the allowed ones."""
         return float(self.log_probabilities[np.searchsorted(self.allowed, self.token)])
 
 
@@ -63,7 +63,7 @@ class Output:
     """What was written: a whole output, or its beginning where the budget ended it (`truncated`).
 
     Args:
-        text: of the tokens.
+        text: the tokens, decoded.
         tokens: all of them, forced ones included.
         choices: those that the grammar left open, in order.
         truncated: the budget ended it.
@@ -78,5 +78,5 @@ class Output:
 
     @property
     def log_probability(self) -> float:
-        """Of all choices together."""
+        """How likely all choices together were."""
         return sum(choice.log_probability for choice in self.choices)

@@ -206,11 +206,11 @@ class Beam:
     """A beam in its slot.
 
     Args:
-        index: of the request.
-        text_ids: of the request.
+        index: which request it answers.
+        text_ids: the text's tokens, for drafts.
         writer: writes the output.
         search: that the beam is part of.
-        prefix: of the instruction.
+        prefix: the computed instruction.
         length: tokens in the slot.
         draft: guessed tokens that are read along with the pending ones.
         is_lost: other beams of the search are likelier.

@@ -78,10 +78,10 @@ class CalibrationReport:
     """What a calibration found, with the calibration itself.
 
     Args:
-        model: its name.
+        model: the name that extractions call it.
         num_texts: that it could read.
         num_unreadable: that it could not.
-        calibration: of the scores at `point`.
+        calibration: the curves, fitted on scores at `point`.
         point: the one chosen, or the model's own.
         choice: of the point; None where none was to be chosen.
         rows: the calibration errors.
@@ -236,8 +236,8 @@ def _held_out_scores(
     """Calibrated scores (N,), each by a calibrator as it will be used, but fitted without its text.
 
     Args:
-        elements: of one kind.
-        tasks: of the elements.
+        elements: scores and verdicts of one kind of element.
+        tasks: the task of each element.
         own: tasks that have a calibrator of their own.
     """
     calibrated = elements.scores.copy()

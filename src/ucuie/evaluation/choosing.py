@@ -40,8 +40,8 @@ class DatasetF1:
     """How good the answers to one data set are, in per cent.
 
     Args:
-        dataset: its name.
-        num_texts: of it.
+        dataset: the data set's name.
+        num_texts: texts of the data set that were read.
         before: at the neutral point.
         after: at the point chosen, cross-validated.
     """

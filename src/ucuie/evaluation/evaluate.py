@@ -34,7 +34,7 @@ class EvaluationReport:
     """What an evaluation found; `report.json` holds the same.
 
     Args:
-        model: its name.
+        model: the name that extractions call it.
         end_bias: that it was used with, its own and the one asked for together.
         threshold: the least scores of whole answers that were kept, by the names of types; `*` is all others.
         num_examples: texts, those included that the model could not read.

@@ -37,7 +37,7 @@ class Answer:
         records: in the order of the output language.
         dropped: what else was written.
         truncated: the output was cut at the limit that was asked for, or there is none.
-        log_probability: of the output.
+        log_probability: the output's, of all its choices.
         alternatives: what other outputs say, likeliest first; they have none of their own.
     """
 
@@ -53,7 +53,7 @@ class Part:
     """A window of a document: to be answered, or in pieces where one answer is not enough.
 
     Args:
-        document: whose text it is of.
+        document: the text that it is a window of.
         window: in code points of that text.
         is_last: no window of the text follows.
         request: what a model here is to generate for it.
@@ -179,7 +179,7 @@ def extraction_of(
     Args:
         documents: the text for each group, finished.
         found: in each of them.
-        model: its name.
+        model: the name that the extraction calls it.
         seconds: that it took.
     """
     query = documents[0].query

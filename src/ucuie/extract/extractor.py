@@ -118,7 +118,7 @@ class Extractor(AnswersQueries):
             model: a model folder, a GGUF file, a hub id or the name of a model of the package; None takes the
                 package's default.
             device: such as "cpu" or "cuda:1"; None takes a GPU if there is one.
-            **options: of the class.
+            **options: what the class takes beside the model.
 
         Raises:
             ModelError: there is no such model, or it is damaged; says what to do.
@@ -146,7 +146,7 @@ class Extractor(AnswersQueries):
         Raises:
             TextError: a text or its elements are unusable; raised where they stand, after the extractions
                 before them.
-            SchemaError: a schema is too large for the model's context; likewise.
+            SchemaError: a schema is too large for the model's context; raised where its text stands.
         """
         documents: deque[list[Document]] = deque()
         faults: list[BaseException] = []

@@ -27,7 +27,7 @@ class Prompts:
     """Plans the prompts of queries for one model.
 
     Args:
-        encoder: of the model.
+        encoder: makes the model's token ids.
         context: tokens of the longest prompt with its output; None is no limit.
         window_tokens: a longer text is read in windows of so many tokens; None takes what there is room for,
             and windows of WINDOW_TOKENS where that is not enough.
@@ -111,7 +111,7 @@ def elements_within(elements: Sequence[Record], text: str, window: Span) -> tupl
 
     Args:
         elements: with offsets in the whole text.
-        text: of the window.
+        text: what the window shows.
         window: where it stands.
     """
     within: list[Record] = []

@@ -150,7 +150,7 @@ class AnswersQueries(ABC):
             text: not blank, of any length.
             schema: a `Schema`, or whatever `Schema.of` reads: a list of names, a mapping from frames to
                 slots, a pydantic class, JSON, or the path of a YAML or JSON file.
-            id: of the extraction.
+            id: what the extraction is called.
             task: whose wording asks for it; None takes the task that the schema has the shape of.
             elements: the spans that the task "associating" links, such as the records of "locating".
             **options: see `AnswerOptions`.

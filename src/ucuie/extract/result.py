@@ -19,7 +19,7 @@ class Alternative(BaseModel):
 
     Args:
         records: as those of an `Extraction`, and never the same as those of another answer to the text.
-        dropped: likewise.
+        dropped: what was written beside the records, with the reason.
         score: the share of its outputs in the probability of all outputs found for the text, from 0 to 1;
             what is missing to 1 belongs to the main answer and the other alternatives.
     """
@@ -35,12 +35,12 @@ class Extraction(BaseModel):
     """The records of a text and how they came about; one line of `ucuie extract`.
 
     Args:
-        id: of the text.
+        id: the text's, from the file or the call.
         text: what was extracted from; `text[start:end]` is the text of every filler.
         records: by the start of their first span, then in schema order.
         dropped: what the model wrote that has no place in the text or schema, with the reason.
         truncated: an output was cut at the limit that was asked for; records may be missing.
-        model: its name.
+        model: the name of the model that answered.
         seconds: wall-clock time; of texts, or windows of texts, extracted together each has an equal share.
         alternatives: other answers, likeliest first; only where they were asked for and the text was read as
             a whole.

@@ -36,7 +36,7 @@ class UcuieComponent:
     Args:
         schema: what to look for.
         model: as for `Extractor.from_pretrained`.
-        device: the same.
+        device: where the model is computed; None takes a GPU if there is one.
         task: whose wording asks for it; None takes the task that the schema has the shape of.
         threshold: least score, or a mapping from names to scores; None leaves it to the model, 0 keeps
             everything.

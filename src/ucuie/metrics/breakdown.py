@@ -92,8 +92,8 @@ def break_down(
         examples: gold.
         predictions: one sequence of records for each example.
         scorers: names in `SCORERS`, at least one.
-        resamples: of the intervals.
-        seed: of the intervals.
+        resamples: draws for each confidence interval; 0 leaves intervals out.
+        seed: makes the draws repeatable.
 
     Raises:
         ConfigError: there is no such scorer.

@@ -18,7 +18,7 @@ class Mark:
     """A predicted element with the verdict on it.
 
     Args:
-        kind: of the element.
+        kind: whether a record, a filler or a slot.
         label: its frame, or frame and slot.
         score: as it was predicted; None without one.
         is_right: whether the gold has it.

@@ -30,7 +30,7 @@ class Finding:
     """A filler in its place.
 
     Args:
-        frame: its frame.
+        frame: name of the frame that was predicted or missed.
         slot: its slot; None for the text that evokes the frame.
         filler: the text and where it stands.
         owner: what else the record holds: of events the trigger's span, of relations the other fillers.
@@ -48,7 +48,7 @@ class Finding:
 
     @property
     def span(self) -> Span:
-        """Where it stands."""
+        """The place of the filler in the text."""
         return self.filler.span
 
 

@@ -22,12 +22,12 @@ class Interval:
     """Between what the F1 of a row lies, in per cent.
 
     Args:
-        task: of the row.
+        task: the task that the row belongs to.
         row: such as ED.
         dataset: one, or None for the unweighted mean over data sets.
-        f1: of the texts as they are.
-        low: of the interval.
-        high: of the interval.
+        f1: on all texts, each once, in per cent.
+        low: lower end, in per cent.
+        high: upper end, in per cent.
     """
 
     task: Task | Capability
@@ -57,7 +57,7 @@ def bootstrap(
         scorer: a name in `SCORERS`.
         level: of confidence, between 0 and 1.
         resamples: how often is drawn.
-        seed: of the drawing.
+        seed: makes the draws repeatable.
 
     Raises:
         ConfigError: there is no such scorer.
@@ -86,8 +86,8 @@ class Difference:
 
     Args:
         mean: over the trials of each.
-        low: of the interval.
-        high: of the interval.
+        low: lower end, in per cent.
+        high: upper end, in per cent.
     """
 
     mean: float
@@ -119,12 +119,12 @@ def paired_difference(
     Args:
         examples: gold.
         first: of each trial one sequence of records for each example.
-        second: likewise; the numbers of trials may differ.
+        second: reports of the other; the numbers of trials may differ.
         rows: such as NER, that count.
         scorer: a name in `SCORERS`.
         level: of confidence, between 0 and 1.
         resamples: how often is drawn.
-        seed: of the drawing.
+        seed: makes the draws repeatable.
 
     Raises:
         ConfigError: there is no such scorer.
@@ -197,7 +197,7 @@ class TrialScore:
     """The F1 of one row over the trials of an experiment, in per cent.
 
     Args:
-        task: of the row.
+        task: the task that the row belongs to.
         row: such as ED.
         dataset: one, or None for the unweighted mean over data sets.
         f1s: of each trial, in their order.

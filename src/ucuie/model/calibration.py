@@ -43,7 +43,7 @@ class Isotonic(_Value):
     """Lines between points, straight over log-odds; constant beyond the first and last.
 
     Args:
-        scores: of the points, ascending.
+        scores: where the curve has its points, ascending.
         probabilities: of the points, never falling.
     """
 
@@ -78,7 +78,7 @@ class Calibrator(_Value):
     Args:
         task: the only one it is for; None for every task without a calibrator of its own.
         num_elements: that it was fitted on.
-        num_right: of these.
+        num_right: elements that were right.
     """
 
     kind: ElementKind

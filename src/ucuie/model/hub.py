@@ -111,7 +111,7 @@ def push_model(
     """Sends a model in one commit, and makes the repository if there is none; other files there stay.
 
     Args:
-        push: of `plan_push`.
+        push: what `plan_push` found ready to be sent.
         private: a repository that is made now is seen by its owner alone.
         revision: the branch, made if there is none; None takes the main one.
         token: of the account; None takes HF_TOKEN or the one of `hf auth login`.

@@ -41,7 +41,7 @@ class ModelInfo(BaseModel):
         backbone_fingerprint: of the backbone that the model was trained on.
         tokenizer_sha256: of that backbone's tokenizer.
         instruction_pool_hash: of the wordings it was trained with.
-        num_parameters: of backbone and adapter.
+        num_parameters: backbone and adapter together.
         window_tokens: longer texts are read in windows of so many tokens, which is what nearly all texts of
             its training stayed within; None reads as a whole what fits into the context.
         end_bias: of its operating point; 0 leaves the choice of ending as it was trained.

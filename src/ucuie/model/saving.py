@@ -145,7 +145,7 @@ def record_calibration(
     """Writes into a model folder how the model's scores are to be read, in the place of what was there.
 
     Args:
-        source: as of `local_model`.
+        source: a model folder or name, as `local_model` reads it.
         calibration: fitted to the raw scores of just this model.
         point: where it is to stand from now on; None leaves it where it is.
         output: leave the source alone and make a copy of the model here, with the calibration.

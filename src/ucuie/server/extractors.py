@@ -38,7 +38,7 @@ class ModelFacts:
     """What can be said about the model without asking it.
 
     Args:
-        name: as extractions call it.
+        name: the model's, as extractions call it.
         num_parameters: backbone and adapter together.
         device: where it runs, such as "cpu".
         capabilities: those that can be switched; empty for a model without capability experts.

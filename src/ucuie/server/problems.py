@@ -41,7 +41,7 @@ class ProblemDocument(BaseModel):
     Args:
         type: names the kind of problem, for programs.
         title: the kind in words.
-        status: of the answer.
+        status: the HTTP status code.
         detail: what is wrong and what to do, for people.
         errors: each fault of the request by its field, at most 20.
         request_id: what the server's log calls the request.
@@ -108,7 +108,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         kind: one of the kinds of this module.
         detail: what is wrong and what to do; left out, it is made from the faults.
         faults: by field.
-        headers: of the answer.
+        headers: HTTP headers that go with the answer.
     """
 
     kind: _Kind

@@ -48,7 +48,7 @@ def serve(
         settings: address and limits.
         port: 0 takes a free one.
         model: as for `Extractor.from_pretrained`.
-        device: the same.
+        device: where all models are computed, such as "cpu"; None takes a GPU if there is one.
         more_models: that requests may name, such as adapters of the same backbone.
         schemas_folder: schemas that requests may name.
         on_ready: gets the address once the model is loaded.

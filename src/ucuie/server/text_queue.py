@@ -200,7 +200,7 @@ class TextQueue:
 
         Args:
             queries: any number of them.
-            switches: of all of them.
+            switches: what of the model takes part for every query.
             seconds: that each may take; what takes longer gives a TimeoutError.
         """
         ahead: deque[asyncio.Future[Extraction | Exception]] = deque()

@@ -71,7 +71,7 @@ class MemoryEstimate:
     """Bytes on one device at the fullest moment of a step.
 
     Args:
-        num_trained: of these are trained.
+        num_trained: parameters that the optimiser moves.
         gradients: bytes of the gradients of what is trained.
         optimizer: bytes of AdamW's two moments.
         activations: bytes that forward and backward need beyond that at their fullest.

@@ -17,7 +17,7 @@ from ucuie.schema import Record
 
 
 class DygieOptions(TokenOptions):
-    """Which annotation becomes records."""
+    """Says which annotation becomes records."""
 
     records: Literal["entities", "relations", "events"] = "relations"
 
@@ -73,7 +73,7 @@ def _events(sentence: _Sentence, annotation: dict[str, Any]) -> Iterator[Record]
 
 
 class SpertOptions(TokenOptions):
-    """Which annotation of SpERT becomes records."""
+    """Says which annotation of SpERT becomes records."""
 
     records: Literal["relations", "entities"] = "relations"
 

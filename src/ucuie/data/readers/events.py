@@ -120,7 +120,7 @@ _MAX_SHIFT = 2
 
 
 class CasieOptions(ReaderOptions):
-    """Which articles of the archive."""
+    """Says which articles of the archive are read."""
 
     split: Literal["train", "validation", "test"]
 

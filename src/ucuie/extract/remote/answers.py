@@ -36,7 +36,7 @@ def read_answer(content: str, text: str, schema: Schema, *, form: Form) -> Parse
     """The frames of an answer, with fillers spelled as the text spells them, and what else it says.
 
     Args:
-        content: of the answer.
+        content: what the model wrote.
         text: what was extracted from.
         schema: what was asked for.
         form: that was asked for; an answer in JSON is read wherever it comes.
@@ -174,8 +174,8 @@ def scored(alignment: Alignment, content: str, tokens: Sequence[Token]) -> tuple
     Without tokens, or where these are not those of the answer, the records have no scores.
 
     Args:
-        alignment: of the answer.
-        content: of the answer.
+        alignment: the records of the answer, placed in the text.
+        content: what the model wrote.
         tokens: that it was written in.
     """
     if "".join(token.text for token in tokens) != content:

@@ -189,13 +189,13 @@ class ChatClient:
 
         Args:
             http: the connections.
-            messages: of the chat.
+            messages: the chat so far, each with its role.
             fields: of the request, beside model, messages and temperature.
             max_attempts: instead of the endpoint's.
 
         Raises:
             RefusedError: the endpoint refuses this question, or fails at it again and again.
-            SilentError: likewise, where no answer came in time.
+            SilentError: no answer came in time, however often it was asked.
             EndpointError: it will answer no question: not reached, no such model, the key is not good.
             ConfigError: the URL is none.
         """

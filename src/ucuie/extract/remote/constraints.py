@@ -34,7 +34,7 @@ class Dialect:
     Args:
         constraint: what answers are held to.
         field: of the request, where it has one.
-        notation: of a grammar.
+        notation: how the endpoint wants a grammar written.
     """
 
     constraint: Literal["grammar", "json-schema", "none"]
@@ -47,7 +47,7 @@ class Dialect:
 
     @property
     def form(self) -> Form:
-        """Of the answers."""
+        """How answers are written."""
         return "lines" if self.constraint == "grammar" else "json"
 
     def fields(self, schema: Schema, text: str, task: Task | Capability) -> dict[str, Any]:

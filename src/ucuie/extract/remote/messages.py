@@ -56,9 +56,9 @@ def messages(schema: Schema, text: str, task: Task, *, form: Form) -> list[dict[
 
     Args:
         schema: what to look for.
-        text: to look in.
+        text: what is to be looked at.
         task: how it is put in words.
-        form: of the answer.
+        form: how the answer is to be written.
     """
     question = f"{_instruction(schema, task, form)}\n\n<text>\n{text}\n</text>"
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}]

@@ -26,7 +26,7 @@ class Session:
     """Open connections to an endpoint, and who may use them when.
 
     Args:
-        client: of the endpoint.
+        client: speaks with the endpoint.
         http: the connections.
         turns: one for each request about a text that may be under way; whoever asks has one.
         probing: held by whoever finds out about the endpoint what the others wait for.

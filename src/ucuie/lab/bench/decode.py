@@ -5,7 +5,7 @@ matters. `generate` gets what its users give it: batches of texts of like length
 grammar. The engine pays for its grammars and for asking the model where they leave a choice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -149,22 +149,21 @@ class _Plain:
     def _write(self, jobs: Sequence[LedRequest]) -> list[tuple[int, ...]]:
         device = next(self._model.parameters()).device
         pad, end = self._tokenizer.pad_token_id or 0, self._tokenizer.eos_token_id
-        prompts = [[*job.request.instruction_ids, *job.request.text_ids] for job in jobs]
-        width = max(map(len, prompts))
-        inputs = {
-            "input_ids": [[pad] * (width - len(prompt)) + prompt for prompt in prompts],
-            "attention_mask": [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts],
+        requests = [job.request for job in jobs]
+        width = max(len(one.instruction_ids) + len(one.text_ids) for one in requests)
+
+        def padded(rows: Iterable[list[int]], filler: int) -> Tensor:
+            return torch.tensor([[filler] * (width - len(row)) + row for row in rows], device=device)
+
+        prompts = [[*one.instruction_ids, *one.text_ids] for one in requests]
+        tensors = {
+            "input_ids": padded(prompts, pad),
+            "attention_mask": padded(([1] * len(prompt) for prompt in prompts), 0),
         }
         if self._is_adapted:
-            inputs["instruction_mask"] = [
-                [0] * (width - len(prompt))
-                + [1] * len(job.request.instruction_ids)
-                + [0] * len(job.request.text_ids)
-                for job, prompt in zip(jobs, prompts, strict=True)
-            ]
-        tensors = {name: torch.tensor(rows, device=device) for name, rows in inputs.items()}
-        if self._is_adapted:
-            labels = [job.request.capability_labels for job in jobs]
+            masks = ([1] * len(one.instruction_ids) + [0] * len(one.text_ids) for one in requests)
+            labels = [one.capability_labels for one in requests]
+            tensors["instruction_mask"] = padded(masks, 0)
             tensors["capability_labels"] = torch.tensor(labels, device=device)
         longest = max(len(job.target) for job in jobs) + 1
         rows = [[*job.target, *([end] * (longest - len(job.target)))] for job in jobs]

@@ -15,7 +15,7 @@ Words = Annotated[int, Option(min=1, help="Of a text, about.")]
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterOptions:
-    """Of `ucuie bench adapter`."""
+    """Options of `ucuie bench adapter`."""
 
     hidden: Annotated[int, Option(min=64, help="Width of the random backbone.")] = 512
     layers: Annotated[int, Option(min=1)] = 8
@@ -27,7 +27,7 @@ class AdapterOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Of `ucuie bench train`."""
+    """Options of `ucuie bench train`."""
 
     backbone_config: Annotated[
         str, Option(help="Whose shape to take: the name of a recipe, or the folder of a model.")
@@ -47,7 +47,7 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RowsOptions:
-    """Of `ucuie bench rows`."""
+    """Options of `ucuie bench rows`."""
 
     config: Annotated[str, Argument(metavar="CONFIG.yaml", help="Of a training run, or a recipe.")]
     overrides: Annotated[
@@ -61,7 +61,7 @@ class RowsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeOptions:
-    """Of `ucuie bench decode`."""
+    """Options of `ucuie bench decode`."""
 
     model: str | None = None
     num_texts: Annotated[int, Option("--texts", min=1, help="Made-up texts, all with one schema.")] = 64
@@ -91,7 +91,7 @@ class DecodeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractOptions:
-    """Of `ucuie bench extract`."""
+    """Options of `ucuie bench extract`."""
 
     model: str | None = None
     num_texts: Annotated[int, Option("--texts", min=1, help="Made-up texts in a batch.")] = 64
@@ -107,7 +107,7 @@ class ExtractOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """Of `ucuie bench serve`."""
+    """Options of `ucuie bench serve`."""
 
     num_clients: Annotated[
         int, Option("--clients", min=1, help="Each asks again once it has its answer.")

@@ -27,9 +27,9 @@ def made_up_backbone(shape: PreTrainedConfig, *, num_layers: int | None, device:
     """A frozen backbone of random weights: bf16 on a GPU, fp32 on a CPU.
 
     Args:
-        shape: of the backbone.
+        shape: the backbone's configuration.
         num_layers: of it; None takes all that its shape has.
-        device: of the weights.
+        device: where the weights are.
     """
     if num_layers is not None:
         shape = type(shape)(**shape.to_dict() | {"num_hidden_layers": num_layers, "layer_types": None})
@@ -67,7 +67,7 @@ def make_variants(backbone: Any, prepare: Callable[[Any], None] = lambda backbon
 
 
 def own_bytes(model: Any) -> int:
-    """Of the weights that are a variant's alone."""
+    """Bytes of the weights that are a variant's alone."""
     return sum(parameter.nbytes for name, parameter in model.named_parameters() if _is_added(name))
 
 

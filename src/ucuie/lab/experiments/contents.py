@@ -45,7 +45,7 @@ class Contents:
     Args:
         tables: in order, by the names of their files.
         claims: sentences made from the numbers, one a line.
-        figure: of matplotlib.
+        figure: matplotlib's, or None for a page without a picture.
         paper: what is known of the paper's numbers.
     """
 

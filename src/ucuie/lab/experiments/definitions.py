@@ -149,7 +149,7 @@ def _figure6(plan: Plan) -> list[Job]:
 
 
 def routed_training(plan: Plan, variant: str, seed: int) -> Training | None:
-    """Of figure6: with the learning rate of the soft router, so that the loss alone is another."""
+    """Figure 6's training, with the learning rate of the soft router, so that the loss alone is another."""
     rate = plan.learning_rate("soft")
     return None if rate is None else Training(variant, rate, seed)
 
@@ -160,7 +160,7 @@ class Experiment:
 
     Args:
         name: what the command calls it.
-        title: of its page.
+        title: what its page is called.
         jobs: what it needs.
     """
 

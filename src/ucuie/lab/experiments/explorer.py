@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ucuie.lab.experiments.results import flat
+
 _ROW, _ENTRY, _MARGIN = 22, 36, 140
 """Pixels: the height of a row and of an entry of the menu, and what is above the first."""
 
@@ -62,30 +64,15 @@ _View = tuple[str, list[str], list[str], list[list[float]]]
 
 
 def _views(model: str, routing: Mapping[str, Any]) -> list[_View]:
-    capabilities = routing["capabilities"]
     views: list[_View] = []
+    linears = [name.removeprefix("model.layers.").replace(".mlp.", " ") for name in routing["linears"]]
     for task, found in routing["tasks"].items():
-        num_experts = len(found["weights"][0][0])
-        columns = [f"{name} {expert + 1}" for name in capabilities for expert in range(num_experts)]
-        by_linear = [[value for row in linear for value in row] for linear in found["weights"]]
-        views.append(
-            (f"{model}, {task}: sub-experts by linear", _short(routing["linears"]), columns, by_linear)
-        )
+        title, num_experts = f"{model}, {task}", len(found["weights"][0][0])
+        columns = [f"{name} {one + 1}" for name in routing["capabilities"] for one in range(num_experts)]
+        views.append((f"{title}: sub-experts by linear", linears, columns, flat(found["weights"])))
         if found["gates"] and found["gates"][0]:
-            views.append(
-                (
-                    f"{model}, {task}: gates by linear",
-                    _short(routing["linears"]),
-                    capabilities,
-                    found["gates"],
-                )
-            )
+            views.append((f"{title}: gates by linear", linears, routing["capabilities"], found["gates"]))
         for number, example in enumerate(found["examples"], start=1):
             tokens = [f"{place} {token!r}" for place, token in enumerate(example["tokens"], start=1)]
-            by_token = [[value for row in token for value in row] for token in example["weights"]]
-            views.append((f"{model}, {task}: tokens of text {number}", tokens, columns, by_token))
+            views.append((f"{title}: tokens of text {number}", tokens, columns, flat(example["weights"])))
     return views
-
-
-def _short(linears: list[str]) -> list[str]:
-    return [name.removeprefix("model.layers.").replace(".mlp.", " ") for name in linears]

@@ -39,7 +39,7 @@ def difference(plan: Plan, first: str, second: str) -> Difference | None:
 
 
 def ordering_claims(plan: Plan) -> list[str]:
-    """Of each of the paper's orderings whether it holds here, and how surely."""
+    """Says of each of the paper's orderings whether it holds here, and how surely."""
     claims = [
         _claim(plan, first, second, f"{VARIANTS[first].title} > {VARIANTS[second].title}")
         for first, second in pairwise(ORDER)

@@ -60,7 +60,7 @@ def place_of(reports: Sequence[Report], place: tuple[str, str]) -> Trials:
 
 
 def largest_shares(routing: Mapping[str, Any]) -> dict[str, float]:
-    """Of each capability the largest mean weight of a sub-expert in a linear, over all linears and tasks."""
+    """For each capability the largest mean weight of a sub-expert in a linear, over all linears and tasks."""
     tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
     shares: dict[str, float] = {}
     for index, capability in enumerate(CAPABILITIES):
@@ -71,9 +71,12 @@ def largest_shares(routing: Mapping[str, Any]) -> dict[str, float]:
 
 def mean_weights(routing: Mapping[str, Any]) -> list[list[float]]:
     """A line for each task: the mean over linears of the weight of every sub-expert."""
-    tasks: Mapping[str, Mapping[str, list[list[list[float]]]]] = routing["tasks"]
-    lines = []
-    for task in tasks.values():
-        flat = [[value for row in linear for value in row] for linear in task["weights"]]
-        lines.append([sum(column) / len(column) for column in zip(*flat, strict=True)])
-    return lines
+    return [
+        [sum(column) / len(column) for column in zip(*flat(task["weights"]), strict=True)]
+        for task in routing["tasks"].values()
+    ]
+
+
+def flat(weights: list[list[list[float]]]) -> list[list[float]]:
+    """The weights of each linear, or token, in a row: all sub-experts of one capability after the other."""
+    return [[value for capability in one for value in capability] for one in weights]

@@ -47,9 +47,9 @@ def prepare(
     Args:
         scale: says of what and how much.
         sources: folders in which the converted sets lie.
-        folder: of the workspace.
+        folder: where the workspace keeps its files.
         percent: of each training split instead of the scale's number of examples.
-        seed: of a low-resource sample.
+        seed: which low-resource sample is drawn.
 
     Raises:
         DataError: sets are missing; says how to make them.

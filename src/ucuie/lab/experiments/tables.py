@@ -15,7 +15,7 @@ class Trials:
     """One number in several trials; none of them where nothing is finished.
 
     Args:
-        values: of the trials.
+        values: one for each trial.
         decimals: that are shown.
     """
 

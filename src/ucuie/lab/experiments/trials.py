@@ -34,8 +34,8 @@ class Training:
 
     Args:
         variant: a name in `VARIANTS`.
-        learning_rate: of both stages.
-        seed: of all chance.
+        learning_rate: the same in both stages.
+        seed: decides all that is drawn at random.
         percent: of the training split of each set; None takes the scale's examples.
     """
 
@@ -56,7 +56,7 @@ class Evaluation:
     """A trained model to be tested.
 
     Args:
-        training: whose model.
+        training: the trial whose model is evaluated.
         data: on what.
         gates: gates are 1 for these capabilities and 0 for the others; None leaves them to the router.
     """
@@ -74,7 +74,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RoutingTrial:
-    """Of a trained model, how it routes the tokens of the test texts."""
+    """A look at how a trained model routes the tokens of the test texts."""
 
     training: Training
 

@@ -42,7 +42,7 @@ class Workspace:
     """Runs of one scale on one backbone.
 
     Args:
-        folder: of all files.
+        folder: where all files of the workspace are.
         scale: the size of the trials.
         sources: folders with converted sets.
         backbone: a folder or hub id.
@@ -216,7 +216,7 @@ def matching_ranks(shape: "PreTrainedConfig", adapter: dict[str, Any]) -> dict[s
     """Ranks of a plain LoRA: `rank`, that of all experts together; `parameters`, the nearest in parameters.
 
     Args:
-        shape: of the backbone.
+        shape: the backbone's configuration.
         adapter: settings of the hierarchical adapter to match.
     """
     from ucuie.adapter import HierarchicalMoeConfig
