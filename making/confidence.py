@@ -66,8 +66,8 @@ def knob_table(extractor: Extractor, examples: Sequence[Example]) -> str:
 def filled(page: str, name: str, content: str) -> str:
     """The page with the content between `<!-- name -->` and `<!-- /name -->`."""
     return re.sub(
-        f"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)",
-        lambda _: content.rstrip("\n"),
+        f"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)",
+        lambda _: content.rstrip("\n") + "\n",
         page,
         flags=re.DOTALL,
     )
