@@ -36,7 +36,7 @@ from ucuie.lab.bench.serve import running_server
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "src" / "ucuie" / "models" / "ucuie-mini"
-LANGUAGES = {"bash", "python", "csv", "json", "jsonl", "text", "toml", "xml", "yaml"}
+LANGUAGES = {"bash", "python", "csv", "diff", "json", "jsonl", "text", "toml", "xml", "yaml"}
 REASONS = {
     "installs packages",
     "needs a download",

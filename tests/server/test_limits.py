@@ -125,7 +125,7 @@ def deep(depth: int) -> bytes:
         (
             b'{"text": "x", "schema": ["a"], "end_bias": NaN}',
             422,
-            "end_bias: should be a finite number, got nan",
+            "end_bias is nan; it has to be a finite number",
         ),
         (b'{"text": "x", "schema": ["a"], "threshold": Infinity}', 422, "the threshold is inf"),
     ],
