@@ -14,7 +14,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     field_validator,
@@ -29,6 +28,7 @@ from ucuie.schema import Capability
 Explain = bool | Literal["linears"]
 """Whether records carry an explanation, and with "linears" one for each adapted linear as well."""
 BATCH_SIZE = 32
+_NUMBERS_BY_NAME = {"type": "object", "additionalProperties": {"type": "number"}}
 _Count = TypeVar("_Count", int, int | None)
 
 
@@ -65,7 +65,7 @@ class AnswerOptions(_Options):
         Thresholds,
         BeforeValidator(_thresholds),
         PlainSerializer(lambda thresholds: dict(thresholds.values) or None),
-        WithJsonSchema(TypeAdapter(float | dict[str, float] | None).json_schema()),
+        WithJsonSchema({"anyOf": [{"type": "number"}, _NUMBERS_BY_NAME, {"type": "null"}]}),
     ] = Field(
         default=Thresholds(),
         examples=[0.3, 0, {"person": 0.5, "*": 0.2}],
