@@ -17,7 +17,7 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="session", autouse=True)
 def embedded_model_is_the_default() -> Iterator[None]:
-    """Tests that name no model take the one that is small and fast; `test_default_model` takes the other."""
+    """Tests that name no model take the one that is small and fast; `test_released` takes the other."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UCUIE_MODEL", "ucuie-mini")
         yield

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "note", "broken"]
 _COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "broken": "red"}
-_SLOW_TEXTS = 5
-"""Texts in a second: below that the embedded model is held up by something."""
+_SLOW_TEXTS = 1
+"""Texts in a second: below that the default model is held up by something."""
 _BATCH_SIZE = 16
 _REPORT = "report it, with all lines of this"
 _SCHEMA = ["person", "organization", "location"]

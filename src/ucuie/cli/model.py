@@ -14,7 +14,9 @@ model_app = typer.Typer(
     no_args_is_help=True, help="Look at model folders, send them to a hub, fetch models and backbones."
 )
 
-Folder = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, or the embedded model's name.")]
+Folder = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Model folder, or the name of a model of the package.")
+]
 RepoId = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of a hub.")]
 Endpoint = Annotated[
     str | None,
