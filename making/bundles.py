@@ -47,6 +47,8 @@ class BundleOptions(BaseModel):
         max_present: types of a schema that stand in a text of the bundle.
         max_frames: types of a schema.
         few_frames: share of bundles that ask for one or two types only.
+        whole: share of bundles that ask for all types of their set, where that has at most `max_whole`.
+        max_whole: types of a set.
         all_absent: share of bundles in which none of the types asked for stands.
         foreign: share of bundles with types of another field, where there is one that the texts surely lack.
         fewer_slots: share of bundles whose events lack a role that is filled.
@@ -63,6 +65,8 @@ class BundleOptions(BaseModel):
     max_present: int = 12
     max_frames: int = 14
     few_frames: float = 0.25
+    whole: float = 0.15
+    max_whole: int = 26
     all_absent: float = 0.04
     foreign: float = 0.1
     fewer_slots: float = 0.15
@@ -221,6 +225,8 @@ def _drawn_frames(
             drawn = generator.choices(present, [counts[name] for name in present], k=number)
             names = list(dict.fromkeys(drawn))
         names = names or _absent_names(pool, texts, present, number, generator)
+    elif pool.absent == "schema" and len(pool.frames) <= options.max_whole and chance > 1 - options.whole:
+        names = sorted(_shared(texts) & set(pool.frames))
     else:
         total = generator.randint(3, options.max_frames)
         most = min(total, options.max_present, len(present))
