@@ -34,7 +34,7 @@ ARE_THERE = 0.85
 ALL_PRESENT = 0.85
 """The share of other bundles that ask for all types that stand in their texts, as far as there is room."""
 _LEFTOVER = re.compile(r"(?:other|miscellaneous)\b")
-"""What is left of a set's types; it means nothing without the others, so nobody is asked for it."""
+"""What is left of a set's types: it means nothing alone, and is asked for with all the others only."""
 
 
 class BundleOptions(BaseModel):
@@ -65,7 +65,7 @@ class BundleOptions(BaseModel):
     max_present: int = 12
     max_frames: int = 14
     few_frames: float = 0.25
-    whole: float = 0.15
+    whole: float = 0.3
     max_whole: int = 26
     all_absent: float = 0.04
     foreign: float = 0.1
@@ -226,7 +226,9 @@ def _drawn_frames(
             names = list(dict.fromkeys(drawn))
         names = names or _absent_names(pool, texts, present, number, generator)
     elif pool.absent == "schema" and len(pool.frames) <= options.max_whole and chance > 1 - options.whole:
-        names = sorted(_shared(texts) & set(pool.frames))
+        shared = _shared(texts)
+        # Among all the others, what is left of a set's types has a meaning.
+        return pool.task, [frame for frame in texts[0].schema.frames if frame.name in shared]
     else:
         total = generator.randint(3, options.max_frames)
         most = min(total, options.max_present, len(present))
