@@ -26,10 +26,8 @@ from ucuie.data.statistics import (
 )
 from ucuie.data.training import (
     SchemaAugmentation,
-    augment_schema,
     capability_example,
     capability_subset,
-    capability_subsets,
     narrow_schema,
     vary_schema,
     with_schema,
@@ -47,11 +45,9 @@ __all__ = [
     "MixtureOptions",
     "SchemaAugmentation",
     "Statistics",
-    "augment_schema",
     "build_mixture",
     "capability_example",
     "capability_subset",
-    "capability_subsets",
     "catalogue",
     "convert",
     "convert_format",

@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.schema import TASKS, Frame, Schema, Slot, Split, Task
@@ -26,18 +27,14 @@ _SLOTS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Label(_Row):
+class Label(BaseModel, frozen=True, extra="forbid"):
     """What a label of the source is called in the unified data, and its slots (source name: our name)."""
 
     name: str
     slots: dict[str, str] = Field(default_factory=dict)
 
 
-class Origin(_Row):
+class Origin(BaseModel, frozen=True, extra="forbid"):
     """Which raw files make up a split and how they are read.
 
     Args:
@@ -50,14 +47,14 @@ class Origin(_Row):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Partition(_Row):
+class Partition(BaseModel, frozen=True, extra="forbid"):
     """A seeded split of a set that comes in one piece: sizes of the splits, the rest is left out."""
 
     seed: int = 0
     sizes: dict[Split, int]
 
 
-class Dataset(_Row):
+class Dataset(BaseModel, frozen=True, extra="forbid"):
     """A row of the catalogue.
 
     Args:
@@ -139,9 +136,18 @@ class Dataset(_Row):
         return self
 
 
-def catalogue() -> dict[str, Dataset]:
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@cache
+def catalogue() -> Mapping[str, Dataset]:
     """Every data set by name, in the order of the paper's Table 7, then the others."""
-    return dict(_catalogue())
+    rows = {}
+    for task in TASKS:
+        document = files(__package__).joinpath("datasets", f"{task.lower()}.yaml").read_text("utf-8")
+        for name, row in yaml.load(document, _LOADER).items():  # noqa: S506  it is the safe loader
+            rows[name] = Dataset(name=name, task=task, **row)
+    return MappingProxyType(rows)
 
 
 def dataset_named(name: str) -> Dataset:
@@ -150,23 +156,11 @@ def dataset_named(name: str) -> Dataset:
     Raises:
         ConfigError: the catalogue has no such set; the message names the nearest.
     """
-    rows = _catalogue()
-    if name not in rows:
-        raise ConfigError(f"no data set {show(name)} in the catalogue{did_you_mean(name, rows)}")
-    return rows[name]
+    if name not in catalogue():
+        raise ConfigError(f"no data set {show(name)} in the catalogue{did_you_mean(name, catalogue())}")
+    return catalogue()[name]
 
 
-@cache
-def _catalogue() -> dict[str, Dataset]:
-    rows = {}
-    for task in TASKS:
-        document = files(__package__).joinpath("datasets", f"{task.lower()}.yaml").read_text("utf-8")
-        for name, row in yaml.load(document, _LOADER).items():  # noqa: S506  it is the safe loader
-            rows[name] = Dataset(name=name, task=task, **row)
-    return rows
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CAMEL_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\s_/.:-]+")
 

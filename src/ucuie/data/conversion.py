@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ucuie.data.catalogue import Dataset, dataset_named
 from ucuie.data.draft import Draft, Fault
@@ -29,11 +29,7 @@ from ucuie.schema import SPLITS, Split, Task
 REPORT_NAME = "report.json"
 
 
-class _Report(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitReport(_Report):
+class SplitReport(BaseModel, frozen=True, extra="forbid"):
     """What became of one split.
 
     Args:
@@ -53,7 +49,7 @@ class SplitReport(_Report):
     sha256: str
 
 
-class ConversionReport(_Report):
+class ConversionReport(BaseModel, frozen=True, extra="forbid"):
     """What `convert` did; `report.json` holds the same.
 
     Args:

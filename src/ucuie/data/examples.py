@@ -55,16 +55,13 @@ def scan_examples(path: Path, *, split: Split | None = None) -> Iterator[Example
         DataError: there is no such file.
     """
     for file in example_files(path, split=split):
-        for number, line in read_lines(file):
+        for place, line in read_lines(file):
             if not line.strip():
-                continue
-            if fault := encoding_fault(line):
-                yield Fault(f"{file.name} line {number}", fault)
                 continue
             try:
                 example = Example.from_json(line)
             except ValidationError as error:
-                yield Fault(f"{file.name} line {number}", validation_faults(error))
+                yield Fault(place, encoding_fault(line) or validation_faults(error))
                 continue
             if split is None or example.split == split:
                 yield example

@@ -10,13 +10,12 @@ from functools import lru_cache
 from pydantic import ValidationError
 
 from ucuie.data.catalogue import Dataset
-from ucuie.data.draft import Draft, Fault
+from ucuie.data.draft import Draft, Fault, Readings
 from ucuie.data.sources import encoding_fault
 from ucuie.errors import did_you_mean, show, validation_faults
 from ucuie.language.linearize import order_records
 from ucuie.schema import Example, FilledSlot, Record, Schema, Slot, Split
 
-Readings = Iterator[Draft | Fault]
 Converted = tuple[Example, tuple[str, ...]]
 """An example, and a sentence for each decision that altered the source's annotation."""
 

@@ -14,7 +14,7 @@ from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ucuie.config import Config
 from ucuie.data.examples import HeldOut, IndexedFile, example_files, index_file, read_examples, write_examples
@@ -46,7 +46,7 @@ class MixtureOptions(Config):
     temperature: float = Field(default=1.0, ge=1)
 
 
-class DatasetShare(BaseModel):
+class DatasetShare(BaseModel, frozen=True, extra="forbid"):
     """What one data set gave to the mixture, in training examples.
 
     Args:
@@ -55,8 +55,6 @@ class DatasetShare(BaseModel):
         leaked_from: how many stand in each held-out split; one may stand in several.
         used: in the mixture, repetitions included.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     available: int
     leaked: int
@@ -229,10 +227,10 @@ def low_resource(examples: Sequence[Item], percent: float, seed: int) -> list[It
     The order depends on the seed alone, so that the 1 % of a seed are among its 5 %.
 
     Raises:
-        ValueError: the per cent are not between 0, exclusive, and 100.
+        ConfigError: the per cent are not between 0, exclusive, and 100.
     """
     if not 0 < percent <= 100:
-        raise ValueError(f"{percent} % of the examples cannot be taken")
+        raise ConfigError(f"{percent} % of the examples cannot be taken")
     indices = list(range(len(examples)))
     generator_for(seed, "low-resource").shuffle(indices)
     # Rounded first: 100 * 0.07 / 0.07 is a little more than 100.
@@ -264,15 +262,7 @@ def repeated(items: Sequence[Item], count: int, generator: random.Random) -> lis
     return taken + [(item, rounds) for item in sample_examples(items, rest, generator)]
 
 
-@dataclass(frozen=True)
-class Fold:
-    """The examples of one zero-shot trial and the labels that they are all tested on."""
-
-    schema: Schema
-    examples: tuple[Example, ...]
-
-
-def zero_shot_folds(examples: Iterable[Example]) -> list[Fold]:
+def zero_shot_folds(examples: Iterable[Example]) -> dict[Schema, list[Example]]:
     """The trials of a zero-shot set, in their order: one for each selection of labels that examples offer.
 
     FewRel and Wiki-ZSL have five: five unseen relations for each of five seeds.
@@ -280,7 +270,7 @@ def zero_shot_folds(examples: Iterable[Example]) -> list[Fold]:
     folds: dict[Schema, list[Example]] = {}
     for example in examples:
         folds.setdefault(example.schema, []).append(example)
-    return [Fold(schema, tuple(chosen)) for schema, chosen in folds.items()]
+    return folds
 
 
 def write_low_resource(source: Path, output: Path, *, percent: float, seed: int) -> int:
@@ -290,12 +280,8 @@ def write_low_resource(source: Path, output: Path, *, percent: float, seed: int)
         ConfigError: the per cent are not between 0, exclusive, and 100.
         DataError: there is no unified data, or it has bad lines.
     """
-    try:
-        chosen = low_resource(list(read_examples(source, split="train")), percent, seed)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    output.mkdir(parents=True, exist_ok=True)
-    for split in ("validation", "test"):
+    chosen = low_resource(list(read_examples(source, split="train")), percent, seed)
+    for split in HELD_OUT_SPLITS:
         if source / f"{split}.jsonl" in example_files(source):
             write_examples(output / f"{split}.jsonl", read_examples(source / f"{split}.jsonl"))
     return write_examples(output / "train.jsonl", chosen)
@@ -307,9 +293,8 @@ def write_zero_shot_folds(source: Path, output: Path) -> list[int]:
     Raises:
         DataError: there is no unified data, or it has bad lines.
     """
-    sizes = []
-    for number, fold in enumerate(zero_shot_folds(read_examples(source, split="test"))):
-        folder = output / f"seed-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        sizes.append(write_examples(folder / "test.jsonl", fold.examples))
-    return sizes
+    folds = zero_shot_folds(read_examples(source, split="test"))
+    return [
+        write_examples(output / f"seed-{number}" / "test.jsonl", fold)
+        for number, fold in enumerate(folds.values())
+    ]
