@@ -58,9 +58,7 @@ class Dataset(BaseModel, frozen=True, extra="forbid"):
     """A row of the catalogue.
 
     Args:
-        name: what the command calls it.
         title: what its authors call it.
-        domain: what its texts are about.
         language: ISO 639-1 code.
         setting: how the paper uses it; None for sets beyond the paper.
         paper_counts: examples per split in Table 7 of the paper.
@@ -69,9 +67,7 @@ class Dataset(BaseModel, frozen=True, extra="forbid"):
         licence: of the annotation and, where known, the text.
         weights: whether released weights may be trained on it: the licence is open, states nothing
             (allowed, named in the model card), or forbids it.
-        obtain: how to get the raw files.
         sources: per split, or under `all` where the files hold several splits.
-        partition: how a set without splits is split.
         labels: the frames by their source names.
         note: the trap a reader of the results should know.
     """
@@ -172,16 +168,15 @@ def natural_name(label: str) -> str:
 
 
 def _label(source_name: str, value: Any, default_slots: Mapping[str, str]) -> dict[str, Any]:
+    """A label as its name, a list of its slots, or a map of both; slots are a list or a map to our names."""
     if isinstance(value, str):
-        return {"name": value, "slots": default_slots}
-    if isinstance(value, list):
-        return {"name": natural_name(source_name), "slots": _slot_names(value)}
+        value = {"name": value}
+    elif isinstance(value, list):
+        value = {"slots": value}
     label = {"name": natural_name(source_name), "slots": default_slots, **value}
-    return {**label, "slots": _slot_names(label["slots"])}
-
-
-def _slot_names(slots: Any) -> Any:
-    return {slot: natural_name(slot) for slot in slots} if isinstance(slots, list) else slots
+    if isinstance(label["slots"], list):
+        label["slots"] = {slot: natural_name(slot) for slot in label["slots"]}
+    return label
 
 
 def _source(value: Any, shared: Mapping[str, Any]) -> dict[str, Any]:

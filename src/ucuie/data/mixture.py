@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -17,7 +18,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from ucuie.config import Config
-from ucuie.data.examples import HeldOut, IndexedFile, example_files, index_file, read_examples, write_examples
+from ucuie.data.examples import (
+    Fingerprints,
+    IndexedFile,
+    example_files,
+    index_file,
+    read_examples,
+    write_examples,
+)
 from ucuie.errors import ConfigError
 from ucuie.schema import Example, Schema, Split
 
@@ -104,11 +112,8 @@ def build_mixture(
 ) -> Mixture:
     """The training examples of converted data sets without any text that is held out.
 
-    Args:
-        folders: converted data sets to train on; their own validation and test texts are held out too.
-        held_out: further converted data sets, or folders of them, whose validation and test texts must not
-            be trained on.
-        options: caps, shares and seed.
+    Held out are the validation and test texts of the `folders` and of `held_out`, which are further converted
+    data sets, or folders of them.
 
     Raises:
         DataError: a folder holds no unified data, or bad lines.
@@ -124,13 +129,14 @@ def build_mixture(
         if options.percent is not None:
             available = low_resource(available, options.percent, options.seed)
         texts = np.array([files[file].fingerprints[number] for file, number in available], np.uint64)
-        kept = [place for place, is_leak in zip(available, guard.mask(texts), strict=True) if not is_leak]
+        is_leak = np.isin(texts, np.concatenate([np.empty(0, np.uint64), *guard.values()]))
+        kept = list(compress(available, ~is_leak))
         generator = generator_for(options.seed, folder.name)
         candidates[name] = sample_examples(kept, options.max_per_dataset, generator)
         shares[name] = DatasetShare(
             available=len(available),
             leaked=len(available) - len(kept),
-            leaked_from=guard.counts(texts),
+            leaked_from=count_leaks(texts, guard),
             used=0,
         )
     places = []
@@ -163,17 +169,23 @@ def _names(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def held_out_texts(folders: Sequence[Path]) -> HeldOut:
-    """The validation and test texts of converted data sets."""
+def held_out_texts(folders: Sequence[Path]) -> dict[str, Fingerprints]:
+    """The validation and test texts of converted data sets, by names such as "casie/test"."""
     folders = list(dict.fromkeys(folders))
     splits = {}
     for name, folder in zip(_names(folders), folders, strict=True):
         for split in HELD_OUT_SPLITS:
             if (folder / f"{split}.jsonl").exists():
                 index = index_file(folder / f"{split}.jsonl")
-                is_held_out = ~np.isin(np.arange(len(index)), index.numbers_of("train"))
-                splits[f"{name}/{split}"] = np.unique(index.fingerprints[is_held_out])
-    return HeldOut(splits)
+                texts = np.delete(index.fingerprints, index.numbers_of("train"))
+                splits[f"{name}/{split}"] = np.unique(texts)
+    return splits
+
+
+def count_leaks(texts: Fingerprints, held_out: Mapping[str, Fingerprints]) -> dict[str, int]:
+    """Counts the texts that stand in each split, where any does; a text may stand in several."""
+    found = {name: int(np.isin(texts, split).sum()) for name, split in held_out.items()}
+    return {name: count for name, count in found.items() if count}
 
 
 def _training_places(folder: Path, files: list[IndexedFile]) -> list[_Place]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from ucuie.data.conversion import UNIFIED, convert_format
 from ucuie.data.examples import fingerprint_normalised, normalised_text, read_examples
-from ucuie.data.mixture import dataset_folders, held_out_texts
+from ucuie.data.mixture import count_leaks, dataset_folders, held_out_texts
 from ucuie.errors import DataError
 from ucuie.schema import Example, Frame, Schema, Slot, Split, Task
 
@@ -80,7 +80,7 @@ def stats(directory: Path, *, held_out: Sequence[Path] = ()) -> Statistics:
             f"{later} in {earlier}": len(texts[later] & texts[earlier])
             for earlier, later in combinations(splits, 2)
         },
-        leaks=held_out_texts(others).counts(training),
+        leaks=count_leaks(training, held_out_texts(others)),
     )
 
 

@@ -218,20 +218,13 @@ def words_of(example: Example) -> list[Span]:
     return words
 
 
-def word_range(words: Sequence[Span], filler: Filler) -> Span:
-    """The half-open range of words that a filler covers."""
-    inside = [
-        index for index, (start, end) in enumerate(words) if start >= filler.start and end <= filler.end
-    ]
-    return inside[0], inside[-1] + 1
-
-
 def entities_of(example: Example) -> tuple[list[Span], list[tuple[str, Span]], list[str]]:
     """The words of a text, its entities as labelled ranges of them, and NOT_AN_ENTITY for other records."""
     words = words_of(example)
-    entities = [
-        (record.frame, word_range(words, record.filler))
-        for record in example.records
-        if record.filler is not None and not record.slots
-    ]
+    entities = []
+    for record in example.records:
+        if record.filler is not None and not record.slots:
+            first, end = record.filler.span
+            inside = [index for index, word in enumerate(words) if first <= word[0] and word[1] <= end]
+            entities.append((record.frame, (inside[0], inside[-1] + 1)))
     return words, entities, [NOT_AN_ENTITY] * (len(example.records) - len(entities))

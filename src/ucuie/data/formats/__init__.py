@@ -12,7 +12,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from ucuie.data.examples import example_files, read_examples
-from ucuie.data.formats import annotation_tools, brat, corpora, spacy_docs, table
+from ucuie.data.formats import annotation_tools as tools
+from ucuie.data.formats import brat, corpora, spacy_docs, table
 from ucuie.data.formats.annotation_tools import GraphOptions, Written
 from ucuie.data.readers import Reader, columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
@@ -133,12 +134,10 @@ def _list(render: Callable[[Example], Written]) -> Write:
 
 
 _NO_SCHEMA = "the schema, ids and scores"
-_SPANS_AND_PAIRS = "records that are neither spans nor pairs"
+_NO_GRAPH = "records that are neither spans nor pairs"
 
 FORMATS: dict[str, Format] = {
-    "brat": Format(
-        Reader(brat.read_brat, GraphOptions), "", brat.write_brat, f"{_NO_SCHEMA}; {_SPANS_AND_PAIRS}"
-    ),
+    "brat": Format(Reader(brat.read_brat, GraphOptions), "", brat.write_brat, f"{_NO_SCHEMA}; {_NO_GRAPH}"),
     "conll": Format(
         Reader(columns.read_columns, columns.ColumnOptions),
         ".conll",
@@ -149,10 +148,10 @@ FORMATS: dict[str, Format] = {
         Reader(table.read_table, ReaderOptions), ".csv", table.write_table, "the schema and scores"
     ),
     "doccano": Format(
-        Reader(annotation_tools.read_doccano, GraphOptions),
+        Reader(tools.read_doccano, GraphOptions),
         ".jsonl",
-        _lines(annotation_tools.write_doccano),
-        f"{_NO_SCHEMA}; {_SPANS_AND_PAIRS}",
+        _lines(tools.write_doccano),
+        f"{_NO_SCHEMA}; {_NO_GRAPH}",
     ),
     "gliner": Format(
         Reader(corpora.read_gliner, TokenOptions),
@@ -170,16 +169,16 @@ FORMATS: dict[str, Format] = {
         Reader(corpora.read_instructuie, GraphOptions), ".json", _list(corpora.write_instructuie), _NO_SCHEMA
     ),
     "label-studio": Format(
-        Reader(annotation_tools.read_label_studio, GraphOptions),
+        Reader(tools.read_label_studio, GraphOptions),
         ".json",
-        _list(annotation_tools.write_label_studio),
-        f"{_NO_SCHEMA}; {_SPANS_AND_PAIRS}",
+        _list(tools.write_label_studio),
+        f"{_NO_SCHEMA}; {_NO_GRAPH}",
     ),
     "prodigy": Format(
-        Reader(annotation_tools.read_prodigy, GraphOptions),
+        Reader(tools.read_prodigy, GraphOptions),
         ".jsonl",
-        _lines(annotation_tools.write_prodigy),
-        f"{_NO_SCHEMA}; two events of one type on the same words; {_SPANS_AND_PAIRS}",
+        _lines(tools.write_prodigy),
+        f"{_NO_SCHEMA}; two events of one type on the same words; {_NO_GRAPH}",
     ),
     "spacy": Format(
         Reader(spacy_docs.read_doc_bin, ReaderOptions),

@@ -37,10 +37,9 @@ class _Annotation:
 
     text: str
     nodes: list[Node] = field(default_factory=list)
-    relations: list[Link] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    """Those of events lead from an event, or to one, where `triggers` has it."""
     triggers: dict[str, str] = field(default_factory=dict)
-    roles: list[tuple[str, str, str]] = field(default_factory=list)
-    """(event, role, target)."""
     changes: list[str] = field(default_factory=list)
 
     def add(self, line: str) -> None:
@@ -59,21 +58,15 @@ class _Annotation:
             if len(parts) != 3:
                 raise ValueError(f"{show(columns[0])} is no relation with two arguments")
             source, target = (part.partition(":")[2] for part in parts[1:])
-            self.relations.append(Link(_with_blanks(parts[0]), source, target))
+            self.links.append(Link(_with_blanks(parts[0]), source, target))
         elif identifier.startswith("E"):
             (_, trigger), *arguments = (_role_of(part) for part in columns[0].split())
             self.triggers[identifier] = trigger
-            self.roles += [(identifier, _NUMBER.sub("", role), target) for role, target in arguments]
+            self.links += [
+                Link(_with_blanks(_NUMBER.sub("", role)), identifier, target) for role, target in arguments
+            ]
         else:
             self.changes.append(f"{identifier[:1]} line left out")
-
-    @property
-    def links(self) -> list[Link]:
-        """Those of relations, then of events; an event as an argument stands for its trigger."""
-        return self.relations + [
-            Link(_with_blanks(role), self.triggers[event], self.triggers.get(target, target))
-            for event, role, target in self.roles
-        ]
 
 
 def _role_of(part: str) -> tuple[str, str]:
@@ -97,9 +90,13 @@ def _draft(text_path: Path, folder: Path, options: GraphOptions) -> Draft | Faul
                     annotation.add(line)
             except (LookupError, ValueError) as error:
                 return Fault(place.with_name(line_place).as_posix(), reason_of(error))
-    nodes, links = annotation.nodes, annotation.links
+    nodes, triggers = annotation.nodes, annotation.triggers
+    links = [
+        Link(one.label, triggers.get(one.source, one.source), triggers.get(one.target, one.target))
+        for one in annotation.links
+    ]
     if options.task == "EE":
-        wanted = {*annotation.triggers.values(), *(link.target for link in links)}
+        wanted = {*triggers.values(), *(link.target for link in links)}
         nodes = [node for node in nodes if node.id in wanted]
     try:
         records = records_of(text, nodes, links, options.task)

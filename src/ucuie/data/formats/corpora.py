@@ -92,28 +92,22 @@ def write_instructuie(example: Example) -> Written:
     def mention(filler: Filler, key: str = "name") -> dict[str, Any]:
         return {key: filler.text, "pos": list(filler.span)}
 
-    item: dict[str, Any] = {"sentence": example.text}
     key = {"NER": "entities", "EE": "events"}.get(example.task, "relations")
-    item[key] = []
+    items: list[dict[str, Any]] = []
     lost = []
     for record in example.records:
         filled = [(slot.slot, slot.filler) for slot in record.slots if slot.filler is not None]
-        if key == "relations":
-            if record.filler is None and len(filled) == 2:
-                head, tail = (mention(filler) for _, filler in filled)
-                item[key].append({"type": record.frame, "head": head, "tail": tail})
-                continue
-        elif record.filler is not None and key == "events":
+        if key == "relations" and record.filler is None and len(filled) == 2:
+            (_, head), (_, tail) = filled
+            items.append({"type": record.frame, "head": mention(head), "tail": mention(tail)})
+        elif key == "events" and record.filler is not None:
             arguments = [mention(filler) | {"role": slot} for slot, filler in filled]
-            item[key].append(
-                {"type": record.frame, **mention(record.filler, "trigger"), "arguments": arguments}
-            )
-            continue
-        elif record.filler is not None and not filled:
-            item[key].append(mention(record.filler) | {"type": record.frame})
-            continue
-        lost.append(f"record that does not fit {key}")
-    return item, lost
+            items.append({"type": record.frame, **mention(record.filler, "trigger"), "arguments": arguments})
+        elif key == "entities" and record.filler is not None and not filled:
+            items.append(mention(record.filler) | {"type": record.frame})
+        else:
+            lost.append(f"record that does not fit {key}")
+    return {"sentence": example.text, key: items}, lost
 
 
 @reader_of(read_json_items)
