@@ -15,8 +15,6 @@ from ucuie.data import (
     DatasetShare,
     MixtureOptions,
     build_mixture,
-    dataset_folders,
-    low_resource,
     normalised_text,
     read_examples,
     read_predictions,
@@ -26,7 +24,7 @@ from ucuie.data import (
     write_zero_shot_folds,
     zero_shot_folds,
 )
-from ucuie.data.mixture import repeated, shares_of
+from ucuie.data.mixture import dataset_folders, low_resource, repeated, shares_of
 from ucuie.errors import ConfigError, DataError
 from ucuie.schema import Schema, Split
 

@@ -94,7 +94,8 @@ def read_dygie(place: str, document: dict[str, Any], options: DygieOptions) -> I
     first = 0
     for index, tokens in enumerate(document["sentences"]):
         joined = join_tokens(tokens, options.spacing, first=first)
-        annotation = {key: document[key][index] for key in ("ner", "relations", "events") if key in document}
+        kinds = document.keys() & {"ner", "relations", "events"}
+        annotation = {kind: document[kind][index] for kind in kinds}
         yield Draft(place, joined.text, tuple(_dygie_records(options.records, annotation, joined)))
         first += len(tokens)
 
