@@ -94,8 +94,8 @@ def read_dygie(place: str, document: dict[str, Any], options: DygieOptions) -> I
     first = 0
     for index, tokens in enumerate(document["sentences"]):
         joined = join_tokens(tokens, options.spacing, first=first)
-        kinds = document.keys() & {"ner", "relations", "events"}
-        annotation = {kind: document[kind][index] for kind in kinds}
+        kinds = [kind for kind in ("ner", "relations", "events") if kind in document]
+        annotation: dict[str, Any] = {kind: document[kind][index] for kind in kinds}
         yield Draft(place, joined.text, tuple(_dygie_records(options.records, annotation, joined)))
         first += len(tokens)
 
