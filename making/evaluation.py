@@ -106,7 +106,7 @@ def zero_shot_scores(
     folds = zero_shot_folds(examples)
     if len(folds) > 1:
         by_id = {example.id: records for example, records in zip(examples, predictions, strict=True)}
-        trials = [scores(fold.examples, [by_id[one.id] for one in fold.examples]) for fold in folds]
+        trials = [scores(fold, [by_id[one.id] for one in fold]) for fold in folds.values()]
         result["trials"] = {
             row: {
                 "f1": [trial[row]["f1"] for trial in trials],

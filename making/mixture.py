@@ -155,7 +155,7 @@ def collections(config: MixtureConfig, sets: Sequence[Path], sources: Path | Non
 
 def held_out(config: MixtureConfig, sets: Sequence[Path]) -> set[int]:
     """Fingerprints of all texts that must not be learned from."""
-    splits = dict(held_out_texts(sets).splits)
+    splits = held_out_texts(sets)
     for name, options in config.sets.items():
         splits.pop(f"{name}/{options.split}", None)
     fingerprints = {one for split in splits.values() for one in split.tolist()}

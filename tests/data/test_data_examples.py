@@ -7,8 +7,8 @@ from data_cases import example
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucuie.data import Fault, read_examples, scan_examples, write_examples
-from ucuie.data.examples import index_file, parse_again
+from ucuie.data import Fault, read_examples, write_examples
+from ucuie.data.examples import index_file, parse_again, scan_examples
 from ucuie.errors import DataError
 from ucuie.schema import Example
 

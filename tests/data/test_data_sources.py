@@ -44,7 +44,10 @@ def test_members_of_archives_are_paths(tmp_path: Path) -> None:
 
 def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("\ufeffone\u2028still one\r\ntwo\x85\n".encode())
-    assert list(read_lines(tmp_path / "a.txt")) == [(1, "one\u2028still one"), (2, "two\x85")]
+    assert list(read_lines(tmp_path / "a.txt")) == [
+        ("a.txt line 1", "one\u2028still one"),
+        ("a.txt line 2", "two\x85"),
+    ]
 
 
 def test_bytes_that_are_not_utf8_are_found_again(tmp_path: Path) -> None:

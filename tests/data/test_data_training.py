@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from ucuie.data import (
     SchemaAugmentation,
-    augment_schema,
-    capability_example,
     capability_subset,
-    capability_subsets,
     generator_for,
+    vary_schema,
+    with_schema,
 )
+from ucuie.data.training import capability_example
 from ucuie.language.linearize import order_records
-from ucuie.schema import Example, Frame, Schema, Slot
+from ucuie.schema import CAPABILITIES, Example, Frame, Schema, Slot
 
 BASE = example(
     "Ann gave Bo tea", ("give", "gave", {"giver": "Ann", "thing": "tea", "time": None}), ("drink", "tea", {})
@@ -27,8 +27,7 @@ WIDE = Example(
     schema=Schema(frames=(*BASE.schema.frames, *ABSENT)),
     records=BASE.records,
 )
-SUBSETS = capability_subsets([WIDE])
-EXAMPLES = [BASE, WIDE, *SUBSETS.judging, *SUBSETS.locating, *SUBSETS.associating]
+EXAMPLES = [BASE, WIDE, *(one for name in CAPABILITIES for one in capability_subset([WIDE], name))]
 AUGMENTATIONS = st.builds(
     SchemaAugmentation,
     shuffle=st.booleans(),
@@ -43,7 +42,10 @@ def test_an_augmented_example_asks_for_all_that_stands_in_the_text(
     source: Example, augmentation: SchemaAugmentation, seed: int
 ) -> None:
     negatives = [Frame(name="weather"), Frame(name="frame of mind")]
-    found = augment_schema(source, random.Random(seed), augmentation=augmentation, negatives=negatives)
+    schema = vary_schema(
+        source.schema, source.records, random.Random(seed), augmentation=augmentation, negatives=negatives
+    )
+    found = with_schema(source, schema)
     assert {str(record.filler) for record in found.records} == {
         str(record.filler) for record in source.records
     }
@@ -60,14 +62,15 @@ def test_an_augmented_example_asks_for_all_that_stands_in_the_text(
 
 def test_an_example_is_augmented_alike_in_each_run_and_otherwise_in_each_epoch() -> None:
     def schemas(epoch: int) -> list[Schema]:
-        return [augment_schema(WIDE, generator_for(seed, WIDE.id, epoch)).schema for seed in range(8)]
+        generators = [generator_for(seed, WIDE.id, epoch) for seed in range(8)]
+        return [vary_schema(WIDE.schema, WIDE.records, generator) for generator in generators]
 
     assert schemas(0) == schemas(0)
     assert schemas(0) != schemas(1)
 
 
 def test_every_absent_label_is_dropped_at_times_and_kept_at_times() -> None:
-    schemas = [augment_schema(WIDE, random.Random(seed)).schema for seed in range(60)]
+    schemas = [vary_schema(WIDE.schema, WIDE.records, random.Random(seed)) for seed in range(60)]
     for frame in ABSENT:
         assert 10 < sum(frame.name in schema for schema in schemas) < 55
 
@@ -133,14 +136,9 @@ def test_associating_is_given_the_located_spans() -> None:
 def test_entities_and_empty_answers_have_nothing_to_associate() -> None:
     assert capability_example(ENTITY, "associating") is None
     assert capability_example(EMPTY, "associating") is None
-    subsets = capability_subsets([EVENT, RELATION, ENTITY, EMPTY])
-    assert (len(subsets.judging), len(subsets.locating), len(subsets.associating)) == (4, 3, 2)
-    assert subsets.left_out == {
-        "NER without anything for associating": 1,
-        "RE without anything for locating": 1,
-        "RE without anything for associating": 1,
-    }
-    assert tuple(capability_subset([EVENT, ENTITY], "associating")) == (subsets.associating[0],)
+    subsets = [list(capability_subset([EVENT, RELATION, ENTITY, EMPTY], name)) for name in CAPABILITIES]
+    assert list(map(len, subsets)) == [4, 3, 2]
+    assert list(capability_subset([EVENT, ENTITY], "associating")) == subsets[2][:1]
 
 
 def test_a_derived_example_is_not_derived_again() -> None:

@@ -174,7 +174,7 @@ def test_ready_schemas_are_listed_and_shown() -> None:
 
 
 def test_data_without_examples_has_no_schema() -> None:
-    from ucuie.data import schema_of_examples
+    from ucuie.data.statistics import schema_of_examples
 
     with pytest.raises(DataError, match="no annotated text"):
         schema_of_examples([], "nothing.jsonl")

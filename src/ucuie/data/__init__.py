@@ -3,37 +3,21 @@
 from ucuie.data.catalogue import Dataset, catalogue, dataset_named
 from ucuie.data.conversion import UNIFIED, ConversionReport, convert, convert_format
 from ucuie.data.draft import Fault
-from ucuie.data.examples import normalised_text, read_examples, scan_examples, write_examples
+from ucuie.data.examples import normalised_text, read_examples, write_examples
 from ucuie.data.formats import FORMATS, ExportReport, Format, export, export_splits, format_named
 from ucuie.data.gold import read_gold, read_predictions, read_types
 from ucuie.data.mixture import (
     DatasetShare,
     MixtureOptions,
     build_mixture,
-    dataset_folders,
     generator_for,
-    low_resource,
     sample_examples,
     write_low_resource,
     write_zero_shot_folds,
     zero_shot_folds,
 )
-from ucuie.data.statistics import (
-    Statistics,
-    schema_of_data,
-    schema_of_examples,
-    stats,
-)
-from ucuie.data.training import (
-    SchemaAugmentation,
-    augment_schema,
-    capability_example,
-    capability_subset,
-    capability_subsets,
-    narrow_schema,
-    vary_schema,
-    with_schema,
-)
+from ucuie.data.statistics import Statistics, schema_of_data, stats
+from ucuie.data.training import SchemaAugmentation, capability_subset, narrow_schema, vary_schema, with_schema
 
 __all__ = [
     "FORMATS",
@@ -47,21 +31,16 @@ __all__ = [
     "MixtureOptions",
     "SchemaAugmentation",
     "Statistics",
-    "augment_schema",
     "build_mixture",
-    "capability_example",
     "capability_subset",
-    "capability_subsets",
     "catalogue",
     "convert",
     "convert_format",
-    "dataset_folders",
     "dataset_named",
     "export",
     "export_splits",
     "format_named",
     "generator_for",
-    "low_resource",
     "narrow_schema",
     "normalised_text",
     "read_examples",
@@ -69,9 +48,7 @@ __all__ = [
     "read_predictions",
     "read_types",
     "sample_examples",
-    "scan_examples",
     "schema_of_data",
-    "schema_of_examples",
     "stats",
     "vary_schema",
     "with_schema",

@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.schema import TASKS, Frame, Schema, Slot, Split, Task
@@ -26,18 +27,14 @@ _SLOTS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Label(_Row):
+class Label(BaseModel, frozen=True, extra="forbid"):
     """What a label of the source is called in the unified data, and its slots (source name: our name)."""
 
     name: str
     slots: dict[str, str] = Field(default_factory=dict)
 
 
-class Origin(_Row):
+class Origin(BaseModel, frozen=True, extra="forbid"):
     """Which raw files make up a split and how they are read.
 
     Args:
@@ -50,20 +47,18 @@ class Origin(_Row):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Partition(_Row):
+class Partition(BaseModel, frozen=True, extra="forbid"):
     """A seeded split of a set that comes in one piece: sizes of the splits, the rest is left out."""
 
     seed: int = 0
     sizes: dict[Split, int]
 
 
-class Dataset(_Row):
+class Dataset(BaseModel, frozen=True, extra="forbid"):
     """A row of the catalogue.
 
     Args:
-        name: what the command calls it.
         title: what its authors call it.
-        domain: what its texts are about.
         language: ISO 639-1 code.
         setting: how the paper uses it; None for sets beyond the paper.
         paper_counts: examples per split in Table 7 of the paper.
@@ -72,9 +67,7 @@ class Dataset(_Row):
         licence: of the annotation and, where known, the text.
         weights: whether released weights may be trained on it: the licence is open, states nothing
             (allowed, named in the model card), or forbids it.
-        obtain: how to get the raw files.
         sources: per split, or under `all` where the files hold several splits.
-        partition: how a set without splits is split.
         labels: the frames by their source names.
         note: the trap a reader of the results should know.
     """
@@ -139,9 +132,18 @@ class Dataset(_Row):
         return self
 
 
-def catalogue() -> dict[str, Dataset]:
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@cache
+def catalogue() -> Mapping[str, Dataset]:
     """Every data set by name, in the order of the paper's Table 7, then the others."""
-    return dict(_catalogue())
+    rows = {}
+    for task in TASKS:
+        document = files(__package__).joinpath("datasets", f"{task.lower()}.yaml").read_text("utf-8")
+        for name, row in yaml.load(document, _LOADER).items():  # noqa: S506  it is the safe loader
+            rows[name] = Dataset(name=name, task=task, **row)
+    return MappingProxyType(rows)
 
 
 def dataset_named(name: str) -> Dataset:
@@ -150,23 +152,11 @@ def dataset_named(name: str) -> Dataset:
     Raises:
         ConfigError: the catalogue has no such set; the message names the nearest.
     """
-    rows = _catalogue()
-    if name not in rows:
-        raise ConfigError(f"no data set {show(name)} in the catalogue{did_you_mean(name, rows)}")
-    return rows[name]
+    if name not in catalogue():
+        raise ConfigError(f"no data set {show(name)} in the catalogue{did_you_mean(name, catalogue())}")
+    return catalogue()[name]
 
 
-@cache
-def _catalogue() -> dict[str, Dataset]:
-    rows = {}
-    for task in TASKS:
-        document = files(__package__).joinpath("datasets", f"{task.lower()}.yaml").read_text("utf-8")
-        for name, row in yaml.load(document, _LOADER).items():  # noqa: S506  it is the safe loader
-            rows[name] = Dataset(name=name, task=task, **row)
-    return rows
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CAMEL_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\s_/.:-]+")
 
@@ -178,16 +168,15 @@ def natural_name(label: str) -> str:
 
 
 def _label(source_name: str, value: Any, default_slots: Mapping[str, str]) -> dict[str, Any]:
+    """A label as its name, a list of its slots, or a map of both; slots are a list or a map to our names."""
     if isinstance(value, str):
-        return {"name": value, "slots": default_slots}
-    if isinstance(value, list):
-        return {"name": natural_name(source_name), "slots": _slot_names(value)}
+        value = {"name": value}
+    elif isinstance(value, list):
+        value = {"slots": value}
     label = {"name": natural_name(source_name), "slots": default_slots, **value}
-    return {**label, "slots": _slot_names(label["slots"])}
-
-
-def _slot_names(slots: Any) -> Any:
-    return {slot: natural_name(slot) for slot in slots} if isinstance(slots, list) else slots
+    if isinstance(label["slots"], list):
+        label["slots"] = {slot: natural_name(slot) for slot in label["slots"]}
+    return label
 
 
 def _source(value: Any, shared: Mapping[str, Any]) -> dict[str, Any]:

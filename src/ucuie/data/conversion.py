@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from ucuie.data.catalogue import Dataset, dataset_named
-from ucuie.data.draft import Draft, Fault
+from ucuie.data.catalogue import Dataset, Partition, dataset_named
+from ucuie.data.draft import Draft, Fault, Readings
 from ucuie.data.examples import HINT, scan_examples
 from ucuie.data.formats import format_named
-from ucuie.data.labels import Converted, Readings, examples_of, name_faults
+from ucuie.data.labels import Converted, examples_of, name_faults
 from ucuie.data.readers import checked_options, read_drafts, spacing_of
 from ucuie.data.sources import find_source
 from ucuie.data.tokens import Spacing
@@ -29,11 +29,7 @@ from ucuie.schema import SPLITS, Split, Task
 REPORT_NAME = "report.json"
 
 
-class _Report(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitReport(_Report):
+class SplitReport(BaseModel, frozen=True, extra="forbid"):
     """What became of one split.
 
     Args:
@@ -53,7 +49,7 @@ class SplitReport(_Report):
     sha256: str
 
 
-class ConversionReport(_Report):
+class ConversionReport(BaseModel, frozen=True, extra="forbid"):
     """What `convert` did; `report.json` holds the same.
 
     Args:
@@ -68,7 +64,7 @@ class ConversionReport(_Report):
 
     @property
     def is_as_expected(self) -> bool:
-        """Whether every split has as many examples as the catalogue expects."""
+        """Every split has as many examples as the catalogue expects."""
         return all(split.expected in (None, split.examples) for split in self.splits.values())
 
 
@@ -153,14 +149,9 @@ def convert(
 ) -> ConversionReport:
     """Writes `train.jsonl`, `validation.jsonl`, `test.jsonl` and `report.json` of a catalogue row.
 
-    Args:
-        name: a name in the catalogue.
-        source: folder with its raw files.
-        output: folder to write into; files of earlier runs are replaced.
-        spacing: how tokens are joined; None is the catalogue's way, which reads naturally. "blank" gives
-            the texts that systems were trained on that joined tokens with blanks. A source with running
-            text keeps it.
-        strict: a fault stops the conversion, and nothing is written.
+    `source` is the folder with its raw files. A `spacing` joins their tokens in another way than the
+    catalogue's, which reads naturally: "blank" gives the texts that systems were trained on that joined
+    tokens with blanks. Running text stays. With `strict`, a fault stops it, and nothing is written.
 
     Raises:
         ConfigError: the catalogue has no such set.
@@ -173,13 +164,9 @@ def convert(
         spacing_of(checked_options(files.reader, files.options, spacing=spacing))
         for files in dataset.sources.values()
     ]
-    used = next((one for one in spacings if one is not None), None)
     _check_sources(dataset, source)
-    splits = (
-        (split, examples_of(dataset, split, readings))
-        for split, readings in _splits(dataset, source, spacing)
-    )
-    return write_folder(dataset, splits, output, spacing=used, strict=strict)
+    splits = _splits(dataset, source, spacing)
+    return write_folder(dataset, splits, output, spacing=next(filter(None, spacings), None), strict=strict)
 
 
 def _check_sources(dataset: Dataset, source: Path) -> None:
@@ -204,32 +191,33 @@ def _missing(dataset: Dataset, source: Path) -> list[str]:
     return list(faults)
 
 
-def _splits(dataset: Dataset, source: Path, spacing: Spacing | None) -> Iterator[tuple[Split, Readings]]:
-    """What the readers make of each split."""
+def _splits(
+    dataset: Dataset, source: Path, spacing: Spacing | None
+) -> Iterator[tuple[Split, Iterator[Converted | Fault]]]:
     for split, files in dataset.sources.items():
         paths = [find_source(source, path) for path in files.paths]
         readings = read_drafts(files.reader, paths, files.options, spacing=spacing)
         if split == "all":
-            yield from _partition(dataset, list(readings))
+            assert dataset.partition is not None
+            parts = _parts(dataset.partition, list(readings))
+            yield from ((part, examples_of(dataset, part, chosen)) for part, chosen in parts)
         else:
-            yield split, readings
+            yield split, examples_of(dataset, split, readings)
 
 
-def _partition(dataset: Dataset, readings: list[Draft | Fault]) -> Iterator[tuple[Split, Readings]]:
+def _parts(
+    partition: Partition, readings: list[Draft | Fault]
+) -> Iterator[tuple[Split, list[Draft | Fault]]]:
     """A seeded split; within a split the order stays the source's."""
-    assert dataset.partition is not None
     indices = list(range(len(readings)))
-    random.Random(dataset.partition.seed).shuffle(indices)
+    random.Random(partition.seed).shuffle(indices)
     start = 0
-    for split, size in dataset.partition.sizes.items():
-        chosen = sorted(indices[start : start + size])
+    for split, size in partition.sizes.items():
+        chosen = [readings[index] for index in sorted(indices[start : start + size])]
         start += size
-        rest = indices[sum(dataset.partition.sizes.values()) :] if split == "train" else []
-        faults = (
-            Fault(readings[index].place, "left out: more texts than the catalogue's splits have")
-            for index in sorted(rest)
-        )
-        yield split, chain((readings[index] for index in chosen), faults)
+        rest = indices[sum(partition.sizes.values()) :] if split == "train" else []
+        reason = "left out: more texts than the catalogue's splits have"
+        yield split, [*chosen, *(Fault(readings[index].place, reason) for index in sorted(rest))]
 
 
 UNIFIED = "unified"

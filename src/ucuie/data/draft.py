@@ -3,7 +3,7 @@
 A draft knows neither its data set, id, split nor schema; `labels` adds those and renames the labels.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ucuie.errors import show
@@ -47,6 +47,9 @@ class Draft:
         for value in strings:
             if not isinstance(value, str):
                 raise ValueError(f"{show(value)} stands where a string should be")
+
+
+Readings = Iterator[Draft | Fault]
 
 
 def filler_at(text: str, span: Span) -> Filler:

@@ -7,9 +7,8 @@ which texts of two files are the same.
 
 import json
 import unicodedata
-from array import array
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -25,7 +24,6 @@ from ucuie.errors import DataError, validation_faults
 from ucuie.files import staged_file
 from ucuie.schema import SPLITS, Example, Schema, Split
 
-_SPLIT_FILES = tuple(f"{split}.jsonl" for split in SPLITS)
 HINT = (
     'one JSON object a line with "id", "task", "text", "schema" and "records"; '
     "`ucuie convert` writes it from other formats"
@@ -55,16 +53,13 @@ def scan_examples(path: Path, *, split: Split | None = None) -> Iterator[Example
         DataError: there is no such file.
     """
     for file in example_files(path, split=split):
-        for number, line in read_lines(file):
+        for place, line in read_lines(file):
             if not line.strip():
-                continue
-            if fault := encoding_fault(line):
-                yield Fault(f"{file.name} line {number}", fault)
                 continue
             try:
                 example = Example.from_json(line)
             except ValidationError as error:
-                yield Fault(f"{file.name} line {number}", validation_faults(error))
+                yield Fault(place, encoding_fault(line) or validation_faults(error))
                 continue
             if split is None or example.split == split:
                 yield example
@@ -81,8 +76,8 @@ def example_files(path: Path, *, split: Split | None = None) -> list[Path]:
         raise DataError(str(path), ["there is no JSONL file in it"], HINT)
     if split is not None and path / f"{split}.jsonl" in files:
         return [path / f"{split}.jsonl"]
-    order = {name: index for index, name in enumerate(_SPLIT_FILES)}
-    return sorted(files, key=lambda file: order.get(file.name, len(order)))
+    splits = [path / f"{one}.jsonl" for one in SPLITS]
+    return [file for file in splits if file in files] + [file for file in files if file not in splits]
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> int:
@@ -113,39 +108,23 @@ def fingerprint_normalised(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """The fingerprints of held-out splits, by names such as "casie/test"."""
-
-    splits: Mapping[str, Fingerprints]
-
-    def mask(self, texts: Fingerprints) -> NDArray[np.bool_]:
-        """For each text whether it is held out, (N,)."""
-        held_out = np.concatenate([np.empty(0, np.uint64), *self.splits.values()])
-        return np.isin(texts, held_out)
-
-    def counts(self, texts: Fingerprints) -> dict[str, int]:
-        """Counts the texts that stand in each split, where any does; a text may stand in several."""
-        found = {name: int(np.isin(texts, split).sum()) for name, split in self.splits.items()}
-        return {name: count for name, count in found.items() if count}
+_LINE = np.dtype([("start", np.int64), ("end", np.int64), ("split", np.uint8), ("text", np.uint64)])
 
 
 @dataclass(frozen=True, eq=False)
 class IndexedFile:
     """The examples of a JSONL file by number.
 
-    Of each (N,): the offsets in bytes where its line starts and ends, the place of its split in `SPLITS`, and
-    the fingerprint of its text.
+    Args:
+        lines: of each (N,) the offsets in bytes where its line starts and ends, the place of its split in
+            `SPLITS`, and the fingerprint of its text.
     """
 
     path: Path
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    splits: NDArray[np.uint8]
-    fingerprints: Fingerprints
+    lines: NDArray[np.void]
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.lines)
 
     def __getitem__(self, number: int) -> Example:
         """The example, read from the file.
@@ -153,7 +132,7 @@ class IndexedFile:
         Raises:
             DataError: the file is another one than the one that was indexed.
         """
-        start, end = int(self.starts[number]), int(self.ends[number])
+        start, end, *_ = self.lines[number].item()
         # Opened anew each time: a handle would neither survive pickling nor be safe to share after a fork.
         with self.path.open("rb", buffering=0) as file:
             file.seek(start)
@@ -166,7 +145,13 @@ class IndexedFile:
 
     def numbers_of(self, split: Split) -> NDArray[np.int64]:
         """The numbers of the examples of a split."""
-        return np.flatnonzero(self.splits == SPLITS.index(split))
+        return np.flatnonzero(self.lines["split"] == SPLITS.index(split))
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """Those of the texts, (N,)."""
+        texts: Fingerprints = self.lines["text"]
+        return texts
 
 
 def index_file(path: Path) -> IndexedFile:
@@ -177,39 +162,30 @@ def index_file(path: Path) -> IndexedFile:
     """
     if path.suffix in COMPRESSION:
         raise DataError(str(path), ["it is compressed"], "unpack it: training reads lines in any order")
-    starts, ends, splits, fingerprints = array("q"), array("q"), array("B"), array("Q")
-    faults = []
-    for number, start, line in _numbered_lines(path):
-        try:
-            example = Example.from_json(line)
-        except ValidationError as error:
-            faults.append(f"{path.name} line {number}   {validation_faults(error)}")
-            continue
-        starts.append(start)
-        ends.append(start + len(line))
-        splits.append(SPLITS.index(example.split))
-        fingerprints.append(fingerprint(example.text))
+    faults: list[str] = []
+    lines = np.fromiter(_checked_lines(path, faults), _LINE)
     if faults:
         raise DataError(str(path), faults, HINT)
-    return IndexedFile(
-        path,
-        starts=np.array(starts, np.int64),
-        ends=np.array(ends, np.int64),
-        splits=np.array(splits, np.uint8),
-        fingerprints=np.array(fingerprints, np.uint64),
-    )
+    return IndexedFile(path, lines)
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """(number from 1, offset, line without its end) of each line that is not blank."""
+def _checked_lines(path: Path, faults: list[str]) -> Iterator[tuple[int, int, int, int]]:
+    """Start, end, split and fingerprint of each example; what is said of other lines goes to `faults`."""
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            mark = len(BOM_UTF8) if number == 1 and line.startswith(BOM_UTF8) else 0
-            content = line[mark:].rstrip(b"\r\n")
-            if content.strip():
-                yield number, offset + mark, content
+            content = line.removeprefix(BOM_UTF8) if number == 1 else line
+            start = offset + len(line) - len(content)
             offset += len(line)
+            content = content.rstrip(b"\r\n")
+            if not content.strip():
+                continue
+            try:
+                example = Example.from_json(content)
+            except ValidationError as error:
+                faults.append(f"{path.name} line {number}   {validation_faults(error)}")
+                continue
+            yield start, start + len(content), SPLITS.index(example.split), fingerprint(example.text)
 
 
 def parse_again(line: bytes) -> Example:

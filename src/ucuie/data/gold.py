@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from ucuie.data.draft import Fault
 from ucuie.data.examples import HINT, read_examples, scan_examples
 from ucuie.data.mixture import dataset_folders, generator_for, sample_examples
+from ucuie.data.readers.items import reason_of
 from ucuie.data.sources import read_json, read_json_lines
 from ucuie.errors import DataError, show, validation_faults
 from ucuie.schema import SPLITS, Example, Record, Split
@@ -64,10 +65,8 @@ def read_predictions(path: Path, examples: Sequence[Example]) -> list[tuple[Reco
         place, value = item
         try:
             identifier, records = _prediction(value)
-        except ValidationError as error:
-            faults.append(f"{place}   {validation_faults(error)}")
         except ValueError as error:
-            faults.append(f"{place}   {error}")
+            faults.append(f"{place}   {reason_of(error)}")
         else:
             if identifier in found:
                 faults.append(f"{place}   a second prediction for {show(identifier)}")

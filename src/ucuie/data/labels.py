@@ -4,7 +4,7 @@ In: what a reader yields. Out: examples with id, schema and the changes that wer
 files were is not known here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from pydantic import ValidationError
@@ -16,12 +16,13 @@ from ucuie.errors import did_you_mean, show, validation_faults
 from ucuie.language.linearize import order_records
 from ucuie.schema import Example, FilledSlot, Record, Schema, Slot, Split
 
-Readings = Iterator[Draft | Fault]
 Converted = tuple[Example, tuple[str, ...]]
 """An example, and a sentence for each decision that altered the source's annotation."""
 
 
-def examples_of(dataset: Dataset, split: Split, readings: Readings) -> Iterator[Converted | Fault]:
+def examples_of(
+    dataset: Dataset, split: Split, readings: Iterable[Draft | Fault]
+) -> Iterator[Converted | Fault]:
     """The example of each draft; the id counts what the split holds, faults included."""
     schemas: dict[tuple[str, ...], Schema] = {}
     for number, reading in enumerate(readings, start=1):

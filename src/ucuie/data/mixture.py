@@ -9,15 +9,23 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ucuie.config import Config
-from ucuie.data.examples import HeldOut, IndexedFile, example_files, index_file, read_examples, write_examples
+from ucuie.data.examples import (
+    Fingerprints,
+    IndexedFile,
+    example_files,
+    index_file,
+    read_examples,
+    write_examples,
+)
 from ucuie.errors import ConfigError
 from ucuie.schema import Example, Schema, Split
 
@@ -46,7 +54,7 @@ class MixtureOptions(Config):
     temperature: float = Field(default=1.0, ge=1)
 
 
-class DatasetShare(BaseModel):
+class DatasetShare(BaseModel, frozen=True, extra="forbid"):
     """What one data set gave to the mixture, in training examples.
 
     Args:
@@ -55,8 +63,6 @@ class DatasetShare(BaseModel):
         leaked_from: how many stand in each held-out split; one may stand in several.
         used: in the mixture, repetitions included.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     available: int
     leaked: int
@@ -106,11 +112,8 @@ def build_mixture(
 ) -> Mixture:
     """The training examples of converted data sets without any text that is held out.
 
-    Args:
-        folders: converted data sets to train on; their own validation and test texts are held out too.
-        held_out: further converted data sets, or folders of them, whose validation and test texts must not
-            be trained on.
-        options: caps, shares and seed.
+    Held out are the validation and test texts of the `folders` and of `held_out`, which are further converted
+    data sets, or folders of them.
 
     Raises:
         DataError: a folder holds no unified data, or bad lines.
@@ -126,13 +129,14 @@ def build_mixture(
         if options.percent is not None:
             available = low_resource(available, options.percent, options.seed)
         texts = np.array([files[file].fingerprints[number] for file, number in available], np.uint64)
-        kept = [place for place, is_leak in zip(available, guard.mask(texts), strict=True) if not is_leak]
+        is_leak = np.isin(texts, np.concatenate([np.empty(0, np.uint64), *guard.values()]))
+        kept = list(compress(available, ~is_leak))
         generator = generator_for(options.seed, folder.name)
         candidates[name] = sample_examples(kept, options.max_per_dataset, generator)
         shares[name] = DatasetShare(
             available=len(available),
             leaked=len(available) - len(kept),
-            leaked_from=guard.counts(texts),
+            leaked_from=count_leaks(texts, guard),
             used=0,
         )
     places = []
@@ -165,17 +169,23 @@ def _names(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def held_out_texts(folders: Sequence[Path]) -> HeldOut:
-    """The validation and test texts of converted data sets."""
+def held_out_texts(folders: Sequence[Path]) -> dict[str, Fingerprints]:
+    """The validation and test texts of converted data sets, by names such as "casie/test"."""
     folders = list(dict.fromkeys(folders))
     splits = {}
     for name, folder in zip(_names(folders), folders, strict=True):
         for split in HELD_OUT_SPLITS:
             if (folder / f"{split}.jsonl").exists():
                 index = index_file(folder / f"{split}.jsonl")
-                is_held_out = ~np.isin(np.arange(len(index)), index.numbers_of("train"))
-                splits[f"{name}/{split}"] = np.unique(index.fingerprints[is_held_out])
-    return HeldOut(splits)
+                texts = np.delete(index.fingerprints, index.numbers_of("train"))
+                splits[f"{name}/{split}"] = np.unique(texts)
+    return splits
+
+
+def count_leaks(texts: Fingerprints, held_out: Mapping[str, Fingerprints]) -> dict[str, int]:
+    """Counts the texts that stand in each split, where any does; a text may stand in several."""
+    found = {name: int(np.isin(texts, split).sum()) for name, split in held_out.items()}
+    return {name: count for name, count in found.items() if count}
 
 
 def _training_places(folder: Path, files: list[IndexedFile]) -> list[_Place]:
@@ -229,10 +239,10 @@ def low_resource(examples: Sequence[Item], percent: float, seed: int) -> list[It
     The order depends on the seed alone, so that the 1 % of a seed are among its 5 %.
 
     Raises:
-        ValueError: the per cent are not between 0, exclusive, and 100.
+        ConfigError: the per cent are not between 0, exclusive, and 100.
     """
     if not 0 < percent <= 100:
-        raise ValueError(f"{percent} % of the examples cannot be taken")
+        raise ConfigError(f"{percent} % of the examples cannot be taken")
     indices = list(range(len(examples)))
     generator_for(seed, "low-resource").shuffle(indices)
     # Rounded first: 100 * 0.07 / 0.07 is a little more than 100.
@@ -264,15 +274,7 @@ def repeated(items: Sequence[Item], count: int, generator: random.Random) -> lis
     return taken + [(item, rounds) for item in sample_examples(items, rest, generator)]
 
 
-@dataclass(frozen=True)
-class Fold:
-    """The examples of one zero-shot trial and the labels that they are all tested on."""
-
-    schema: Schema
-    examples: tuple[Example, ...]
-
-
-def zero_shot_folds(examples: Iterable[Example]) -> list[Fold]:
+def zero_shot_folds(examples: Iterable[Example]) -> dict[Schema, list[Example]]:
     """The trials of a zero-shot set, in their order: one for each selection of labels that examples offer.
 
     FewRel and Wiki-ZSL have five: five unseen relations for each of five seeds.
@@ -280,7 +282,7 @@ def zero_shot_folds(examples: Iterable[Example]) -> list[Fold]:
     folds: dict[Schema, list[Example]] = {}
     for example in examples:
         folds.setdefault(example.schema, []).append(example)
-    return [Fold(schema, tuple(chosen)) for schema, chosen in folds.items()]
+    return folds
 
 
 def write_low_resource(source: Path, output: Path, *, percent: float, seed: int) -> int:
@@ -290,12 +292,8 @@ def write_low_resource(source: Path, output: Path, *, percent: float, seed: int)
         ConfigError: the per cent are not between 0, exclusive, and 100.
         DataError: there is no unified data, or it has bad lines.
     """
-    try:
-        chosen = low_resource(list(read_examples(source, split="train")), percent, seed)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    output.mkdir(parents=True, exist_ok=True)
-    for split in ("validation", "test"):
+    chosen = low_resource(list(read_examples(source, split="train")), percent, seed)
+    for split in HELD_OUT_SPLITS:
         if source / f"{split}.jsonl" in example_files(source):
             write_examples(output / f"{split}.jsonl", read_examples(source / f"{split}.jsonl"))
     return write_examples(output / "train.jsonl", chosen)
@@ -307,9 +305,8 @@ def write_zero_shot_folds(source: Path, output: Path) -> list[int]:
     Raises:
         DataError: there is no unified data, or it has bad lines.
     """
-    sizes = []
-    for number, fold in enumerate(zero_shot_folds(read_examples(source, split="test"))):
-        folder = output / f"seed-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        sizes.append(write_examples(folder / "test.jsonl", fold.examples))
-    return sizes
+    folds = zero_shot_folds(read_examples(source, split="test"))
+    return [
+        write_examples(output / f"seed-{number}" / "test.jsonl", fold)
+        for number, fold in enumerate(folds.values())
+    ]

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,12 +53,20 @@ def read_text(path: Path) -> str:
         return stream.read().decode("utf-8-sig", errors="surrogateescape")
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Every line with its number from 1, without its line end."""
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """(place, line) of every line: the name of the file with the line's number, the line without its end."""
     with _opened(path) as stream:
         for number, line in enumerate(stream, start=1):
             encoding = "utf-8-sig" if number == 1 else "utf-8"
-            yield number, line.decode(encoding, errors="surrogateescape").rstrip("\r\n")
+            text = line.decode(encoding, errors="surrogateescape").rstrip("\r\n")
+            yield f"{path.name} line {number}", text
+
+
+def read_blocks(path: Path) -> Iterator[list[tuple[str, str]]]:
+    """The lines of `read_lines` that stand together, without the blank ones between them."""
+    for has_text, lines in groupby(read_lines(path), key=lambda line: bool(line[1].strip())):
+        if has_text:
+            yield list(lines)
 
 
 def encoding_fault(text: str) -> str | None:
@@ -70,10 +79,9 @@ def encoding_fault(text: str) -> str | None:
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, Any] | Fault]:
     """(place, value) for each line that holds a JSON value, a fault for each line that does not."""
-    for number, line in read_lines(path):
+    for place, line in read_lines(path):
         if not line.strip():
             continue
-        place = f"{path.name} line {number}"
         try:
             yield place, json.loads(line)
         except json.JSONDecodeError as error:

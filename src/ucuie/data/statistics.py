@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations, permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ucuie.data.conversion import UNIFIED, convert_format
 from ucuie.data.examples import fingerprint_normalised, normalised_text, read_examples
-from ucuie.data.mixture import dataset_folders, held_out_texts
+from ucuie.data.mixture import count_leaks, dataset_folders, held_out_texts
 from ucuie.errors import DataError
 from ucuie.schema import Example, Frame, Schema, Slot, Split, Task
 
@@ -19,11 +21,7 @@ FIRST_STEP = 32
 """Characters below which the first step of the lengths' histogram ends."""
 
 
-class _Statistics(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitStatistics(_Statistics):
+class SplitStatistics(BaseModel, frozen=True, extra="forbid"):
     """One split in numbers.
 
     Args:
@@ -47,7 +45,7 @@ class SplitStatistics(_Statistics):
     repeated_texts: int
 
 
-class Statistics(_Statistics):
+class Statistics(BaseModel, frozen=True, extra="forbid"):
     """A data set in numbers.
 
     Args:
@@ -69,63 +67,62 @@ def stats(directory: Path, *, held_out: Sequence[Path] = ()) -> Statistics:
     Raises:
         DataError: there is no unified data, or it has bad lines.
     """
-    tallies: dict[Split, _Tally] = {}
+    splits: dict[Split, list[_Facts]] = {}
     for example in read_examples(directory):
-        tally = tallies.setdefault(example.split, _Tally())
-        spans = {filler.span for record in example.records for filler in record.fillers()}
-        tally.examples += 1
-        tally.with_records += bool(example.records)
-        tally.records.update(record.frame for record in example.records)
-        tally.slots.update(
-            f"{record.frame} / {filled.slot}" for record in example.records for filled in record.slots
-        )
-        tally.nested += sum(
-            outer != inner and outer[0] <= inner[0] and inner[1] <= outer[1]
-            for outer in spans
-            for inner in spans
-        )
-        tally.lengths.append(len(example.text))
-        tally.texts[normalised_text(example.text)] += 1
-    names = list(tallies)
+        splits.setdefault(example.split, []).append(_facts(example))
+    texts = {split: {one.text for one in facts} for split, facts in splits.items()}
     others = [one for folder in held_out for one in dataset_folders(folder)]
     others = [folder for folder in others if folder.resolve() != directory.resolve()]
-    training = tallies["train"].texts if "train" in tallies else ()
+    training = np.array([*map(fingerprint_normalised, texts.get("train", ()))], np.uint64)
     return Statistics(
-        splits={split: tally.summary() for split, tally in tallies.items()},
+        splits={split: _summary(facts) for split, facts in splits.items()},
         overlaps={
-            f"{later} in {earlier}": len(tallies[later].texts.keys() & tallies[earlier].texts.keys())
-            for index, later in enumerate(names)
-            for earlier in names[:index]
+            f"{later} in {earlier}": len(texts[later] & texts[earlier])
+            for earlier, later in combinations(splits, 2)
         },
-        leaks=held_out_texts(others).counts(np.array([*map(fingerprint_normalised, training)], np.uint64)),
+        leaks=count_leaks(training, held_out_texts(others)),
     )
 
 
-class _Tally:
-    def __init__(self) -> None:
-        self.examples = self.with_records = self.nested = 0
-        self.records: Counter[str] = Counter()
-        self.slots: Counter[str] = Counter()
-        self.lengths: list[int] = []
-        self.texts: Counter[str] = Counter()
+class _Facts(NamedTuple):
+    """What is counted of an example; the text is normalised, the length that of the text itself."""
 
-    def summary(self) -> SplitStatistics:
-        return SplitStatistics(
-            examples=self.examples,
-            with_records=self.with_records,
-            records=dict(sorted(self.records.items())),
-            slots=dict(sorted(self.slots.items())),
-            nested=self.nested,
-            mean_length=round(sum(self.lengths) / self.examples, 1),
-            max_length=max(self.lengths),
-            lengths=_doubling_histogram(self.lengths),
-            repeated_texts=self.examples - len(self.texts),
-        )
+    text: str
+    length: int
+    records: list[str]
+    slots: list[str]
+    nested: int
 
 
-def _doubling_histogram(lengths: list[int]) -> tuple[int, ...]:
+def _facts(example: Example) -> _Facts:
+    spans = {filler.span for record in example.records for filler in record.fillers()}
+    return _Facts(
+        text=normalised_text(example.text),
+        length=len(example.text),
+        records=[record.frame for record in example.records],
+        slots=[f"{record.frame} / {filled.slot}" for record in example.records for filled in record.slots],
+        nested=sum(outer[0] <= inner[0] and inner[1] <= outer[1] for outer, inner in permutations(spans, 2)),
+    )
+
+
+def _summary(facts: Sequence[_Facts]) -> SplitStatistics:
+    lengths = [one.length for one in facts]
     steps = Counter((length // FIRST_STEP).bit_length() for length in lengths)
-    return tuple(steps[step] for step in range(max(steps) + 1))
+    return SplitStatistics(
+        examples=len(facts),
+        with_records=sum(bool(one.records) for one in facts),
+        records=_counts(one.records for one in facts),
+        slots=_counts(one.slots for one in facts),
+        nested=sum(one.nested for one in facts),
+        mean_length=round(sum(lengths) / len(facts), 1),
+        max_length=max(lengths),
+        lengths=tuple(steps[step] for step in range(max(steps) + 1)),
+        repeated_texts=len(facts) - len({one.text for one in facts}),
+    )
+
+
+def _counts(names: Iterable[Sequence[str]]) -> dict[str, int]:
+    return dict(sorted(Counter(chain.from_iterable(names)).items()))
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ _RESTORED = {
     "``": '"',
     "''": '"',
 }
-_BINDS_LEFT = frozenset([*",.;:!?)]}%…”’»", "..."])
-_BINDS_RIGHT = frozenset("([{$£€@#“‘«¿¡")
+_BINDS_LEFT = frozenset([*",.;:!?)]}%…”’»", "...", "-RRB-", "-RSB-", "-RCB-"])
+_BINDS_RIGHT = frozenset([*"([{$£€@#“‘«¿¡", "-LRB-", "-LSB-", "-LCB-"])
 _BINDS_BOTH_IF_TIGHT = frozenset("-/_")
 _BINDS_NUMBERS = frozenset(".:/-–")
 _CLITIC = re.compile(r"(?:n['’]t|['’](?:s|t|m|d|re|ve|ll|em))$", re.IGNORECASE)
@@ -46,10 +46,15 @@ _SPLIT_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"'}
 
 @dataclass(frozen=True)
 class JoinedTokens:
-    """A text and where each of its tokens stands in it."""
+    """A text and where each of its tokens stands in it.
+
+    Args:
+        first: the number of the first token, of a text that is part of a longer one.
+    """
 
     text: str
     spans: tuple[Span, ...]
+    first: int = 0
 
     def span(self, start: int, end: int) -> Span:
         """The range of the text that tokens start to end (exclusive) cover.
@@ -57,15 +62,16 @@ class JoinedTokens:
         Raises:
             ValueError: there are no such tokens, or they hold no character.
         """
+        start, end = start - self.first, end - self.first
         if not 0 <= start < end <= len(self.spans):
             raise ValueError(f"tokens {start}:{end} are not a range of the {len(self.spans)} tokens")
-        first, last = self.spans[start][0], self.spans[end - 1][1]
-        if first == last:
+        span = self.spans[start][0], self.spans[end - 1][1]
+        if span[0] == span[1]:
             raise ValueError(f"tokens {start}:{end} are empty")
-        return first, last
+        return span
 
 
-def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTokens:
+def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural", *, first: int = 0) -> JoinedTokens:
     """The text that the tokens most likely stood in, and the place of each token."""
     words = [token.strip() for token in tokens]
     if spacing in ("natural", "tight"):
@@ -79,7 +85,7 @@ def join_tokens(tokens: Sequence[str], spacing: Spacing = "natural") -> JoinedTo
             text += " "
         spans.append((len(text), len(text) + len(word)))
         text += word
-    return JoinedTokens(text, tuple(spans))
+    return JoinedTokens(text, tuple(spans), first)
 
 
 def record_of_indices(label: str, joined: JoinedTokens, slots: Iterable[tuple[str, Sequence[int]]]) -> Record:
@@ -104,19 +110,12 @@ def _natural_blanks(words: Sequence[str], *, is_tight: bool) -> list[bool]:
     """For each word, whether a blank stands before it."""
     binds_left, binds_right = set(), set()
     for index, word in enumerate(words):
-        if (
-            word in _BINDS_LEFT
-            or _CLITIC.match(word)
-            or _is_mark(word)
-            or word in ("-RRB-", "-RSB-", "-RCB-")
-        ):
+        if word in _BINDS_LEFT or _CLITIC.match(word) or _is_mark(word):
             binds_left.add(index)
-        if word in _BINDS_RIGHT or word in ("-LRB-", "-LSB-", "-LCB-"):
+        if word in _BINDS_RIGHT:
             binds_right.add(index)
-        if is_tight and word in _BINDS_BOTH_IF_TIGHT:
-            binds_left.add(index)
-            binds_right.add(index)
-        if _joins_numbers(words, index) or (is_tight and _joins_name(words, index)):
+        joins_tightly = is_tight and (word in _BINDS_BOTH_IF_TIGHT or _joins_name(words, index))
+        if joins_tightly or _joins_numbers(words, index):
             binds_left.add(index)
             binds_right.add(index)
         if index and _IRISH.match(word) and words[index - 1] in ("O", "D", "L"):
@@ -214,31 +213,18 @@ def words_of(example: Example) -> list[Span]:
     borders = {offset for record in example.records for filler in record.fillers() for offset in filler.span}
     words: list[Span] = []
     for match in _WORD.finditer(example.text):
-        cuts = sorted(
-            {
-                match.start(),
-                match.end(),
-                *(border for border in borders if match.start() < border < match.end()),
-            }
-        )
-        words += pairwise(cuts)
+        inside = {border for border in borders if match.start() < border < match.end()}
+        words += pairwise(sorted({*match.span(), *inside}))
     return words
-
-
-def word_range(words: Sequence[Span], filler: Filler) -> Span:
-    """The half-open range of words that a filler covers."""
-    inside = [
-        index for index, (start, end) in enumerate(words) if start >= filler.start and end <= filler.end
-    ]
-    return inside[0], inside[-1] + 1
 
 
 def entities_of(example: Example) -> tuple[list[Span], list[tuple[str, Span]], list[str]]:
     """The words of a text, its entities as labelled ranges of them, and NOT_AN_ENTITY for other records."""
     words = words_of(example)
-    entities = [
-        (record.frame, word_range(words, record.filler))
-        for record in example.records
-        if record.filler is not None and not record.slots
-    ]
+    entities = []
+    for record in example.records:
+        if record.filler is not None and not record.slots:
+            first, end = record.filler.span
+            inside = [index for index, word in enumerate(words) if first <= word[0] and word[1] <= end]
+            entities.append((record.frame, (inside[0], inside[-1] + 1)))
     return words, entities, [NOT_AN_ENTITY] * (len(example.records) - len(entities))

@@ -10,15 +10,14 @@ of the answer (design, 2.4):
 """
 
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from pydantic import Field
 
 from ucuie.config import Config
 from ucuie.language.linearize import order_records
-from ucuie.schema import CAPABILITIES, Capability, Example, FilledSlot, Frame, Record, Schema
+from ucuie.schema import CAPABILITIES, Capability, Example, FilledSlot, Frame, Record, Schema, Slot
 from ucuie.schema.capabilities import TASKS_WITH_EVOKED_FRAMES, located_schema
 
 
@@ -39,24 +38,6 @@ class SchemaAugmentation(Config):
     max_negatives: int = Field(default=0, ge=0)
 
 
-def augment_schema(
-    example: Example,
-    generator: random.Random,
-    *,
-    augmentation: SchemaAugmentation | None = None,
-    negatives: Sequence[Frame] = (),
-) -> Example:
-    """The example with another schema that its records are still right for; all chance is the generator's.
-
-    Of the negatives, frames that share a word with one of the example are not added, for they may mean the
-    same.
-    """
-    schema = vary_schema(
-        example.schema, example.records, generator, augmentation=augmentation, negatives=negatives
-    )
-    return with_schema(example, schema)
-
-
 def vary_schema(
     schema: Schema,
     records: Sequence[Record],
@@ -65,10 +46,13 @@ def vary_schema(
     augmentation: SchemaAugmentation | None = None,
     negatives: Sequence[Frame] = (),
 ) -> Schema:
-    """Another schema that is still right for records, of one text or of several; see `augment_schema`."""
+    """Another schema that is still right for records, of one text or several; all chance is the generator's.
+
+    Of the negatives, frames that share a word with one of the schema are not added: they may mean the same.
+    """
     augmentation = augmentation or SchemaAugmentation()
     frames = _with_frames_dropped(schema, records, generator, augmentation)
-    frames = _with_slots_dropped(frames, records, generator, augmentation)
+    frames = list(_with_slots_dropped(frames, records, generator, augmentation))
     if augmentation.max_negatives and negatives:
         frames += _drawn_negatives(schema, generator, augmentation.max_negatives, negatives)
     if augmentation.shuffle:
@@ -89,7 +73,7 @@ def with_schema(example: Example, schema: Schema) -> Example:
 def narrow_schema(example: Example, max_frames: int | None) -> Example:
     """The example with its first `max_frames` frames, those of its records always; None keeps all.
 
-    No chance is in it: it is the longest that `augment_schema` can make without negatives, or near it.
+    No chance is in it: it is the longest that `vary_schema` can make without negatives, or near it.
     """
     if max_frames is None or len(example.schema.frames) <= max_frames:
         return example
@@ -105,35 +89,34 @@ def _with_frames_dropped(
 ) -> list[Frame]:
     """The frames of the records, and a random share of the others; at least one."""
     present = {record.frame for record in records}
-    frames = list(schema.frames)
-    absent = [frame.name for frame in frames if frame.name not in present]
-    kept = len(absent) if generator.random() < augmentation.keep_all else generator.randint(0, len(absent))
+    absent = [name for name in schema.frame_names if name not in present]
+    kept = _num_kept(absent, generator, augmentation)
     if augmentation.max_frames is not None:
         kept = min(kept, max(augmentation.max_frames - len(present), 0))
     names = present | set(generator.sample(absent, kept if present else max(kept, 1)))
-    return [frame for frame in frames if frame.name in names]
+    return [frame for frame in schema.frames if frame.name in names]
 
 
 def _with_slots_dropped(
     frames: list[Frame], records: Sequence[Record], generator: random.Random, augmentation: SchemaAugmentation
-) -> list[Frame]:
+) -> Iterator[Frame]:
     """Thins the frames with many slots: the filled ones stay, and a random share of the others."""
-    filled: dict[str, set[str]] = {}
-    for record in records:
-        filled.setdefault(record.frame, set()).update(slot.slot for slot in record.slots)
-    return [
-        _with_some_slots(frame, filled.get(frame.name, set()), generator, augmentation.keep_all)
-        if _has_open_slots(frame)
-        else frame
-        for frame in frames
-    ]
+    for frame in frames:
+        if _has_open_slots(frame):
+            filled = {slot.slot for record in records if record.frame == frame.name for slot in record.slots}
+            absent = [name for name in frame.slot_names if name not in filled]
+            names = filled | set(generator.sample(absent, _num_kept(absent, generator, augmentation)))
+            frame = _with_slots(frame, [slot for slot in frame.slots if slot.name in names])
+        yield frame
 
 
-def _with_some_slots(frame: Frame, filled: set[str], generator: random.Random, keep_all: float) -> Frame:
-    absent = [name for name in frame.slot_names if name not in filled]
-    kept = len(absent) if generator.random() < keep_all else generator.randint(0, len(absent))
-    names = filled | set(generator.sample(absent, kept))
-    return frame.model_copy(update={"slots": tuple(slot for slot in frame.slots if slot.name in names)})
+def _num_kept(absent: list[str], generator: random.Random, augmentation: SchemaAugmentation) -> int:
+    keeps_all = generator.random() < augmentation.keep_all
+    return len(absent) if keeps_all else generator.randint(0, len(absent))
+
+
+def _with_slots(frame: Frame, slots: list[Slot]) -> Frame:
+    return frame.model_copy(update={"slots": tuple(slots)})
 
 
 def _with_slots_shuffled(frame: Frame, generator: random.Random) -> Frame:
@@ -141,7 +124,7 @@ def _with_slots_shuffled(frame: Frame, generator: random.Random) -> Frame:
         return frame
     slots = list(frame.slots)
     generator.shuffle(slots)
-    return frame.model_copy(update={"slots": tuple(slots)})
+    return _with_slots(frame, slots)
 
 
 def _has_open_slots(frame: Frame) -> bool:
@@ -159,30 +142,6 @@ def _drawn_negatives(
 
 def _words(name: str) -> set[str]:
     return set(name.casefold().split())
-
-
-@dataclass(frozen=True)
-class CapabilitySubsets:
-    """The three subsets of some examples, and why examples are missing from one."""
-
-    judging: tuple[Example, ...]
-    locating: tuple[Example, ...]
-    associating: tuple[Example, ...]
-    left_out: Counter[str] = field(default_factory=Counter)
-
-
-def capability_subsets(examples: Iterable[Example]) -> CapabilitySubsets:
-    """D_J, D_L and D_A, each in the order of the examples."""
-    subsets: dict[Capability, list[Example]] = {capability: [] for capability in CAPABILITIES}
-    left_out: Counter[str] = Counter()
-    for example in examples:
-        for capability in CAPABILITIES:
-            derived = capability_example(example, capability)
-            if derived is None:
-                left_out[f"{example.task} without anything for {capability}"] += 1
-            else:
-                subsets[capability].append(derived)
-    return CapabilitySubsets(**{name: tuple(subset) for name, subset in subsets.items()}, left_out=left_out)
 
 
 def capability_subset(examples: Iterable[Example], capability: Capability) -> Iterator[Example]:

@@ -9,45 +9,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ucuie.data.examples import example_files, read_examples
-from ucuie.data.formats.annotation_tools import (
-    GraphOptions,
-    Written,
-    read_doccano,
-    read_label_studio,
-    read_prodigy,
-    write_doccano,
-    write_label_studio,
-    write_prodigy,
-)
-from ucuie.data.formats.brat import read_brat, write_brat
-from ucuie.data.formats.corpora import (
-    read_gliner,
-    read_iepile,
-    read_instructuie,
-    write_gliner,
-    write_iepile,
-    write_instructuie,
-)
-from ucuie.data.formats.spacy_docs import read_doc_bin, write_doc_bin
-from ucuie.data.formats.table import read_table, write_table
-from ucuie.data.readers import Reader
-from ucuie.data.readers.columns import ColumnOptions, read_columns, write_columns
+from ucuie.data.formats import annotation_tools as tools
+from ucuie.data.formats import brat, corpora, spacy_docs, table
+from ucuie.data.formats.annotation_tools import GraphOptions, Written
+from ucuie.data.readers import Reader, columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
 from ucuie.files import staged_file, staged_files
 from ucuie.schema import SPLITS, Example, Split
 
-Lost = Counter[str]
 Write = Callable[[Iterable[Example], Path], Iterator[list[str]]]
 
 
-class ExportReport(BaseModel):
+class ExportReport(BaseModel, frozen=True, extra="forbid"):
     """What `export` wrote, and how often the format could not hold something."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str
     examples: int
@@ -59,14 +37,14 @@ class Format:
     """A format of users' data.
 
     Args:
-        write: writes examples to a file and yields, for each, what the format cannot hold. None for brat,
-            which has two files for each text.
+        suffix: of its files; empty where the data is a folder.
+        write: writes examples to a file or folder and yields, for each, what the format cannot hold.
         cannot_hold: what is never kept, in words.
     """
 
     reader: Reader
     suffix: str
-    write: Write | None
+    write: Write
     cannot_hold: str
 
 
@@ -78,18 +56,13 @@ def export(examples: Iterable[Example], format_name: str, output: Path) -> Expor
         DataError: a folder for brat holds texts already, which would be mixed with the new ones.
     """
     chosen = format_named(format_name)
-    lost: Lost = Counter()
+    if not chosen.suffix and any(output.glob("*.txt")):
+        raise DataError(str(output), ["it holds texts already"], "choose an empty folder")
+    lost: Counter[str] = Counter()
     count = 0
-    if chosen.write is None:
-        if any(output.glob("*.txt")):
-            raise DataError(str(output), ["it holds texts already"], "choose an empty folder")
-        with staged_files(output, last="annotation.conf") as staging:
-            for count, example_lost in enumerate(_write_brat_folder(examples, staging), start=1):  # noqa: B007
-                lost.update(example_lost)
-    else:
-        with staged_file(output) as staged:
-            for count, example_lost in enumerate(chosen.write(examples, staged), start=1):  # noqa: B007
-                lost.update(example_lost)
+    with staged_file(output) if chosen.suffix else staged_files(output, last=brat.CONFIGURATION) as staged:
+        for count, example_lost in enumerate(chosen.write(examples, staged), start=1):  # noqa: B007
+            lost.update(example_lost)
     return ExportReport(format=format_name, examples=count, lost=dict(sorted(lost.items())))
 
 
@@ -160,63 +133,57 @@ def _list(render: Callable[[Example], Written]) -> Write:
     return write
 
 
-def _write_brat_folder(examples: Iterable[Example], folder: Path) -> Iterator[list[str]]:
-    entities: set[str] = set()
-    for number, example in enumerate(examples, start=1):
-        annotation, lost = write_brat(example)
-        (folder / f"{number:06}.txt").write_text(example.text, encoding="utf-8", newline="")
-        (folder / f"{number:06}.ann").write_text(annotation, encoding="utf-8", newline="\n")
-        entities.update(
-            line.split("\t")[1].split(" ")[0] for line in annotation.splitlines() if line[0] == "T"
-        )
-        yield lost
-    (folder / "annotation.conf").write_text(
-        "[entities]\n"
-        + "".join(f"{name}\n" for name in sorted(entities))
-        + "[relations]\n[events]\n[attributes]\n",
-        encoding="utf-8",
-    )
-
-
 _NO_SCHEMA = "the schema, ids and scores"
+_NO_GRAPH = "records that are neither spans nor pairs"
 
 FORMATS: dict[str, Format] = {
-    "brat": Format(
-        Reader(read_brat, GraphOptions), "", None, f"{_NO_SCHEMA}; records that are neither spans nor pairs"
-    ),
+    "brat": Format(Reader(brat.read_brat, GraphOptions), "", brat.write_brat, f"{_NO_SCHEMA}; {_NO_GRAPH}"),
     "conll": Format(
-        Reader(read_columns, ColumnOptions),
+        Reader(columns.read_columns, columns.ColumnOptions),
         ".conll",
-        _texts(write_columns),
+        _texts(columns.write_columns),
         f"{_NO_SCHEMA}; blanks; nested entities; slots",
     ),
-    "csv": Format(Reader(read_table, ReaderOptions), ".csv", write_table, "the schema and scores"),
+    "csv": Format(
+        Reader(table.read_table, ReaderOptions), ".csv", table.write_table, "the schema and scores"
+    ),
     "doccano": Format(
-        Reader(read_doccano, GraphOptions),
+        Reader(tools.read_doccano, GraphOptions),
         ".jsonl",
-        _lines(write_doccano),
-        f"{_NO_SCHEMA}; records that are neither spans nor pairs",
+        _lines(tools.write_doccano),
+        f"{_NO_SCHEMA}; {_NO_GRAPH}",
     ),
     "gliner": Format(
-        Reader(read_gliner, TokenOptions), ".json", _list(write_gliner), f"{_NO_SCHEMA}; blanks; slots"
+        Reader(corpora.read_gliner, TokenOptions),
+        ".json",
+        _list(corpora.write_gliner),
+        f"{_NO_SCHEMA}; blanks; slots",
     ),
     "iepile": Format(
-        Reader(read_iepile, GraphOptions), ".json", _lines(write_iepile), f"{_NO_SCHEMA} but labels; offsets"
+        Reader(corpora.read_iepile, GraphOptions),
+        ".json",
+        _lines(corpora.write_iepile),
+        f"{_NO_SCHEMA} but labels; offsets",
     ),
     "instructuie": Format(
-        Reader(read_instructuie, GraphOptions), ".json", _list(write_instructuie), _NO_SCHEMA
+        Reader(corpora.read_instructuie, GraphOptions), ".json", _list(corpora.write_instructuie), _NO_SCHEMA
     ),
     "label-studio": Format(
-        Reader(read_label_studio, GraphOptions),
+        Reader(tools.read_label_studio, GraphOptions),
         ".json",
-        _list(write_label_studio),
-        f"{_NO_SCHEMA}; records that are neither spans nor pairs",
+        _list(tools.write_label_studio),
+        f"{_NO_SCHEMA}; {_NO_GRAPH}",
     ),
     "prodigy": Format(
-        Reader(read_prodigy, GraphOptions),
+        Reader(tools.read_prodigy, GraphOptions),
         ".jsonl",
-        _lines(write_prodigy),
-        f"{_NO_SCHEMA}; two events of one type on the same words; records that are neither spans nor pairs",
+        _lines(tools.write_prodigy),
+        f"{_NO_SCHEMA}; two events of one type on the same words; {_NO_GRAPH}",
     ),
-    "spacy": Format(Reader(read_doc_bin, ReaderOptions), ".spacy", write_doc_bin, f"{_NO_SCHEMA}; slots"),
+    "spacy": Format(
+        Reader(spacy_docs.read_doc_bin, ReaderOptions),
+        ".spacy",
+        spacy_docs.write_doc_bin,
+        f"{_NO_SCHEMA}; slots",
+    ),
 }

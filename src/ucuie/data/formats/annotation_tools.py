@@ -4,14 +4,13 @@ They see spans and links. Entities are spans. A relation is a link between two s
 An event is a trigger span with a link, labelled with the role, to each argument span.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from ucuie.data.draft import Draft, Fault, entity, event, tuple_record
-from ucuie.data.readers.items import ReaderOptions, read_items
+from ucuie.data.draft import Draft, entity, event, tuple_record
+from ucuie.data.readers.items import ReaderOptions, reader_of
+from ucuie.data.sources import read_json_items
 from ucuie.errors import show
 from ucuie.schema import Example, Filler, Record, Span, Task
 
@@ -114,12 +113,9 @@ Written = tuple[dict[str, Any], list[str]]
 """A JSON object for an example, and what it cannot hold."""
 
 
-def read_label_studio(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_label_studio(place: str, item: dict[str, Any], options: GraphOptions) -> Draft:
     """A draft for each task of an export, from its first annotation that was not cancelled."""
-    return read_items(paths, partial(_label_studio_draft, options))
-
-
-def _label_studio_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
     text = item["data"]["text"]
     annotations = [found for found in item.get("annotations", []) if not found.get("was_cancelled")]
     results = annotations[0]["result"] if annotations else []
@@ -183,12 +179,9 @@ def write_label_studio(example: Example) -> Written:
     return task, graph.lost
 
 
-def read_doccano(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_doccano(place: str, item: dict[str, Any], options: GraphOptions) -> Draft:
     """A draft for each line; `entities` and `relations`, or `label` with [start, end, label]."""
-    return read_items(paths, partial(_doccano_draft, options))
-
-
-def _doccano_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
     text = item["text"]
     if "entities" in item:
         nodes = [
@@ -220,12 +213,9 @@ def write_doccano(example: Example) -> Written:
     return {"text": example.text, "entities": entities, "relations": relations}, graph.lost
 
 
-def read_prodigy(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_prodigy(place: str, item: dict[str, Any], options: GraphOptions) -> Draft:
     """A draft for each accepted line; rejected and ignored ones are faults, so that they are counted."""
-    return read_items(paths, partial(_prodigy_draft, options))
-
-
-def _prodigy_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
     if item.get("answer", "accept") != "accept":
         raise ValueError(f"the answer is {item['answer']!r}")
     text = item["text"]

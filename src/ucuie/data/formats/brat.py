@@ -5,21 +5,22 @@ pieces (`T1<TAB>Drug 0 5;10 12`); each piece is a span of its own here.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ucuie.data.draft import Draft, Fault
+from ucuie.data.draft import Draft, Fault, Readings
 from ucuie.data.formats.annotation_tools import GraphOptions, Link, Node, graph_of, records_of
 from ucuie.data.readers.items import reason_of
 from ucuie.data.sources import read_lines, read_text
 from ucuie.errors import show
 from ucuie.schema import Example, Span
 
+CONFIGURATION = "annotation.conf"
 _NUMBER = re.compile(r"\d+$")
 
 
-def read_brat(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+def read_brat(paths: Sequence[Path], options: GraphOptions) -> Readings:
     """A draft for each text file; a folder stands for all of its texts."""
     for path in paths:
         folder = path if path.is_dir() else path.parent
@@ -36,10 +37,9 @@ class _Annotation:
 
     text: str
     nodes: list[Node] = field(default_factory=list)
-    relations: list[Link] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    """Those of events lead from an event, or to one, where `triggers` has it."""
     triggers: dict[str, str] = field(default_factory=dict)
-    roles: list[tuple[str, str, str]] = field(default_factory=list)
-    """(event, role, target)."""
     changes: list[str] = field(default_factory=list)
 
     def add(self, line: str) -> None:
@@ -58,21 +58,15 @@ class _Annotation:
             if len(parts) != 3:
                 raise ValueError(f"{show(columns[0])} is no relation with two arguments")
             source, target = (part.partition(":")[2] for part in parts[1:])
-            self.relations.append(Link(_with_blanks(parts[0]), source, target))
+            self.links.append(Link(_with_blanks(parts[0]), source, target))
         elif identifier.startswith("E"):
             (_, trigger), *arguments = (_role_of(part) for part in columns[0].split())
             self.triggers[identifier] = trigger
-            self.roles += [(identifier, _NUMBER.sub("", role), target) for role, target in arguments]
+            self.links += [
+                Link(_with_blanks(_NUMBER.sub("", role)), identifier, target) for role, target in arguments
+            ]
         else:
             self.changes.append(f"{identifier[:1]} line left out")
-
-    @property
-    def links(self) -> list[Link]:
-        """Those of relations, then of events; an event as an argument stands for its trigger."""
-        return self.relations + [
-            Link(_with_blanks(role), self.triggers[event], self.triggers.get(target, target))
-            for event, role, target in self.roles
-        ]
 
 
 def _role_of(part: str) -> tuple[str, str]:
@@ -84,26 +78,30 @@ def _role_of(part: str) -> tuple[str, str]:
 
 def _draft(text_path: Path, folder: Path, options: GraphOptions) -> Draft | Fault:
     annotation_path = text_path.with_suffix(".ann")
-    place = annotation_path.relative_to(folder).as_posix()
+    place = annotation_path.relative_to(folder)
     text = read_text(text_path)
     annotation = _Annotation(text)
     if not annotation_path.exists():
         annotation.changes.append("text without an .ann file")
     else:
-        for number, line in read_lines(annotation_path):
+        for line_place, line in read_lines(annotation_path):
             try:
                 if line.strip():
                     annotation.add(line)
             except (LookupError, ValueError) as error:
-                return Fault(f"{place} line {number}", reason_of(error))
-    nodes, links = annotation.nodes, annotation.links
+                return Fault(place.with_name(line_place).as_posix(), reason_of(error))
+    nodes, triggers = annotation.nodes, annotation.triggers
+    links = [
+        Link(one.label, triggers.get(one.source, one.source), triggers.get(one.target, one.target))
+        for one in annotation.links
+    ]
     if options.task == "EE":
-        wanted = {*annotation.triggers.values(), *(link.target for link in links)}
+        wanted = {*triggers.values(), *(link.target for link in links)}
         nodes = [node for node in nodes if node.id in wanted]
     try:
         records = records_of(text, nodes, links, options.task)
     except (LookupError, ValueError) as error:
-        return Fault(place, reason_of(error))
+        return Fault(place.as_posix(), reason_of(error))
     return Draft(text_path.relative_to(folder).as_posix(), text, records, changes=tuple(annotation.changes))
 
 
@@ -122,8 +120,21 @@ def _nodes(text: str, identifier: str, columns: Sequence[str], changes: list[str
     return [Node(identifier, _with_blanks(label), span) for span in spans]
 
 
-def write_brat(example: Example) -> tuple[str, list[str]]:
-    """The text of the .ann file that stands beside a .txt file with the example's text."""
+def write_brat(examples: Iterable[Example], folder: Path) -> Iterator[list[str]]:
+    """Writes a .txt and an .ann file for each example, and brat's own list of the labels."""
+    labels: set[str] = set()
+    for number, example in enumerate(examples, start=1):
+        annotation, lost = _annotation(example)
+        (folder / f"{number:06}.txt").write_text(example.text, encoding="utf-8", newline="")
+        (folder / f"{number:06}.ann").write_text(annotation, encoding="utf-8", newline="\n")
+        labels |= {line.split("\t")[1].split(" ")[0] for line in annotation.splitlines() if line[0] == "T"}
+        yield lost
+    lines = ["[entities]", *sorted(labels), "[relations]", "[events]", "[attributes]"]
+    (folder / CONFIGURATION).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _annotation(example: Example) -> tuple[str, list[str]]:
+    """The lines of an .ann file, and what they cannot hold."""
     graph = graph_of(example.records)
     lost = list(graph.lost)
     names = {node.label for node in graph.nodes} | {link.label for link in graph.links}

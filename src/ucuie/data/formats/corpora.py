@@ -1,31 +1,26 @@
 """The JSON that other extraction models are trained on: GLiNER, InstructUIE and IEPile, read and written."""
 
 import json
-from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from ucuie.data.draft import Draft, Fault, checked_span, entity, filled_slots, filler_at
+from ucuie.data.draft import Draft, checked_span, entity, filled_slots, filler_at
 from ucuie.data.formats.annotation_tools import PAIRS, GraphOptions, Written
-from ucuie.data.readers.items import TokenOptions, read_items
+from ucuie.data.readers.items import TokenOptions, reader_of
 from ucuie.data.readers.triples import place_strings, relation_frame
+from ucuie.data.sources import read_json_items
 from ucuie.data.tokens import entities_of, join_tokens
 from ucuie.language.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Example, Filler, Record, Span
 
 
-def read_gliner(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_gliner(place: str, item: dict[str, Any], options: TokenOptions) -> Draft:
     """A draft for each `{"tokenized_text": [...], "ner": [[first, last, label], ...]}`, ends inclusive."""
-
-    def draft(place: str, item: dict[str, Any]) -> Draft:
-        joined = join_tokens(item["tokenized_text"], options.spacing)
-        records = [
-            entity(label, joined.text, joined.span(first, last + 1)) for first, last, label in item["ner"]
-        ]
-        return Draft(place, joined.text, tuple(records))
-
-    return read_items(paths, draft)
+    joined = join_tokens(item["tokenized_text"], options.spacing)
+    records = [entity(label, joined.text, joined.span(first, last + 1)) for first, last, label in item["ner"]]
+    return Draft(place, joined.text, tuple(records))
 
 
 def write_gliner(example: Example) -> Written:
@@ -35,15 +30,12 @@ def write_gliner(example: Example) -> Written:
     return {"tokenized_text": [example.text[slice(*word)] for word in words], "ner": ner}, lost
 
 
-def read_instructuie(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_instructuie(place: str, item: dict[str, Any], options: GraphOptions) -> Draft:
     """A draft for each `{"sentence", "entities" | "relations" | "events"}`.
 
     Offsets (`pos`) are taken where they are right, else the string is placed in the sentence.
     """
-    return read_items(paths, partial(_instructuie_draft, options))
-
-
-def _instructuie_draft(options: GraphOptions, place: str, item: dict[str, Any]) -> Draft:
     text, found = item["sentence"], list(_instructuie_frames(options, item))
     try:
         return Draft(place, text, tuple(_instructuie_record(text, *one) for one in found))
@@ -54,8 +46,8 @@ def _instructuie_draft(options: GraphOptions, place: str, item: dict[str, Any]) 
             else relation_frame(label, {slot: string for slot, (string, _) in slots})
             for label, own, slots in found
         ]
-        records, changes = place_strings(text, frames)
-        return Draft(place, text, records, changes=("strings without right offsets were placed", *changes))
+        draft = place_strings(place, text, frames)
+        return replace(draft, changes=("strings without right offsets were placed", *draft.changes))
 
 
 _Mention = tuple[str, dict[str, Any]]
@@ -100,46 +92,36 @@ def write_instructuie(example: Example) -> Written:
     def mention(filler: Filler, key: str = "name") -> dict[str, Any]:
         return {key: filler.text, "pos": list(filler.span)}
 
-    item: dict[str, Any] = {"sentence": example.text}
     key = {"NER": "entities", "EE": "events"}.get(example.task, "relations")
-    item[key] = []
+    items: list[dict[str, Any]] = []
     lost = []
     for record in example.records:
         filled = [(slot.slot, slot.filler) for slot in record.slots if slot.filler is not None]
-        if key == "relations":
-            if record.filler is None and len(filled) == 2:
-                head, tail = (mention(filler) for _, filler in filled)
-                item[key].append({"type": record.frame, "head": head, "tail": tail})
-                continue
-        elif record.filler is not None and key == "events":
+        if key == "relations" and record.filler is None and len(filled) == 2:
+            (_, head), (_, tail) = filled
+            items.append({"type": record.frame, "head": mention(head), "tail": mention(tail)})
+        elif key == "events" and record.filler is not None:
             arguments = [mention(filler) | {"role": slot} for slot, filler in filled]
-            item[key].append(
-                {"type": record.frame, **mention(record.filler, "trigger"), "arguments": arguments}
-            )
-            continue
-        elif record.filler is not None and not filled:
-            item[key].append(mention(record.filler) | {"type": record.frame})
-            continue
-        lost.append(f"record that does not fit {key}")
-    return item, lost
+            items.append({"type": record.frame, **mention(record.filler, "trigger"), "arguments": arguments})
+        elif key == "entities" and record.filler is not None and not filled:
+            items.append(mention(record.filler) | {"type": record.frame})
+        else:
+            lost.append(f"record that does not fit {key}")
+    return {"sentence": example.text, key: items}, lost
 
 
-def read_iepile(paths: Sequence[Path], options: GraphOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_iepile(place: str, item: dict[str, Any], options: GraphOptions) -> Draft:
     """A draft for each `{"task", "instruction": JSON with "schema" and "input", "output": JSON}`.
 
     The strings of the output are placed in the input. The labels offered are those of the schema, which
     IEPile cuts into parts: one text stands in several lines.
     """
-
-    def draft(place: str, item: dict[str, Any]) -> Draft:
-        instruction = json.loads(item["instruction"])
-        text, schema = instruction["input"], instruction["schema"]
-        frames = list(_iepile_frames(options, json.loads(item["output"])))
-        records, changes = place_strings(text, frames)
-        offered = tuple(label if isinstance(label, str) else label["event_type"] for label in schema)
-        return Draft(place, text, records, offered=offered, changes=tuple(changes))
-
-    return read_items(paths, draft)
+    instruction = json.loads(item["instruction"])
+    text, schema = instruction["input"], instruction["schema"]
+    draft = place_strings(place, text, list(_iepile_frames(options, json.loads(item["output"]))))
+    offered = tuple(label if isinstance(label, str) else label["event_type"] for label in schema)
+    return replace(draft, offered=offered)
 
 
 def _iepile_frames(options: GraphOptions, output: dict[str, Any]) -> Iterator[ParsedFrame]:

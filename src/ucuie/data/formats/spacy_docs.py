@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zlib import error as ZlibError
 
-from ucuie.data.draft import Draft, Fault, entity
+from ucuie.data.draft import Draft, Fault, Readings, entity
 from ucuie.data.readers.items import ReaderOptions, reason_of
 from ucuie.data.tokens import NOT_AN_ENTITY, words_of
 from ucuie.errors import DataError, needs
@@ -19,7 +19,7 @@ from ucuie.schema import Example, Span
 SPAN_GROUP = "sc"
 
 
-def read_doc_bin(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
+def read_doc_bin(paths: Sequence[Path], options: ReaderOptions) -> Readings:
     """A draft for each document.
 
     Raises:

@@ -5,11 +5,11 @@ id,text,record,frame,slot,filler,start,end
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
-from ucuie.data.draft import Draft, Fault, checked_span, filler_at
+from ucuie.data.draft import Draft, Fault, Readings, checked_span, filler_at
 from ucuie.data.readers.items import ReaderOptions, reason_of
 from ucuie.errors import show
 from ucuie.schema import Example, FilledSlot, Filler, Record
@@ -19,13 +19,12 @@ _MAX_CELL = 2**31 - 1
 """Characters; Python's own limit of 131,072 is less than some documents have."""
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     place: str
     cells: dict[str, str]
 
 
-def read_table(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
+def read_table(paths: Sequence[Path], options: ReaderOptions) -> Readings:
     """A draft for each run of rows with the same id; an empty slot means the frame's own filler."""
     for path in paths:
         for key, group in groupby(
@@ -45,18 +44,17 @@ def _rows(path: Path) -> Iterator[_Row | Fault]:
             reader = csv.reader(file, strict=True)
             header: list[str] = []
             while True:
-                line = reader.line_num + 1
+                first = reader.line_num + 1
+                place = f"{path.name} line {first}"
                 try:
                     cells = next(reader)
                 except StopIteration:
                     break
                 except csv.Error as error:
-                    lines = (
-                        f"line {line}" if line == reader.line_num else f"lines {line} to {reader.line_num}"
-                    )
-                    yield Fault(f"{path.name} {lines}", f"not CSV: {error}")
+                    if first != reader.line_num:
+                        place = f"{path.name} lines {first} to {reader.line_num}"
+                    yield Fault(place, f"not CSV: {error}")
                     continue
-                place = f"{path.name} line {line}"
                 if not header:
                     header = cells
                     missing = [column for column in COLUMNS if column not in header]

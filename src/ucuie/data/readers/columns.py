@@ -6,13 +6,13 @@ entities), and sentences spread over parallel files with one label each.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, groupby, zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
-from ucuie.data.draft import Draft, Fault, entity
+from ucuie.data.draft import Draft, Fault, Readings, entity
 from ucuie.data.readers.items import TokenOptions
-from ucuie.data.sources import encoding_fault, read_lines
+from ucuie.data.sources import encoding_fault, read_blocks
 from ucuie.data.tokens import entities_of, join_tokens
 from ucuie.errors import show
 from ucuie.schema import Example, Span
@@ -41,20 +41,19 @@ class ColumnOptions(TokenOptions):
     unites_repetitions: bool = False
 
 
-@dataclass(frozen=True)
-class _Sentence:
+class _Sentence(NamedTuple):
     place: str
-    tokens: list[str]
-    layers: list[list[str]]
+    tokens: tuple[str, ...]
+    layers: tuple[tuple[str, ...], ...]
 
 
-def read_columns(paths: Sequence[Path], options: ColumnOptions) -> Iterator[Draft | Fault]:
+def read_columns(paths: Sequence[Path], options: ColumnOptions) -> Readings:
     """A draft for each sentence, its entities from all layers of tags."""
     files = [_sentences(path, options) for path in paths]
+    groups: Iterable[Sequence[_Sentence | Fault]]
     if options.is_parallel:
-        groups: Iterable[Sequence[_Sentence | Fault]] = zip_longest(
-            *files, fillvalue=Fault(paths[0].name, "a parallel file has fewer sentences")
-        )
+        absent = Fault(paths[0].name, "a parallel file has fewer sentences")
+        groups = zip_longest(*files, fillvalue=absent)
     elif options.unites_repetitions:
         groups = (list(group) for _, group in groupby(chain(*files), key=_tokens))
     else:
@@ -64,38 +63,29 @@ def read_columns(paths: Sequence[Path], options: ColumnOptions) -> Iterator[Draf
 
 
 def _tokens(sentence: _Sentence | Fault) -> tuple[str, ...]:
-    return () if isinstance(sentence, Fault) else tuple(sentence.tokens)
+    return () if isinstance(sentence, Fault) else sentence.tokens
 
 
 def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault]:
-    """The sentences of a file; the last one ends with the file, blank line or not."""
-    sentence = _Sentence(path.name, [], [])
-    fault: Fault | None = None
-    for number, line in (*read_lines(path), (0, "")):
-        if line.strip():
-            has_separator = options.separator is not None and options.separator in line
-            columns = line.split(options.separator if has_separator else None)
-            if not sentence.tokens and fault is None:
-                sentence = _Sentence(f"{path.name} line {number}", [], [[] for _ in options.tag_columns])
-            try:
-                token, *tags = _columns(columns, options)
-            except ValueError as error:
-                fault = fault or Fault(f"{path.name} line {number}", str(error))
-                continue
-            if token != options.document_mark:
-                sentence.tokens.append(token)
-                for layer, tag in zip(sentence.layers, tags, strict=True):
-                    layer.append(tag)
-        elif fault is not None:
-            yield fault
-            sentence, fault = _Sentence(path.name, [], []), None
-        elif sentence.tokens:
-            yield sentence
-            sentence = _Sentence(path.name, [], [])
+    for block in read_blocks(path):
+        rows = []
+        try:
+            for place, line in block:
+                token, *tags = _columns(line, options)
+                if token != options.document_mark:
+                    rows.append((place, token, *tags))
+        except ValueError as error:
+            yield Fault(place, str(error))
+            continue
+        if rows:
+            places, tokens, *layers = zip(*rows, strict=True)
+            yield _Sentence(places[0], tokens, tuple(layers))
 
 
-def _columns(columns: Sequence[str], options: ColumnOptions) -> list[str]:
+def _columns(line: str, options: ColumnOptions) -> list[str]:
     """The token and its tags; a ValueError says which column is missing, or what is no tag."""
+    has_separator = options.separator is not None and options.separator in line
+    columns = line.split(options.separator if has_separator else None)
     places = (options.token_column, *options.tag_columns)
     indices = [place if place >= 0 else len(columns) + place for place in places]
     if len(set(indices)) < len(places) or not all(0 <= index < len(columns) for index in indices):
@@ -112,33 +102,24 @@ def _columns(columns: Sequence[str], options: ColumnOptions) -> list[str]:
 
 def _united(sentences: Sequence[_Sentence | Fault], options: ColumnOptions) -> Draft | Fault:
     """One draft for sentences with the same tokens, with the entities of all of them."""
-    layers: list[list[str]] = []
+    layers: list[tuple[str, ...]] = []
+    first = sentences[0]
     for sentence in sentences:
         if isinstance(sentence, Fault):
             return sentence
-        if _tokens(sentence) != _tokens(sentences[0]):
-            return Fault(
-                sentence.place, f"the tokens differ from the parallel sentence at {sentences[0].place}"
-            )
+        if sentence.tokens != _tokens(first):
+            return Fault(sentence.place, f"the tokens differ from the parallel sentence at {first.place}")
         layers += sentence.layers
-    assert isinstance(sentences[0], _Sentence)
-    return _draft(sentences[0].place, sentences[0].tokens, layers, options)
-
-
-def _draft(
-    place: str, tokens: Sequence[str], layers: Iterable[Sequence[str]], options: ColumnOptions
-) -> Draft | Fault:
-    joined = join_tokens(tokens, options.spacing)
+    joined = join_tokens(_tokens(first), options.spacing)
     if not joined.text:
-        return Fault(place, "no token holds a character")
+        return Fault(first.place, "no token holds a character")
     records, changes = [], []
-    for layer in layers:
-        for label, (start, end) in decode_tags(layer):
-            try:
-                records.append(entity(label, joined.text, joined.span(start, end)))
-            except ValueError:
-                changes.append("entity without a character left out")
-    return Draft(place, joined.text, tuple(records), changes=tuple(changes))
+    for label, (start, end) in chain.from_iterable(map(decode_tags, layers)):
+        try:
+            records.append(entity(label, joined.text, joined.span(start, end)))
+        except ValueError:
+            changes.append("entity without a character left out")
+    return Draft(first.place, joined.text, tuple(records), changes=tuple(changes))
 
 
 def decode_tags(tags: Iterable[str]) -> list[tuple[str, Span]]:
@@ -148,30 +129,17 @@ def decode_tags(tags: Iterable[str]) -> list[tuple[str, Span]]:
     """
     entities: list[tuple[str, Span]] = []
     label, start = "", 0
-    index = -1
-    for index, tag in enumerate(tags):
+    for index, tag in enumerate((*tags, "O")):
         prefix, _, tag_label = tag.partition("-")
-        continues = prefix in ("I", "M", "E", "L") and tag_label == label
-        if label and not continues:
+        if label and not (prefix in ("I", "M", "E", "L") and tag_label == label):
             entities.append((label, (start, index)))
             label = ""
-        if tag_label and not continues:
+        if tag_label and not label:
             label, start = tag_label, index
         if label and prefix in ("E", "L", "S", "U"):
             entities.append((label, (start, index + 1)))
             label = ""
-    if label:
-        entities.append((label, (start, index + 1)))
     return entities
-
-
-def encode_tags(num_tokens: int, entities: Iterable[tuple[str, Span]]) -> list[str]:
-    """IOB2 tags for entities that do not overlap; of overlapping ones the first stays."""
-    tags = ["O"] * num_tokens
-    for label, (start, end) in entities:
-        if all(tag == "O" for tag in tags[start:end]):
-            tags[start:end] = [f"B-{label}"] + [f"I-{label}"] * (end - start - 1)
-    return tags
 
 
 def write_columns(example: Example) -> tuple[str, list[str]]:
@@ -180,7 +148,11 @@ def write_columns(example: Example) -> tuple[str, list[str]]:
     Blanks between words are not kept; of entities that overlap the first stays.
     """
     words, entities, lost = entities_of(example)
-    tags = encode_tags(len(words), entities)
-    lost += ["entity inside or across another"] * (len(entities) - sum(tag.startswith("B-") for tag in tags))
+    tags = ["O"] * len(words)
+    for label, (start, end) in entities:
+        if any(tag != "O" for tag in tags[start:end]):
+            lost.append("entity inside or across another")
+        else:
+            tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
     lines = [f"{example.text[slice(*word)]}\t{tag}\n" for word, tag in zip(words, tags, strict=True)]
     return "".join(lines) + "\n", lost

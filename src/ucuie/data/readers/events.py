@@ -1,4 +1,4 @@
-"""Events with their arguments, in the JSON of DuEE, RAMS, PHEE and CASIE."""
+"""Events with their arguments, in the JSON of DuEE, MAVEN, RAMS, PHEE and CASIE."""
 
 import re
 from bisect import bisect_right
@@ -8,73 +8,82 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from ucuie.data.draft import Draft, Fault, checked_span, event
-from ucuie.data.readers.items import ReaderOptions, TokenOptions, drafts_of, read_items, reason_of
-from ucuie.data.sources import archive_members, read_json
+from ucuie.data.draft import Draft, Fault, Readings, checked_span, event
+from ucuie.data.readers.items import ReaderOptions, TokenOptions, drafts_of, reader_of, reason_of
+from ucuie.data.sources import archive_members, read_json, read_json_items
 from ucuie.data.tokens import join_tokens
 from ucuie.errors import DataError
-from ucuie.schema import Span, Split
+from ucuie.schema import Record, Span, Split
 
 _RAMS_ROLE = re.compile(r"evt\d+arg\d+(\w+)$")
 _PHEE_ROLES = ("Subject", "Treatment", "Effect")
 _ATTRIBUTES = ("Negated", "Speculated", "Severity")
 
 
-def read_duee(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_duee(place: str, item: dict[str, Any], options: ReaderOptions) -> Draft:
     """A draft for each text of DuEE, whose triggers and arguments are strings with their start."""
+    text = item["text"]
 
-    def draft(place: str, item: dict[str, Any]) -> Draft:
-        text = item["text"]
-        records = []
-        for found in item["event_list"]:
-            slots = [(one["role"], _span(text, one, "argument")) for one in found["arguments"]]
-            records.append(event(found["event_type"], text, _span(text, found, "trigger"), slots))
-        return Draft(place, text, tuple(records))
+    def span(mention: dict[str, Any], key: str) -> Span:
+        return checked_span(text, mention[f"{key}_start_index"], mention[key])
 
-    return read_items(paths, draft)
-
-
-def _span(text: str, item: dict[str, Any], key: str) -> Span:
-    return checked_span(text, item[f"{key}_start_index"], item[key])
+    records = []
+    for found in item["event_list"]:
+        slots = [(one["role"], span(one, "argument")) for one in found["arguments"]]
+        records.append(event(found["event_type"], text, span(found, "trigger"), slots))
+    return Draft(place, text, tuple(records))
 
 
-def read_rams(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_maven(place: str, document: dict[str, Any], options: TokenOptions) -> Iterator[Draft]:
+    """A draft for each sentence of MAVEN-like JSON lines; entity ids end with their token range."""
+    joined = [join_tokens(sentence["tokens"], options.spacing) for sentence in document["content"]]
+    records: list[list[Record]] = [[] for _ in joined]
+    for kind in document["events"]:
+        for mention in kind["mention"]:
+            sentence = joined[mention["sent_id"]]
+            slots = []
+            for argument in mention["arguments"]:
+                start, end = map(int, argument["entity_id"].split("_")[-2:])
+                slots.append((argument["role"], sentence.span(start, end)))
+            trigger = sentence.span(*mention["offset"])
+            records[mention["sent_id"]].append(event(kind["type"], sentence.text, trigger, slots))
+    for sentence, found in zip(joined, records, strict=True):
+        yield Draft(place, sentence.text, tuple(found))
+
+
+@reader_of(read_json_items)
+def read_rams(place: str, window: dict[str, Any], options: TokenOptions) -> Draft:
     """A draft for each window of five sentences around an event; token ranges END INCLUSIVE.
 
     The links of some copies point at the head word of an argument; `ent_spans` has the whole of it. The
     role is what follows the argument number: `evt043arg01communicator`.
     """
-
-    def draft(place: str, window: dict[str, Any]) -> Draft:
-        joined = join_tokens(list(chain.from_iterable(window["sentences"])), options.spacing)
-        slots = []
-        for first, last, roles in window["ent_spans"]:
-            for role, _ in roles:
-                match = _RAMS_ROLE.match(role)
-                if match is None:
-                    raise ValueError(f"no role in {role!r}")
-                slots.append((match[1], joined.span(first, last + 1)))
-        records = [
-            event(label, joined.text, joined.span(first, last + 1), slots)
-            for first, last, labels in window["evt_triggers"]
-            for label, _ in labels
-        ]
-        return Draft(place, joined.text, tuple(records))
-
-    return read_items(paths, draft)
+    joined = join_tokens(list(chain.from_iterable(window["sentences"])), options.spacing)
+    slots = []
+    for first, last, roles in window["ent_spans"]:
+        for role, _ in roles:
+            match = _RAMS_ROLE.match(role)
+            if match is None:
+                raise ValueError(f"no role in {role!r}")
+            slots.append((match[1], joined.span(first, last + 1)))
+    records = [
+        event(label, joined.text, joined.span(first, last + 1), slots)
+        for first, last, labels in window["evt_triggers"]
+        for label, _ in labels
+    ]
+    return Draft(place, joined.text, tuple(records))
 
 
-def read_phee(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_phee(place: str, sentence: dict[str, Any], options: ReaderOptions) -> Draft:
     """A draft for each sentence of PHEE, its events with all arguments and sub-arguments.
 
     Every argument lists its entities, every entity the pieces of text it consists of. A piece is one filler
     of its slot, so that all fillers stand in the text as they are; a main argument of two pieces gives the
     slot twice. Slots are named `Treatment` or `Treatment.Drug`. Attributes are no roles and stay out.
     """
-    return read_items(paths, _draft)
-
-
-def _draft(place: str, sentence: dict[str, Any]) -> Draft:
     text = sentence["context"]
     changes: list[str] = []
     records = []
@@ -125,7 +134,7 @@ class CasieOptions(ReaderOptions):
     split: Literal["train", "validation", "test"]
 
 
-def read_casie(paths: Sequence[Path], options: CasieOptions) -> Iterator[Draft | Fault]:
+def read_casie(paths: Sequence[Path], options: CasieOptions) -> Readings:
     """A draft for each sentence with an event.
 
     An article without a readable date belongs to no split: it is a fault of every one.
@@ -143,10 +152,10 @@ def read_casie(paths: Sequence[Path], options: CasieOptions) -> Iterator[Draft |
             yield Fault(member.name, reason_of(error))
     articles.sort(key=lambda one: one[0], reverse=True)
     for _, member, article in articles[_ARTICLES[options.split]]:
-        yield from drafts_of(member.name, article, _drafts)
+        yield from drafts_of(member.name, article, options, _drafts)
 
 
-def _drafts(place: str, article: dict[str, Any]) -> Iterator[Draft | Fault]:
+def _drafts(place: str, article: dict[str, Any], options: CasieOptions) -> Iterator[Draft]:
     text = article["content"]
     starts = [0, *(border.end() for border in _SENTENCE_BORDER.finditer(text))]
     ends = [*starts[1:], len(text)]

@@ -1,14 +1,14 @@
-"""What readers of JSON share: options, and the loop that turns items into drafts or faults."""
+"""What readers share: options, and the loop that turns items of JSON, or lines, into drafts or faults."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from ucuie.config import Config
-from ucuie.data.draft import Draft, Fault
-from ucuie.data.sources import read_json_items
+from ucuie.data.draft import Draft, Fault, Readings
 from ucuie.data.tokens import Spacing
 from ucuie.errors import show, validation_faults
 
@@ -23,24 +23,36 @@ class TokenOptions(ReaderOptions):
     spacing: Spacing = "natural"
 
 
-def read_items(
-    paths: Sequence[Path], parse: Callable[[str, Any], Draft | Iterator[Draft]]
-) -> Iterator[Draft | Fault]:
-    """The drafts that `parse` makes of each (place, item) of some JSON files; what it raises are faults."""
-    for path in paths:
-        for item in read_json_items(path):
-            if isinstance(item, Fault):
-                yield item
-            else:
-                yield from drafts_of(*item, parse)
+Options = TypeVar("Options", bound=ReaderOptions)
+Parse = Callable[[str, Any, Options], Draft | Readings]
+"""Makes drafts of the place of an item, the item and the options; what it raises is a fault of the item."""
+Read = Callable[[Sequence[Path], Options], Readings]
 
 
-def drafts_of(
-    place: str, value: Any, parse: Callable[[str, Any], Draft | Iterator[Draft | Fault]]
-) -> Iterator[Draft | Fault]:
-    """What `parse` makes of a value, and a fault where it raises."""
+def reader_of(
+    items_of: Callable[[Path], Iterator[tuple[str, Any] | Fault]],
+) -> Callable[[Parse[Options]], Read[Options]]:
+    """Makes a reader of a function that parses one item of those that `read_json_items` or the like finds."""
+
+    def decorate(parse: Parse[Options]) -> Read[Options]:
+        @wraps(parse)
+        def read(paths: Sequence[Path], options: Options) -> Readings:
+            for path in paths:
+                for item in items_of(path):
+                    if isinstance(item, Fault):
+                        yield item
+                    else:
+                        yield from drafts_of(*item, options, parse)
+
+        return read
+
+    return decorate
+
+
+def drafts_of(place: str, item: Any, options: Options, parse: Parse[Options]) -> Readings:
+    """The drafts of one item, and a fault where `parse` raises."""
     try:
-        drafts = parse(place, value)
+        drafts = parse(place, item, options)
         yield from [drafts] if isinstance(drafts, Draft) else drafts
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         yield Fault(place, reason_of(error))

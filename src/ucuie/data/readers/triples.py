@@ -4,78 +4,70 @@ The strings are placed in the text by the rules of `ucuie.language.align`; a tri
 not stand in the text is left out and counted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ucuie.data.draft import Draft, Fault
-from ucuie.data.readers.items import ReaderOptions, TokenOptions, read_items
-from ucuie.data.sources import read_lines
-from ucuie.data.tokens import respaced
+from ucuie.data.draft import Draft, Fault, Readings
+from ucuie.data.readers.items import ReaderOptions, TokenOptions, reader_of
+from ucuie.data.sources import read_json_items, read_lines
+from ucuie.data.tokens import Spacing, respaced
 from ucuie.language.align import align
 from ucuie.language.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Frame, Record, Schema, Slot
 
 
-def place_strings(text: str, frames: Sequence[ParsedFrame]) -> tuple[tuple[Record, ...], list[str]]:
-    """Records for frames given as strings, and for each that has no place a sentence saying so.
+def place_strings(
+    place: str, text: str, frames: Sequence[ParsedFrame], *, spacing: Spacing | None = None
+) -> Draft:
+    """A draft with the frames given as strings, and a change for each that has no place in the text.
 
-    A record is left out as a whole: a relation without its object would be another relation.
+    A record is left out as a whole: a relation without its object would be another relation. `spacing` is for
+    a text of tokens with one blank between them; None keeps the text.
     """
-    slots: dict[str, dict[str, None]] = {}
+    slots: dict[str, dict[str, Slot]] = {}
     for frame in frames:
-        slots.setdefault(frame.frame, {}).update(dict.fromkeys(slot.slot for slot in frame.slots))
-    if not slots:
-        return (), []
-    schema = Schema(
-        frames=tuple(
-            Frame(name=name, slots=tuple(Slot(name=slot) for slot in slot_names))
-            for name, slot_names in slots.items()
+        slots.setdefault(frame.frame, {}).update((one.slot, Slot(name=one.slot)) for one in frame.slots)
+    records: tuple[Record, ...] = ()
+    if slots:
+        schema = Schema(frames=tuple(Frame(name=name, slots=tuple(slots[name].values())) for name in slots))
+        alignment = align(frames, text, schema)
+        records = tuple(
+            record
+            for record, frame in zip(alignment.records, alignment.frames, strict=True)
+            if len(record.slots) == len(frame.slots)
         )
-    )
-    alignment = align(frames, text, schema)
-    complete = tuple(
-        record
-        for record, frame in zip(alignment.records, alignment.frames, strict=True)
-        if len(record.slots) == len(frame.slots)
-    )
-    return complete, ["record not in the text left out"] * (len(frames) - len(complete))
+    changes = ("record not in the text left out",) * (len(frames) - len(records))
+    if spacing is not None:
+        text, records = respaced(text, records, spacing)
+    return Draft(place, text, records, changes=changes)
 
 
-def read_triples(paths: Sequence[Path], options: TokenOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_triples(place: str, item: dict[str, Any], options: TokenOptions) -> Draft:
     """A draft for each `{"text": tokens, "triple_list": [[subject, relation, object], ...]}`."""
-
-    def draft(place: str, item: dict[str, Any]) -> Draft:
-        frames = [
-            relation_frame(relation, {"subject": subject, "object": object_})
-            for subject, relation, object_ in item["triple_list"]
-        ]
-        records, changes = place_strings(item["text"], frames)
-        text, records = respaced(item["text"], records, options.spacing)
-        return Draft(place, text, records, changes=tuple(changes))
-
-    return read_items(paths, draft)
+    frames = [
+        relation_frame(relation, {"subject": subject, "object": object_})
+        for subject, relation, object_ in item["triple_list"]
+    ]
+    return place_strings(place, item["text"], frames, spacing=options.spacing)
 
 
-def read_spo(paths: Sequence[Path], options: ReaderOptions) -> Iterator[Draft | Fault]:
+@reader_of(read_json_items)
+def read_spo(place: str, item: dict[str, Any], options: ReaderOptions) -> Draft:
     """A draft for each `{"text": ..., "spo_list": [{"subject", "predicate", "object": {...}}, ...]}` (DuIE).
 
     `@value` of the object is the slot object; its other parts are slots of their own.
     """
-
-    def draft(place: str, item: dict[str, Any]) -> Draft:
-        frames = [
-            relation_frame(
-                spo["predicate"],
-                {"subject": spo["subject"]}
-                | {"object" if slot == "@value" else slot: value for slot, value in spo["object"].items()},
-            )
-            for spo in item["spo_list"]
-        ]
-        records, changes = place_strings(item["text"], frames)
-        return Draft(place, item["text"], records, changes=tuple(changes))
-
-    return read_items(paths, draft)
+    frames = [
+        relation_frame(
+            spo["predicate"],
+            {"subject": spo["subject"]}
+            | {"object" if slot == "@value" else slot: value for slot, value in spo["object"].items()},
+        )
+        for spo in item["spo_list"]
+    ]
+    return place_strings(place, item["text"], frames)
 
 
 class OpenRelationOptions(TokenOptions):
@@ -90,7 +82,7 @@ class OpenRelationOptions(TokenOptions):
     first_argument_column: int = 2
 
 
-def read_open_relations(paths: Sequence[Path], options: OpenRelationOptions) -> Iterator[Draft | Fault]:
+def read_open_relations(paths: Sequence[Path], options: OpenRelationOptions) -> Readings:
     """A draft for each sentence of lines `sentence TAB predicate TAB arguments`.
 
     A tuple is a frame `relation` with slots subject, predicate, object and argument. Tuples with words
@@ -98,21 +90,19 @@ def read_open_relations(paths: Sequence[Path], options: OpenRelationOptions) -> 
     """
     for path in paths:
         sentences: dict[str, tuple[str, list[ParsedFrame]]] = {}
-        for number, line in read_lines(path):
+        for place, line in read_lines(path):
             columns = [column.strip() for column in line.split("\t")]
             if len(columns) <= options.first_argument_column:
                 if line.strip():
-                    yield Fault(f"{path.name} line {number}", f"only {len(columns)} columns")
+                    yield Fault(place, f"only {len(columns)} columns")
                 continue
             arguments = columns[options.first_argument_column :]
             slots = ("subject", "object", *("argument" for _ in arguments[2:]))
             filled = [("predicate", columns[options.predicate_column]), *zip(slots, arguments, strict=False)]
             frame = ParsedFrame("relation", None, tuple(ParsedSlot(*pair) for pair in filled if pair[1]))
-            sentences.setdefault(columns[0], (f"{path.name} line {number}", []))[1].append(frame)
+            sentences.setdefault(columns[0], (place, []))[1].append(frame)
         for sentence, (place, frames) in sentences.items():
-            records, changes = place_strings(sentence, frames)
-            text, records = respaced(sentence, records, options.spacing)
-            yield Draft(place, text, records, changes=tuple(changes))
+            yield place_strings(place, sentence, frames, spacing=options.spacing)
 
 
 def relation_frame(relation: str, slots: Mapping[str, str]) -> ParsedFrame:
