@@ -27,8 +27,7 @@ _OF_A_RUN = ("config", "versions", "data", "processes")
 """What `ucuie train` writes there; with other things around it, it is below "adapter"."""
 _DATASET = re.compile(r"([\w.-]+/)?[\w.-]+")
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
-
-
+_SHARES = ("used", "available", "leaked")
 _Score = tuple[str, str, str, float]
 """Scorer, data set, row (empty where there is none), and the number."""
 
@@ -105,7 +104,10 @@ def model_card(
         is_whole=info.backbone == BACKBONE_FOLDER,
         notes="\n".join(_listed(notes)),
         limits=[_line(value) for value in limits.values()],
-        shares=_share_rows(shares),
+        shares=[
+            [_cell(dataset), *(_said(share.get(key, "")) for key in _SHARES)]
+            for dataset, share in shares.items()
+        ],
         versions=run.get("versions", {}) if isinstance(run, Mapping) else {},
         calibration=calibration,
         scorers=list(dict.fromkeys(scorer for scorer, *_ in scores)),
@@ -149,26 +151,16 @@ def _score_rows(scores: Sequence[_Score]) -> list[list[str]]:
     ]
 
 
-def _share_rows(shares: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Data set, and how many of its examples were used, were there, and were left out."""
-    keys = ("used", "available", "leaked")
-    return [
-        [_cell(dataset), *(_said(share[key]) if key in share else "" for key in keys)]
-        for dataset, share in shares.items()
-    ]
-
-
 def _listed(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """Nested mappings as nested lists of Markdown."""
     for key, value in values.items():
-        label = _line(key).replace("_", " ")
+        item = f"{indent}- {_line(key).replace('_', ' ')}:"
         if isinstance(value, Mapping):
-            yield f"{indent}- {label}:"
+            yield item
             yield from _listed(value, indent + "  ")
-        elif isinstance(value, list | tuple):
-            yield f"{indent}- {label}: {', '.join(map(_said, value))}"
         else:
-            yield f"{indent}- {label}: {_said(value)}"
+            values = value if isinstance(value, list | tuple) else [value]
+            yield f"{item} {', '.join(map(_said, values))}"
 
 
 def _said(value: Any) -> str:

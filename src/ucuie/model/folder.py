@@ -9,8 +9,7 @@
       backbone/                   the backbone and its tokenizer; absent where `ucuie.json` names another
       README.md                   the model card; the one file that may be edited
 
-Reading checks every file before anything is built from it; `saving` writes them. What a model is asked,
-and what it answers, is not known here.
+Reading checks every file before anything is built from it; `saving` writes them.
 """
 
 import warnings
@@ -62,6 +61,10 @@ from ucuie.model.source import EMBEDDED as EMBEDDED
 from ucuie.model.source import EMBEDDED_NAME as EMBEDDED_NAME
 from ucuie.model.source import backbone_place, backbone_reference, first_line, local_model, model_name
 from ucuie.model.source import embedded_model as embedded_model
+
+
+_BackboneKey = tuple[str, ...]
+"""The files of a backbone by their SHA-256, or where it is."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +145,10 @@ def load_models(
     }
 
 
-_BackboneKey = tuple[str, ...]
-"""The files of a backbone by their SHA-256, or where it is."""
-
-
 def _load(
     source: str | Path, device: str | torch.device | None, backbones: dict[_BackboneKey, Backbone]
 ) -> LoadedModel:
-    folder = local_model(source)
-    name = model_name(source)
+    folder, name = local_model(source), model_name(source)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if not (folder / INFO_FILE).is_file():
@@ -162,7 +160,7 @@ def _load(
     check_files(folder, info)
     pool = _read_pool(folder, info)
     place = backbone_place(folder, info)
-    inside = sorted(sha256 for name, sha256 in info.files.items() if name.startswith(f"{BACKBONE_FOLDER}/"))
+    inside = sorted(sha256 for file, sha256 in info.files.items() if file.startswith(f"{BACKBONE_FOLDER}/"))
     key = tuple(inside) or (str(place.resolve()),)
     if key not in backbones:
         backbones[key] = Backbone(*read_backbone(plain_folder(place), device=device), source=str(place))

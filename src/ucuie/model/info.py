@@ -1,7 +1,4 @@
-"""What a model folder says about its model, and whether it is whole: `ucuie.json` and the files it lists.
-
-Knows neither weights nor tokenizers; needs no torch.
-"""
+"""What a model folder says about its model, and whether it is whole: `ucuie.json` and the files it lists."""
 
 import hashlib
 import json
@@ -38,16 +35,12 @@ class ModelInfo(BaseModel):
 
     Args:
         backbone: a hub id, an absolute path, or a path below the folder, such as "backbone".
-        backbone_fingerprint: of the backbone that the model was trained on.
-        tokenizer_sha256: of that backbone's tokenizer.
-        instruction_pool_hash: of the wordings it was trained with.
         num_parameters: backbone and adapter together.
         window_tokens: longer texts are read in windows of so many tokens, which is what nearly all texts of
             its training stayed within; None reads as a whole what fits into the context.
-        end_bias: of its operating point; 0 leaves the choice of ending as it was trained.
-        threshold: of its operating point; 0 keeps everything.
-        training: data and settings of the training, as the one who trained it wrote them down.
-        scores: what the model reached, every number under the name of its scorer.
+        end_bias: see `OperatingPoint`, as for `threshold`.
+        training: its data and settings, as the one who trained the model wrote them down.
+        scores: every number under the name of its scorer.
         files: SHA-256 of every file below the folder, without the card and `ucuie.json` itself.
     """
 

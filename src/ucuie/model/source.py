@@ -1,6 +1,6 @@
 """Where models are: in the package, folders, files, the cache, a hub; and what tells one from another.
 
-Needs no torch. What is in the files is not known here.
+Needs no torch.
 """
 
 import hashlib
