@@ -62,7 +62,6 @@ from ucuie.model.source import EMBEDDED_NAME as EMBEDDED_NAME
 from ucuie.model.source import backbone_place, backbone_reference, first_line, local_model, model_name
 from ucuie.model.source import embedded_model as embedded_model
 
-
 _BackboneKey = tuple[str, ...]
 """The files of a backbone by their SHA-256, or where it is."""
 
