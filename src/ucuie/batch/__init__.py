@@ -1,7 +1,7 @@
 """Many texts, in files of any number and size, on one machine or many: `ucuie batch`.
 
     rows      a text as it stands in its file, how it is read, and what becomes of it
-    tables    rows of CSV, TSV and Parquet
+    readers   rows of JSON Lines, plain text, CSV, TSV and Parquet
     sources   files of texts, anywhere that fsspec reaches, as a stream of rows
     texts     one file or folder at once, for `ucuie extract --input`
     work      rows cut into shards, which are finished one by one, and slices, which are answered at once

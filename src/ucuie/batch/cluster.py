@@ -19,8 +19,6 @@ from ucuie.errors import ConfigError, UcuieError, UserError, needs, show
 
 _OBJECT_STORE_BYTES = 2**29
 """Of a cluster that is only here; what goes through at once is far less."""
-
-
 _SECONDS_TO_ANSWER = 10
 
 
@@ -32,12 +30,12 @@ class RayEngine:
     """Actors that answer slices, as long as it is open.
 
     Args:
-        job: what every actor is told.
-        num_workers: actors.
+        job: every actor's.
+        num_workers: the number of actors.
         address: of a cluster: "auto", "host:port" from a machine of it, "ray://host:port" from elsewhere;
             None starts one here.
         cpus: cores that an actor reserves.
-        gpus: of an actor; a fraction shares one.
+        gpus: GPUs that an actor reserves; a fraction shares one.
 
     Raises:
         MissingExtraError: ray is not installed.
@@ -85,7 +83,8 @@ class RayEngine:
                 fn_constructor_args=(self._job,),
                 batch_size=1,
                 compute=ActorPoolStrategy(size=min(self._num_workers, len(items))),
-                ray_remote_args_fn=_fault_tolerance,
+                # Lost with its actor, a slice is ours to divide.
+                ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": 0},
                 **self._resources,
             )
         try:
@@ -141,48 +140,34 @@ class RayEngine:
         """Load the model once: what is wrong with it, or what is asked of it, is said in words."""
         import ray
 
-        task = ray.remote(_try).options(max_retries=0, **self._resources)
+        def start(job: Job) -> None:
+            Answerer(job)
+
+        task = ray.remote(start).options(max_retries=0, **self._resources)
         try:
             ray.get(task.remote(self._job))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, UserError):
-                raise error.cause from None
-            raise ClusterError(f"a worker of the cluster cannot start: {_first_line(error.cause)}") from error
         except ray.exceptions.RayError as error:
-            raise ClusterError(f"a worker of the cluster cannot start: {_first_line(error)}") from error
+            cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+            if isinstance(cause, UserError):
+                raise cause from None
+            raise ClusterError(f"a worker of the cluster cannot start: {_first_line(cause)}") from error
 
 
 def _knock(address: str) -> None:
-    """Raise at once where nobody listens; Ray itself would go on trying for minutes.
-
-    Raises:
-        OSError: nothing answers at the host and port of an address.
-        ValueError: they are none.
-    """
+    """Raise an OSError or ValueError at once where nobody listens; Ray itself would try for minutes."""
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     if parts.hostname is None or parts.port is None:
         raise ValueError(f"{show(address)} is no host:port")
     socket.create_connection((parts.hostname, parts.port), timeout=_SECONDS_TO_ANSWER).close()
 
 
-def _fault_tolerance() -> dict[str, int]:
-    """Lost with its actor, a slice is ours to divide."""
-    return {"max_restarts": -1, "max_task_retries": 0}
-
-
 class _Actor:
-    """What an actor does."""
-
     def __init__(self, job: Job) -> None:
         self._answerer = Answerer(job)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         lines = [pickle.dumps(self._answerer.answer(pickle.loads(rows))) for rows in batch["rows"]]  # noqa: S301
         return {"slice": batch["slice"], "lines": lines}
-
-
-def _try(job: Job) -> None:
-    Answerer(job)
 
 
 def _first_line(error: BaseException) -> str:

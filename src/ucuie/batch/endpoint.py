@@ -23,11 +23,7 @@ SLICE_ROWS = 32
 
 
 class EndpointEngine:
-    """Answers slices with what a server says.
-
-    Args:
-        extractor: asks the server.
-        question: what is asked of every row.
+    """Answers slices with what the server of an extractor says.
 
     Raises:
         ConfigError: a model behind an endpoint cannot be asked that.

@@ -21,14 +21,7 @@ _ELEMENTS = TypeAdapter(tuple[Record, ...] | None)
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every row.
-
-    Args:
-        schema: what to look for.
-        task: whose wording asks for it.
-        options: how every row is to be answered.
-        columns: where the texts are.
-    """
+    """All that is asked of every row: a schema, in the wording of a task."""
 
     schema: Schema
     task: Task | Capability
@@ -53,7 +46,7 @@ class Question:
             raise fault
 
     def read(self, rows: Sequence[Row], model: str) -> "ReadRows":
-        """Rows on their way to lines; `model` is what those without an answer say was asked."""
+        """The rows with their queries, for a model of that name."""
         return ReadRows(rows, *self.queries(rows), model)
 
     def queries(self, rows: Sequence[Row]) -> tuple[dict[int, Query], dict[int, str]]:
@@ -78,11 +71,8 @@ class Question:
 class ReadRows:
     """Rows on their way to lines.
 
-    Args:
-        rows: the rows as they were read.
-        queries: of those that have a text, by their positions.
-        reasons: why the others have none.
-        model: what rows without an answer say was asked.
+    By their positions, those that have a text have queries, the others reasons why they have none. `model` is
+    the name that rows without an answer get.
     """
 
     rows: Sequence[Row]

@@ -19,12 +19,10 @@ _BYTES_BESIDE_TEXT = 65_536
 
 @dataclass(frozen=True)
 class Columns:
-    """Where texts are in a row, and how long they may be.
+    """The keys or columns of a row's text and id, and how long a text may be.
 
-    Args:
-        text: key or column of the text.
-        id: of the id; a row without one is called by its file and number.
-        max_characters: a longer text is not read; left out, any that memory holds is.
+    A row without an id is called by its file and number. A longer text than `max_characters` is not read;
+    left out, any that memory holds is.
     """
 
     text: str = "text"
@@ -37,13 +35,13 @@ class Columns:
         return _MOST_BYTES_PER_CHARACTER * self.max_characters + _BYTES_BESIDE_TEXT
 
     def too_long(self, size: str) -> str:
-        """What is said of a text of that size."""
+        """The fault of a text of that size."""
         limit = f"{self.max_characters:,} characters; --max-characters sets it"
         return f"the text has {size}, the limit is {limit}"
 
 
 class Text(NamedTuple):
-    """What a row holds; `elements` are as they stand there."""
+    """The contents of a row; `elements` are as they stand there."""
 
     id: str
     text: str
@@ -119,23 +117,17 @@ class Row:
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
-    """What is said of bytes that are no text."""
+    """The fault of bytes that are no text."""
     return f"byte {error.start}   not UTF-8"
 
 
 class OutputRow(BaseModel):
-    """What becomes of a row: its extraction, or the error why there is none.
+    """The output for a row: its place, and its `Extraction` or the error why there is none.
 
     Args:
         id: of the text; its file and number where it has none or cannot be read.
-        file: where the row stands, as a path in the input.
-        row: the number in that file.
+        file: a path in the input; `row` is the number of the row in it.
         text: None where there is an error.
-        records: as those of an `Extraction`, as all that follow; empty where there is an error.
-        dropped: what the model wrote that has no place in the text or schema.
-        truncated: an output was cut; records may be missing.
-        model: that was asked.
-        seconds: wall-clock time, shared with the texts that were extracted together.
         error: None where the text was answered.
     """
 

@@ -16,12 +16,9 @@ SHARD_BYTES = 2**26
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows that are finished together.
+    """Rows that are finished together, in the order of the input.
 
-    Args:
-        number: its place among the shards, from 0.
-        rows: in the order of the input.
-        num_bytes: that they take of the input's files, about.
+    Shards are numbered from 0; `num_bytes` is what the rows take of the input's files, about.
     """
 
     number: int
@@ -38,11 +35,8 @@ class Shard:
 class Slice:
     """Rows that are answered at once.
 
-    Args:
-        shard: their number.
-        first: position of the first of them in the shard, from 0.
-        rows: the rows.
-        num_lost: how often a worker was lost that had them.
+    `first` is the position of the first of them in their shard, from 0; `num_lost` counts the workers that
+    were lost with them.
     """
 
     shard: int
@@ -80,13 +74,7 @@ class Workers(Protocol):
 
 
 def cut_shards(rows: Iterable[tuple[Row, int]], shard_rows: int, total_bytes: int) -> Iterator[Shard]:
-    """The shards of all rows.
-
-    Args:
-        rows: each with the bytes before it.
-        shard_rows: the most rows of a shard.
-        total_bytes: size of the whole input.
-    """
+    """The shards of all rows, which come each with the bytes of the input before it."""
     number, start, size = 0, 0, 0
     taken: list[Row] = []
     for row, position in rows:

@@ -1,4 +1,4 @@
-"""Tables as rows: CSV, TSV and Parquet.
+"""Files of texts as rows, whatever holds them: JSON Lines, plain text, CSV, TSV and Parquet.
 
 A row without a usable text is a row with its fault. Errors of the file itself are those of its reader, raised
 while rows are taken; `unreadable` puts them into words.
@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import IO
 
 from ucuie.batch.rows import Columns, Row
-from ucuie.errors import MAX_VALUE_LENGTH, did_you_mean, needs, show
+from ucuie.errors import MAX_VALUE_LENGTH, did_you_mean, show
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+PLAIN_SUFFIX = ".txt"
+JSON_SUFFIXES = (".jsonl", ".ndjson")
 PARQUET_SUFFIX = ".parquet"
-SUFFIXES = (*SEPARATORS, PARQUET_SUFFIX)
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TABLE_SUFFIXES = (*_SEPARATORS, PARQUET_SUFFIX)
 _LONGEST_ROW = 2**28
 """Bytes, of a table with separators; a quoted cell that does not end would hold all the rest of its file."""
+_REST_BYTES = 2**16
+"""Taken at once of a line that is too long."""
 _PARQUET_ROWS = 64
 """In memory at once."""
 
@@ -25,10 +29,7 @@ _PARQUET_ROWS = 64
 class TableFile:
     """An open table.
 
-    Args:
-        names: what its columns are called.
-        rows: can be taken once.
-        num_rows: None where only reading tells.
+    Its rows can be taken once; `num_rows` is None where only reading tells.
     """
 
     names: Sequence[str]
@@ -39,11 +40,8 @@ class TableFile:
 def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> TableFile:
     """The rows of a table, numbered from 1; a line of names is not counted.
 
-    Args:
-        content: of the table, without a byte order mark.
-        suffix: says what it is.
-        file: what its rows call it.
-        columns: of Parquet only these are loaded.
+    The content has no byte order mark; `file` is what its rows call it. Of Parquet only the `columns` are
+    loaded.
 
     Raises:
         Exception: of many classes, csv's and pyarrow's among them: it is no such table, or not whole.
@@ -53,7 +51,7 @@ def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> 
     # The limit is Python's own and one for all; ours is on bytes, below.
     csv.field_size_limit(2**31 - 1)
     limited = _LimitedLines(content)
-    reader = csv.reader(limited, delimiter=SEPARATORS[suffix])
+    reader = csv.reader(limited, delimiter=_SEPARATORS[suffix])
     names = next(reader, [])
 
     def rows() -> Iterator[Row]:
@@ -109,7 +107,6 @@ def _parquet(content: IO[bytes], file: str, columns: Columns) -> TableFile:
 def _row(
     file: str, number: int, text: object, text_id: object, names: Sequence[str], columns: Columns
 ) -> Row:
-    """A row from its cells."""
     name = None if text_id in (None, "") else str(text_id)
     if isinstance(text, str):
         return Row(file, number, text.encode(errors="surrogateescape"), "row", name)
@@ -125,26 +122,39 @@ def _row(
 
 
 def missing_column(column: str, names: Sequence[str]) -> str:
-    """What is said of a column that a table does not have."""
+    """The fault of a table that lacks a column."""
     # Without a line of names the first text stands in its place.
     return f"no column {column!r}{did_you_mean(column, [name[:MAX_VALUE_LENGTH] for name in names])}"
 
 
 def unreadable(num_read: int, error: Exception) -> str:
-    """What is said of a file that cannot be read, or no further than so many rows."""
+    """The fault of a file that cannot be read, or no further than so many rows."""
     return f"the file cannot be read from row {num_read + 1} on: {said(error)}"
 
 
 def said(error: Exception) -> str:
-    """What an error says, with its class where it says little."""
+    """The words of an error, with its class where they are few."""
     reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
     return reason if " " in reason else f"{type(error).__name__}: {reason}"
 
 
-def require_parquet() -> None:
-    """Say what to install where pyarrow is missing.
+def line_rows(lines: IO[bytes], file: str, columns: Columns, *, is_json: bool) -> Iterator[Row]:
+    """A row for each line that is not blank, in memory one by one; of one that is too long only its fault.
 
-    Raises:
-        MissingExtraError: it is.
+    Lines end at LF alone: texts may hold other separators.
     """
-    needs("pyarrow.parquet", "tables")
+    limit = columns.max_bytes
+    number = 0
+    while line := lines.readline(limit):
+        number += 1
+        size = len(line)
+        if line.endswith(b"\n") or size < limit:
+            if line.strip():
+                raw = line.removesuffix(b"\n").removesuffix(b"\r")
+                yield Row(file, number, raw, "json" if is_json else "line")
+            continue
+        while rest := lines.readline(_REST_BYTES):
+            size += len(rest)
+            if rest.endswith(b"\n"):
+                break
+        yield Row(file, number, b"", fault=columns.too_long(f"{size:,} bytes"))
