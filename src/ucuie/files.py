@@ -132,11 +132,8 @@ Progress = Callable[[int, int], None]
 """Gets how many bytes are there, and how many there will be; 0 where that is not known."""
 
 
-def _unwatched(num_bytes: int, total: int) -> None:
-    """Where nobody looks."""
-
-
-_progress: ContextVar[Progress] = ContextVar("_progress", default=_unwatched)
+fetch_progress: ContextVar[Progress] = ContextVar("fetch_progress", default=lambda num_bytes, total: None)
+"""Whom to tell how far a fetch in this thread is."""
 
 
 def cache_folder() -> Path:
@@ -173,13 +170,8 @@ def making(path: Path) -> Iterator[None]:
 @contextmanager
 def fetches_shown(progress: Progress) -> Iterator[None]:
     """Tells how far whatever is fetched inside is, in this thread."""
-    token = _progress.set(progress)
+    token = fetch_progress.set(progress)
     try:
         yield
     finally:
-        _progress.reset(token)
-
-
-def fetch_progress() -> Progress:
-    """Whom to tell how far a fetch is."""
-    return _progress.get()
+        fetch_progress.reset(token)

