@@ -33,14 +33,13 @@ def extraction_table(extraction: Extraction) -> RenderableType:
     if not extraction.records:
         return Group(title, Text("  nothing found", style="dim"), *others, "")
     rows = [_cells(record) for record in extraction.records]
-    num_columns = max(map(len, rows))
-    if num_columns > _MAX_COLUMNS:
+    if max(map(len, rows)) > _MAX_COLUMNS:
         rows = [[Text("   ").join(cells)] for cells in rows]
-        num_columns = 1
     table = RichTable.grid(padding=(0, 3, 0, 0))
     for record, cells in zip(extraction.records, rows, strict=True):
-        blanks = [Text()] * (num_columns - len(cells))
-        table.add_row(Text(f"  {record.frame}", style="cyan"), *cells, *blanks, _score(record))
+        blanks = [Text()] * (max(map(len, rows)) - len(cells))
+        score = Text("" if record.score is None else f"{record.score:.2f}", style="green")
+        table.add_row(Text(f"  {record.frame}", style="cyan"), *cells, *blanks, score)
     notes = []
     if extraction.truncated:
         notes.append(Text("  the answer was cut; records may be missing", style="yellow"))
@@ -121,15 +120,13 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
         notes.append(f"{counted(sum(report.dropped.values()), 'piece')} of answers left out")
     kinds = [("right", report.breakdown.mistakes.right), *report.breakdown.mistakes.kinds.items()]
     found = "fillers: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds)
-    tables: list[RenderableType] = []
-    if len(report.scores) > 1:
-        tables = [comparison_table(report.breakdown).to_terminal(), ""]
+    compared = [comparison_table(report.breakdown).to_terminal(), ""] if len(report.scores) > 1 else []
     scores = score_table(report.breakdown).to_terminal()
-    return Group(*tables, scores, "", found, Text("; ".join(notes), style="dim"))
+    return Group(*compared, scores, "", found, Text("; ".join(notes), style="dim"))
 
 
 def conversion_table(report: "ConversionReport") -> RenderableType:
-    """What became of each split, and what was left out."""
+    """The counts of each split, and the first faults."""
     rows, faults = [], []
     for name, split in report.splits.items():
         expected = "-" if split.expected is None else split.expected
@@ -146,12 +143,11 @@ def conversion_table(report: "ConversionReport") -> RenderableType:
 
 
 def export_table(exports: "Mapping[Split, ExportReport]") -> RenderableType:
-    """What of each split a format could not hold."""
-    lines = [
-        f"{split} -> {report.format}: {counted(report.examples, 'example')}"
-        + "".join(f"; {count:,} x lost: {what}" for what, count in report.lost.items())
-        for split, report in exports.items()
-    ]
+    """The size of each split, with all that a format could not hold."""
+    lines = []
+    for split, report in exports.items():
+        lost = "".join(f"; {count:,} x lost: {what}" for what, count in report.lost.items())
+        lines.append(f"{split} -> {report.format}: {counted(report.examples, 'example')}{lost}")
     return Text("\n".join(lines))
 
 
@@ -202,7 +198,9 @@ def dataset_table(dataset: "Dataset") -> Table:
             )
         elif field == "sources":
             value = "\n".join(
-                f"{split}: {', '.join(files.paths)} ({files.reader}{_options(files.options)})"
+                f"{split}: {', '.join(files.paths)} ("
+                + ", ".join([files.reader, *(f"{name} {option}" for name, option in files.options.items())])
+                + ")"
                 for split, files in dataset.sources.items()
             )
         elif isinstance(value, dict):
@@ -210,10 +208,6 @@ def dataset_table(dataset: "Dataset") -> Table:
         if value:
             rows.append((Text(field.replace("_", " "), style="dim"), str(value)))
     return Table((), rows)
-
-
-def _options(options: Mapping[str, object]) -> str:
-    return "".join(f", {name} {value}" for name, value in options.items())
 
 
 def format_table(formats: "Mapping[str, Format]") -> Table:
@@ -232,7 +226,3 @@ def _cells(record: Record) -> list[Text]:
 
 def _place(filler: Filler) -> Text:
     return Text(" ".join(filler.text.split())) + Text(f" [{filler.start}:{filler.end}]", style="dim")
-
-
-def _score(record: Record) -> Text:
-    return Text("" if record.score is None else f"{record.score:.2f}", style="green")
