@@ -45,6 +45,7 @@ class RayEngine:
         self, job: Job, *, num_workers: int, address: str | None = None, cpus: float = 1, gpus: float = 0
     ) -> None:
         needs("ray.data", "ray")
+        self._ray = needs("ray", "ray")
         self._job = job
         self._num_workers = num_workers
         self._address = address
@@ -54,9 +55,7 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        import ray
-
-        ray.shutdown()
+        self._ray.shutdown()
 
     def answer(self, slices: Sequence[Slice]) -> Iterator[tuple[int, list[bytes] | Lost]]:
         """For each slice, by its position and in any order, its lines, or that it is lost.
@@ -66,9 +65,7 @@ class RayEngine:
             ConfigError: it has not what the workers need.
             UserError: the model cannot be loaded there, or does not fit what is asked.
         """
-        import ray
-        from ray.data import ActorPoolStrategy
-
+        ray = self._ray
         if not ray.is_initialized():
             self._connect()
             self._check_resources()
@@ -82,7 +79,7 @@ class RayEngine:
                 _Actor,
                 fn_constructor_args=(self._job,),
                 batch_size=1,
-                compute=ActorPoolStrategy(size=min(self._num_workers, len(items))),
+                compute=ray.data.ActorPoolStrategy(size=min(self._num_workers, len(items))),
                 # Lost with its actor, a slice is ours to divide.
                 ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": 0},
                 **self._resources,
@@ -97,9 +94,6 @@ class RayEngine:
             yield index, Lost("without a word")
 
     def _connect(self) -> None:
-        import ray
-        from ray.data import DataContext
-
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address is None:
             options |= {
@@ -112,22 +106,20 @@ class RayEngine:
         try:
             if self._address is not None and self._address != "auto":
                 _knock(self._address)
-            ray.init(address=self._address, **options)
+            self._ray.init(address=self._address, **options)
         except Exception as error:  # ConnectionError, RuntimeError, ValueError and others, as the address is
             where = "here" if self._address is None else f"at {show(self._address)}"
             raise ClusterError(
                 f"there is no Ray cluster {where}: {_first_line(error)}; start one with: ray start --head"
             ) from None
-        context = DataContext.get_current()
+        context = self._ray.data.DataContext.get_current()
         # Blocks that are lost are missing in what comes back, and asked for anew.
         context.max_errored_blocks = -1
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
     def _check_resources(self) -> None:
-        import ray
-
-        there = ray.cluster_resources()
+        there = self._ray.cluster_resources()
         for name, wanted in (("CPU", self._resources["num_cpus"]), ("GPU", self._resources["num_gpus"])):
             needed = wanted * self._num_workers
             if needed > there.get(name, 0):
@@ -138,11 +130,11 @@ class RayEngine:
 
     def _try(self) -> None:
         """Load the model once: what is wrong with it, or what is asked of it, is said in words."""
-        import ray
 
         def start(job: Job) -> None:
             Answerer(job)
 
+        ray = self._ray
         task = ray.remote(start).options(max_retries=0, **self._resources)
         try:
             ray.get(task.remote(self._job))

@@ -159,8 +159,8 @@ def _listed(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
             yield item
             yield from _listed(value, indent + "  ")
         else:
-            values = value if isinstance(value, list | tuple) else [value]
-            yield f"{item} {', '.join(map(_said, values))}"
+            listed = value if isinstance(value, list | tuple) else [value]
+            yield f"{item} {', '.join(map(_said, listed))}"
 
 
 def _said(value: Any) -> str:

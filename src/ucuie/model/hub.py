@@ -54,8 +54,8 @@ class HubFile:
     @property
     def sha256(self) -> str:
         """SHA-256 of the content, in hex."""
-        is_given = isinstance(self.content, bytes)
-        return sha256(self.content).hexdigest() if is_given else file_sha256(self.content)
+        content = self.content
+        return sha256(content).hexdigest() if isinstance(content, bytes) else file_sha256(content)
 
 
 @dataclass(frozen=True)
