@@ -20,7 +20,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ucuie.batch.readers import said
+from ucuie.batch.rows import said
 from ucuie.batch.sources import InputFacts
 from ucuie.errors import ConfigError, DataError, StorageError, UcuieError, needs, show
 from ucuie.files import write_bytes

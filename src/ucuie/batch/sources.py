@@ -18,17 +18,18 @@ from fsspec.compression import compr
 from fsspec.core import url_to_fs
 from fsspec.utils import infer_compression
 
-from ucuie.batch.readers import (
+from ucuie.batch.rows import (
     JSON_SUFFIXES,
     PARQUET_SUFFIX,
     PLAIN_SUFFIX,
     TABLE_SUFFIXES,
+    Columns,
+    Row,
     line_rows,
     open_table,
     said,
     unreadable,
 )
-from ucuie.batch.rows import Columns, Row
 from ucuie.errors import DataError, needs
 
 _KINDS = (*JSON_SUFFIXES, PLAIN_SUFFIX, *TABLE_SUFFIXES)

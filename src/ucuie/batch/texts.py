@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ucuie.batch.question import Question
-from ucuie.batch.readers import (
+from ucuie.batch.rows import (
     PARQUET_SUFFIX,
     PLAIN_SUFFIX,
     TABLE_SUFFIXES,
+    Columns,
+    Row,
     line_rows,
     missing_column,
+    not_utf8,
     open_table,
     unreadable,
 )
-from ucuie.batch.rows import Columns, Row, not_utf8
 from ucuie.errors import DataError, SchemaError, needs
 from ucuie.extract.query import AnswersQueries, Query
 from ucuie.files import write_text

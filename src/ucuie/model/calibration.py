@@ -9,9 +9,8 @@ from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ucuie.errors import ConfigError, validation_faults
 from ucuie.schema import ELEMENT_KINDS, TASKS, Capability, ElementKind, Filler, Record, Task
 
 Floats = NDArray[np.float64]
@@ -134,18 +133,6 @@ class Calibration(_Value):
     def to_json(self) -> str:
         """The content of the file."""
         return self.model_dump_json(indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, content: str | bytes) -> "Calibration":
-        """The calibration in a file.
-
-        Raises:
-            ConfigError: it is not one, or one of another format.
-        """
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            raise ConfigError(validation_faults(error)) from None
 
 
 def log_odds(scores: Floats) -> Floats:

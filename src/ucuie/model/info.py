@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ucuie.errors import ConfigError, ModelError, show, validation_faults
+from ucuie.errors import ModelError, show, validation_faults
 from ucuie.model.calibration import Calibration
 from ucuie.model.operating_point import OperatingPoint
 
@@ -100,11 +100,12 @@ def read_calibration(folder: Path, info: ModelInfo) -> Calibration | None:
     """
     if CALIBRATION_FILE not in info.files:
         return None
+    path = folder / CALIBRATION_FILE
     try:
-        return Calibration.from_json((folder / CALIBRATION_FILE).read_bytes())
-    except ConfigError as error:
+        return Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
         raise ModelError(
-            f"{folder / CALIBRATION_FILE} is no calibration that this ucuie reads ({error}); make a new one: "
+            f"{path} is no calibration that this ucuie reads ({validation_faults(error)}); make a new one: "
             f"ucuie calibrate --model {folder} --data FILE"
         ) from None
 

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ucuie.errors import needs
@@ -46,7 +46,7 @@ def networkx_graph(extractions: Iterable[Extraction]) -> "networkx.MultiDiGraph[
     graph = needs("networkx", EXTRA).MultiDiGraph()
     for key, extraction in _keyed(extractions):
         for number, record in enumerate(extraction.records):
-            _add_record(graph, _Text(key, extraction.id), number, record)
+            _add_record(graph, key, extraction.id, number, record)
     return graph
 
 
@@ -150,11 +150,6 @@ class _Triples:
         return resource
 
 
-class _Text(NamedTuple):
-    key: str
-    id: str
-
-
 def _keyed(extractions: Iterable[Extraction]) -> Iterator[tuple[str, Extraction]]:
     """Extractions with keys of plain characters, no two the same."""
     counts: Counter[str] = Counter()
@@ -165,35 +160,35 @@ def _keyed(extractions: Iterable[Extraction]) -> Iterator[tuple[str, Extraction]
         yield quote(extraction.id, safe="") + suffix, extraction
 
 
-def _add_record(graph: Any, text: _Text, number: int, record: Record) -> None:
+def _add_record(graph: Any, key: str, text_id: str, number: int, record: Record) -> None:
     filled = [(one.slot, one.filler) for one in record.slots if one.filler is not None]
     score = {} if record.score is None else {"score": record.score}
     if record.filler is not None and not filled:
-        node = _add_span(graph, text, record.filler)
+        node = _add_span(graph, key, text_id, record.filler)
         labels = [*filter(None, graph.nodes[node]["label"].split(", ")), record.frame]
         graph.nodes[node]["label"] = ", ".join(dict.fromkeys(labels))
         graph.nodes[node].update(score)
     elif record.filler is None and len(filled) == 2:
         (source_slot, source), (target_slot, target) = filled
         graph.add_edge(
-            _add_span(graph, text, source),
-            _add_span(graph, text, target),
+            _add_span(graph, key, text_id, source),
+            _add_span(graph, key, text_id, target),
             label=record.frame,
             source_slot=source_slot,
             target_slot=target_slot,
             **score,
         )
     else:
-        node = f"{text.key}#record={number}"
-        graph.add_node(node, kind="record", label=record.frame, text_id=text.id, **score)
+        node = f"{key}#record={number}"
+        graph.add_node(node, kind="record", label=record.frame, text_id=text_id, **score)
         evoked = [] if record.filler is None else [(EVOKED_BY, record.filler)]
         for label, filler in evoked + filled:
-            graph.add_edge(node, _add_span(graph, text, filler), label=label)
+            graph.add_edge(node, _add_span(graph, key, text_id, filler), label=label)
 
 
-def _add_span(graph: Any, text: _Text, filler: Filler) -> str:
-    node = f"{text.key}#char={filler.start},{filler.end}"
+def _add_span(graph: Any, key: str, text_id: str, filler: Filler) -> str:
+    node = f"{key}#char={filler.start},{filler.end}"
     if node not in graph:
         place = {"text": filler.text, "start": filler.start, "end": filler.end}
-        graph.add_node(node, kind="span", label="", text_id=text.id, **place)
+        graph.add_node(node, kind="span", label="", text_id=text_id, **place)
     return node
