@@ -6,7 +6,7 @@ while rows are taken; `unreadable` puts them into words.
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Literal, NamedTuple
 
@@ -179,10 +179,7 @@ class OutputRow(BaseModel):
 
 @dataclass(frozen=True)
 class TableFile:
-    """An open table.
-
-    Its rows can be taken once; `num_rows` is None where only reading tells.
-    """
+    """An open table; its rows can be taken once, `num_rows` is None where only reading tells."""
 
     names: Sequence[str]
     rows: Iterator[Row]
@@ -198,25 +195,36 @@ def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> 
     Raises:
         Exception: of many classes, csv's and pyarrow's among them: it is no such table, or not whole.
     """
+    num_rows = None
     if suffix == PARQUET_SUFFIX:
-        return _parquet(content, file, columns)
+        names, num_rows, cells = _parquet_cells(content, columns)
+    else:
+        names, cells = _separated_cells(content, _SEPARATORS[suffix])
+    numbered = enumerate(cells, start=1)
+    rows = (_row(file, number, one, names, columns) for number, one in numbered if one is not None)
+    return TableFile(names, rows, num_rows)
+
+
+_Cells = Iterator[Mapping[str, object] | str | None]
+"""Of each row by their columns; what is wrong with it; None for a blank line."""
+
+
+def _separated_cells(content: IO[bytes], separator: str) -> tuple[Sequence[str], _Cells]:
     # The limit is Python's own and one for all; ours is on bytes, below.
     csv.field_size_limit(2**31 - 1)
     limited = _LimitedLines(content)
-    reader = csv.reader(limited, delimiter=_SEPARATORS[suffix])
+    reader = csv.reader(limited, delimiter=separator)
     names = next(reader, [])
 
-    def rows() -> Iterator[Row]:
-        for number, cells in enumerate(reader, start=1):
+    def rows() -> _Cells:
+        for cells in reader:
             limited.size = 0
             if len(cells) > len(names):
-                fault = f"the row has {len(cells):,} cells, the first line names {len(names):,} columns"
-                yield Row(file, number, b"", "row", fault=fault)
-            elif cells:
-                values = dict(zip(names, cells, strict=False))
-                yield _row(file, number, values.get(columns.text), values.get(columns.id), names, columns)
+                yield f"the row has {len(cells):,} cells, the first line names {len(names):,} columns"
+            else:
+                yield dict(zip(names, cells, strict=False)) if cells else None
 
-    return TableFile(names, rows())
+    return names, rows()
 
 
 class _LimitedLines:
@@ -235,41 +243,32 @@ class _LimitedLines:
             yield line.decode(errors="surrogateescape")
 
 
-def _parquet(content: IO[bytes], file: str, columns: Columns) -> TableFile:
+def _parquet_cells(content: IO[bytes], columns: Columns) -> tuple[Sequence[str], int, _Cells]:
     from pyarrow import parquet
 
     table = parquet.ParquetFile(content)
     names = table.schema_arrow.names
     wanted = [name for name in (columns.text, columns.id) if name in names]
-
-    def rows() -> Iterator[Row]:
-        number = 0
-        for batch in table.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
-            texts, ids = (
-                batch.column(name).to_pylist() if name in wanted else [None] * len(batch)
-                for name in (columns.text, columns.id)
-            )
-            for text, text_id in zip(texts, ids, strict=True):
-                number += 1
-                yield _row(file, number, text, text_id, names, columns)
-
-    return TableFile(names, rows(), table.metadata.num_rows)
+    batches = table.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted)
+    cells = (row for batch in batches for row in batch.to_pylist() or [{}] * len(batch))
+    return names, table.metadata.num_rows, cells
 
 
 def _row(
-    file: str, number: int, text: object, text_id: object, names: Sequence[str], columns: Columns
+    file: str, number: int, cells: Mapping[str, object] | str, names: Sequence[str], columns: Columns
 ) -> Row:
+    if isinstance(cells, str):
+        return Row(file, number, b"", "row", fault=cells)
+    text, text_id = cells.get(columns.text), cells.get(columns.id)
     name = None if text_id in (None, "") else str(text_id)
     if isinstance(text, str):
-        return Row(file, number, text.encode(errors="surrogateescape"), "row", name)
+        text = text.encode(errors="surrogateescape")
     if isinstance(text, bytes):
         return Row(file, number, text, "row", name)
     if columns.text not in names:
         fault = missing_column(columns.text, names)
-    elif text is None:
-        fault = f"{columns.text!r} is empty"
     else:
-        fault = f"{columns.text!r} is not a string: {show(text)}"
+        fault = f"{columns.text!r} is " + ("empty" if text is None else f"not a string: {show(text)}")
     return Row(file, number, b"", "row", name, fault)
 
 

@@ -197,11 +197,7 @@ class _Run:
             self._progress.num_rejected += self._batch.output.write_shard(asked.shard, in_order)
 
     def _set_aside(self, row: Row, lost: Lost) -> bytes:
-        """The line of a row that no worker survives.
-
-        Raises:
-            EngineError: workers have survived none of the last rows either.
-        """
+        """The line of a row that no worker survives; an EngineError where none survives the last ones."""
         self._num_lost_rows += 1
         if self._num_lost_rows >= _MOST_LOST_ROWS:
             raise EngineError(

@@ -140,7 +140,6 @@ def _results(scores: Sequence[_Score]) -> list[dict[str, Any]]:
 
 
 def _score_rows(scores: Sequence[_Score]) -> list[list[str]]:
-    """Data set, row, and the number under each scorer; empty where one has none."""
     scorers = list(dict.fromkeys(scorer for scorer, *_ in scores))
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for scorer, dataset, row, value in scores:

@@ -215,7 +215,6 @@ def _bare(source: str | Path) -> Path:
 def _check_belongs(
     backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, info: ModelInfo
 ) -> None:
-    """Raise a ModelError if the adapter was trained on another backbone or tokenizer."""
     if backbone_fingerprint(backbone) != info.backbone_fingerprint:
         raise ModelError(
             f"the model {show(str(folder))} was trained on another backbone than the one at "

@@ -217,11 +217,7 @@ def _read_fetched(repo_id: str, folder: Path) -> ModelInfo:
 def _with_backbone(
     folder: Path, info: ModelInfo, backbone: str | None
 ) -> tuple[ModelInfo, dict[str, Path | bytes]]:
-    """The `ucuie.json` to send, and the files that it lists.
-
-    Raises:
-        ModelError: the backbone is where others cannot find it.
-    """
+    """The `ucuie.json` to send, and the files that it lists."""
     contents: dict[str, Path | bytes] = {name: folder / name for name in info.files}
     is_inside = any(name.startswith(f"{info.backbone}/") for name in info.files)
     if backbone is None:
@@ -281,7 +277,6 @@ def _notes(
 
 
 def _strings(value: object) -> Iterator[str]:
-    """Those that stand in nested values of JSON."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list):

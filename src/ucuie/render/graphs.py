@@ -151,7 +151,6 @@ class _Triples:
 
 
 def _keyed(extractions: Iterable[Extraction]) -> Iterator[tuple[str, Extraction]]:
-    """Extractions with keys of plain characters, no two the same."""
     counts: Counter[str] = Counter()
     for extraction in extractions:
         counts[extraction.id] += 1

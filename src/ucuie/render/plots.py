@@ -76,7 +76,6 @@ def statistics_plot(statistics: Statistics, *, title: str) -> str:
 
 
 def _label_lines(statistics: Statistics) -> dict[str, list[int]]:
-    """The records of each label in each split."""
     splits = statistics.splits.values()
     names = {name for split in splits for name in split.records}
     counts = {name: [split.records.get(name, 0) for split in splits] for name in names}

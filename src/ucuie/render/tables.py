@@ -83,7 +83,6 @@ def calibration_tables(report: "CalibrationReport") -> RenderableType:
 
 
 def _choice_table(choice: "ChosenPoint") -> Table:
-    """The F1 of each data set before and after, and what was chosen."""
     rows: list[tuple[object, ...]] = [
         (one.dataset or "-", one.num_texts, f"{one.before:.1f}", f"{one.after:.1f}")
         for one in choice.datasets
