@@ -23,7 +23,7 @@ class UcuieError(Exception):
     """Base class: `except UcuieError` catches all that the package raises on purpose."""
 
     kind: ClassVar[str] = "error"
-    """What the command calls it, before the message."""
+    """The command's name for it, before the message."""
 
 
 class UserError(UcuieError):

@@ -133,11 +133,11 @@ Progress = Callable[[int, int], None]
 
 
 fetch_progress: ContextVar[Progress] = ContextVar("fetch_progress", default=lambda num_bytes, total: None)
-"""Whom to tell how far a fetch in this thread is."""
+"""The listener to a fetch in this thread."""
 
 
 def cache_folder() -> Path:
-    """Where the cache is; it need not be there yet."""
+    """The place of the cache, which need not be there yet."""
     default = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("UCUIE_CACHE") or default) / "ucuie"
 

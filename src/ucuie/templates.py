@@ -44,7 +44,7 @@ class Table:
 
     @property
     def are_numbers(self) -> list[bool]:
-        """For each column whether numbers stand in it, and nothing else but dashes."""
+        """True for each column in which numbers stand, and nothing else but dashes."""
         filled = [
             [cell for cell in column if cell not in ("", "-")] for column in zip(*self.cells, strict=True)
         ]
@@ -81,7 +81,7 @@ class Table:
         return file.getvalue()
 
     def to_terminal(self) -> "RenderableType":
-        """What rich prints; a cell that is a `Text` of rich keeps its style."""
+        """A table for rich to print; a cell that is a `Text` of rich keeps its style."""
         from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text

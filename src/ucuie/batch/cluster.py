@@ -18,7 +18,7 @@ from ucuie.batch.work import Lost, Slice
 from ucuie.errors import ConfigError, UcuieError, UserError, needs, show
 
 _OBJECT_STORE_BYTES = 2**29
-"""Of a cluster that is only here; what goes through at once is far less."""
+"""The store of a cluster that is only here; far less goes through at once."""
 _SECONDS_TO_ANSWER = 10
 
 

@@ -1,4 +1,4 @@
-"""What is asked of every row, and how rows become queries and lines: the same whoever answers."""
+"""The question to every row, and the way of rows to queries and lines: the same whoever answers."""
 
 import logging
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ class ReadRows:
 
 
 def _reason(query: Query, error: Exception) -> str:
-    """Why a query has no answer; what is no fault of the text is worth a line in the log."""
+    """The reason of a missing answer; one that is no fault of the text is worth a line in the log."""
     if isinstance(error, TextError | SchemaError):
         return str(error)
     logger.warning("the text %s makes the extractor fail", show(query.id), exc_info=error)

@@ -31,7 +31,6 @@ _PARQUET_ROWS = 64
 _MOST_BYTES_PER_CHARACTER = 12
 """As JSON may write one: two escaped surrogates."""
 _BYTES_BESIDE_TEXT = 65_536
-"""Of a row."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> 
 
 
 _Cells = Iterator[Mapping[str, object] | str | None]
-"""Of each row by their columns; what is wrong with it; None for a blank line."""
+"""For each row a mapping from its columns, or its fault; None for a blank line."""
 
 
 def _separated_cells(content: IO[bytes], separator: str) -> tuple[Sequence[str], _Cells]:

@@ -14,9 +14,9 @@ from ucuie.batch.work import SHARD_BYTES, Lost, Shard, Slice, Workers, cut_shard
 from ucuie.errors import UcuieError
 
 _MOST_LOSSES = 2
-"""Of one row by itself, until it is set aside."""
+"""Workers that one row by itself may cost until it is set aside."""
 _MOST_LOST_ROWS = 5
-"""Set aside one after the other with no answer in between: then it is not the rows that are at fault."""
+"""Rows set aside with no answer in between: then it is not the rows that are at fault."""
 _ROUND_SHARDS = 16
 
 
@@ -26,7 +26,7 @@ class EngineError(UcuieError):
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The state of a run.
 
     Args:
         total_bytes: size of the whole input, of which `num_bytes` were answered in this run, about, and
@@ -47,7 +47,7 @@ class Progress:
 
     @property
     def rows_per_second(self) -> float:
-        """How fast this run is."""
+        """The speed of this run."""
         return self.num_rows / max(self.seconds, 1e-9)
 
     @property

@@ -38,7 +38,7 @@ _HINT = (
     ".tsv or .txt files; all but .parquet may be compressed"
 )
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified")
-"""What file systems call that which changes with a file."""
+"""Names that file systems have for that which changes with a file."""
 _BUFFER_BYTES = 2**16
 
 

@@ -47,7 +47,7 @@ class Texts:
         return f"the {len(self.rows):,} {self.rows[0].unit}s of {self.name}"
 
     def rejected_path(self, output: Path | None) -> Path:
-        """Where bad rows of `notes.jsonl` are listed: `notes.rejected.jsonl` beside the output, or here."""
+        """The list of bad rows of `notes.jsonl`: `notes.rejected.jsonl` beside the output, or here."""
         folder = Path() if output is None else output.parent
         return folder / f"{Path(self.name).stem}.rejected.jsonl"
 

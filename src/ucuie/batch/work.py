@@ -11,7 +11,7 @@ from typing import Protocol
 from ucuie.batch.rows import Row
 
 SHARD_BYTES = 2**26
-"""Of the rows of a shard, whatever their number: one shard has to fit into memory several times."""
+"""The most of a shard, whatever the number of its rows: it has to fit into memory several times."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Slice:
     num_lost: int = 0
 
     def again(self) -> "tuple[Slice, ...]":
-        """What is asked after a worker was lost: the same again, from then on each half for itself."""
+        """The slices to ask after a worker was lost: the same again, from then on each half for itself."""
         if self.num_lost == 0 or len(self.rows) == 1:
             return (replace(self, num_lost=self.num_lost + 1),)
         half = len(self.rows) // 2

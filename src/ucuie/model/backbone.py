@@ -38,7 +38,7 @@ from ucuie.files import cache_folder, making, new_folder
 from ucuie.model.source import CONFIG_FILE, first_line, is_gguf
 
 Weights = Literal["float32", "bfloat16", "8bit", "4bit"]
-"""How the weights of a backbone are kept in memory; the last two need the extra `quantized`."""
+"""The forms of a backbone's weights in memory; the last two need the extra `quantized`."""
 
 _CONVERSION = "1"
 """Part of the folders' names; another one for every change of what is in them."""

@@ -22,9 +22,9 @@ from ucuie.templates import load_template
 _TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 _TAGS = ("information-extraction", "named-entity-recognition", "relation-extraction", "event-extraction")
 _METADATA = ("license", "language")
-"""What `ModelInfo.training` may say in the words of a hub's metadata."""
+"""Keys of `ModelInfo.training` whose values are in the words of a hub's metadata."""
 _OF_A_RUN = ("config", "versions", "data", "processes")
-"""What `ucuie train` writes there; with other things around it, it is below "adapter"."""
+"""Keys that `ucuie train` writes there; with others around them, they are below "adapter"."""
 _DATASET = re.compile(r"([\w.-]+/)?[\w.-]+")
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 _SHARES = ("used", "available", "leaked")

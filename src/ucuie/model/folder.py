@@ -81,7 +81,7 @@ class LoadedModel:
     name: str
     calibration: Calibration | None = None
     shares_backbone: bool = False
-    """With other models: what would copy its weights is not worth it."""
+    """Other models have the same weights in memory: nothing is worth a copy of them."""
 
     @property
     def operating_point(self) -> OperatingPoint:

@@ -60,7 +60,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Push:
-    """What is about to be sent to a repository, "owner/name", with what its owner may want to know before."""
+    """The files for a repository, "owner/name", with notes that its owner may want to read before."""
 
     repo_id: str
     files: tuple[HubFile, ...]
@@ -73,7 +73,7 @@ class Push:
 
 
 def plan_push(source: str | Path, repo_id: str, *, backbone: str | None = None) -> Push:
-    """What `push_model` is to send of a model, checked; no hub is asked, and the folder stays as it is.
+    """The files of a model for `push_model`, checked; no hub is asked, and the folder stays as it is.
 
     Args:
         source: a model folder, or "embedded".

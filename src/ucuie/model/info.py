@@ -1,4 +1,4 @@
-"""What a model folder says about its model, and whether it is whole: `ucuie.json` and the files it lists."""
+"""The file `ucuie.json` of a model folder, and a check that the files it lists are whole."""
 
 import hashlib
 import json
@@ -121,7 +121,7 @@ def check_files(folder: Path, info: ModelInfo) -> None:
 
 
 def file_faults(folder: Path, info: ModelInfo) -> list[str]:
-    """What is said of each file of a model that is missing or differs from what was saved."""
+    """A sentence for each file of a model that is missing or differs from what was saved."""
     faults = []
     for name, sha256 in info.files.items():
         path = folder / name

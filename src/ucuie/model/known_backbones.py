@@ -90,7 +90,7 @@ def backbone_file(known: KnownBackbone) -> Path:
 
 
 def _is_there(known: KnownBackbone) -> bool:
-    """Whether the cache has just this file; it is read through once, and again when it was changed."""
+    """True if the cache has just this file; it is read through once, and again when it was changed."""
     try:
         status = known.path.stat()
     except OSError:
@@ -182,7 +182,7 @@ def index_url(pip_settings: dict[str, str]) -> str:
 
 
 def _pip_settings() -> dict[str, str]:
-    """What pip is set up with, by the names of its options; empty where there is no pip."""
+    """The settings of pip, by the names of its options; empty where there is no pip."""
     listed = _pip("config", "list") if find_spec("pip") else ""
     pairs = (line.partition("=") for line in listed.splitlines())
     return {name.rpartition(".")[2]: value.strip("'\"") for name, _, value in pairs}

@@ -1,4 +1,4 @@
-"""Where models are: in the package, folders, files, the cache, a hub; and what tells one from another.
+"""Places of models: the package, folders, files, the cache, a hub; and hashes that tell one from another.
 
 Needs no torch.
 """
@@ -25,7 +25,7 @@ DEFAULT_NAME = "ucuie-small"
 DEFAULT_VARIABLE = "UCUIE_MODEL"
 """The environment variable that names another model to take where none is named."""
 PACKAGED_NAMES = (DEFAULT_NAME, EMBEDDED_NAME)
-"""What may be in the package, in `models/`; the backbone of `ucuie-small` is one of `known_backbones`."""
+"""May be in the package, in `models/`; the backbone of `ucuie-small` is one of `known_backbones`."""
 
 CONFIG_FILE = "config.json"
 
@@ -43,7 +43,7 @@ _HUB_FAULTS: dict[str | int | None, str] = {
     ),
     HTTPStatus.FORBIDDEN: "you may not do this with it; log in as its owner, with a token that may write",
 }
-"""What to say by the class, or else the status, of an error of the hub's client."""
+"""Words for errors of the hub's client, by their class or else their status."""
 
 
 def embedded_model() -> Path:
@@ -68,19 +68,19 @@ def packaged_model(name: str) -> Path:
 
 
 def model_name(source: str | Path) -> str:
-    """What extractions and cards call a model."""
+    """The name of a model in extractions and cards."""
     if source == DEFAULT:
         return os.environ.get(DEFAULT_VARIABLE) or DEFAULT_NAME
     return EMBEDDED_NAME if source == EMBEDDED else str(source)
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of a hub id, "owner/name"."""
+    """True if a name has the form of a hub id, "owner/name"."""
     return _HUB_ID.fullmatch(name) is not None
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether a path is that of a GGUF file."""
+    """True if a path is that of a GGUF file."""
     return path.suffix.lower() == ".gguf" and path.is_file()
 
 
@@ -139,7 +139,7 @@ def backbone_place(folder: Path, info: ModelInfo) -> Path:
 
 
 def backbone_reference(source: str) -> str:
-    """What `ucuie.json` calls a backbone: a path has to be found again from any working directory."""
+    """The name of a backbone in `ucuie.json`: a path has to be found again from any working directory."""
     path = Path(source).expanduser()
     if source in (DEFAULT, EMBEDDED) or (source in PACKAGED_NAMES and not path.is_dir()):
         path = local_model(source)
@@ -165,7 +165,7 @@ def model_sha256(source: str | Path) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What other libraries say in their errors, without the pages of advice below."""
+    """The words of another library's error, without the pages of advice below."""
     return str(error).strip().partition("\n")[0]
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 COLUMNS = ("record", "frame", "slot", "text", "start", "end", "score", "record_score")
 EXTRA = "tables"
 _TYPES = {"record": "int64", "start": "Int64", "end": "Int64", "score": "float64", "record_score": "float64"}
-"""Of the columns that are no strings, as pandas calls them: `Int64` are whole numbers, or missing."""
+"""Types of pandas, of the columns that are no strings: `Int64` are whole numbers, or missing."""
 _Row = tuple[object, ...]
 
 

@@ -104,7 +104,7 @@ def _plain(words: str) -> str:
 
 
 def reliability_plot(report: "CalibrationReport") -> str:
-    """How often scores of a height are right, before and after, for each kind and task.
+    """The share of right ones among scores of a height, before and after, for each kind and task.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -62,7 +62,7 @@ def trials_table(scorer: str, trials: "Sequence[TrialScore]") -> Table:
 
 
 def calibration_tables(report: "CalibrationReport") -> RenderableType:
-    """How far scores were off before and after, for each kind and task, and for data sets apart."""
+    """The errors of scores before and after, for each kind and task, and for data sets apart."""
     note = counted(report.num_texts, "text")
     if report.num_unreadable:
         note += f"; {report.num_unreadable:,} more were too long for the model"
