@@ -57,10 +57,11 @@ def _explain(config_class: type[BaseModel], fault: Any) -> str:
 def _keys_at(config_class: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     for step in location:
         field = config_class.model_fields.get(str(step))
-        if field is None or not isinstance(field.annotation, type):
+        inner = field and field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
-        config_class = field.annotation
-    return list(config_class.model_fields) if issubclass(config_class, BaseModel) else []
+        config_class = inner
+    return list(config_class.model_fields)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -74,11 +75,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"{error.problem} ({path}, line {line})") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
+    if not isinstance(values, dict | None):
         raise ConfigError(f"{path} holds {show(values)}, not a mapping from keys to values")
-    return values
+    return values or {}
 
 
 def _set(values: dict[str, Any], override: str) -> None:

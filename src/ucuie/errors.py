@@ -23,7 +23,7 @@ class UcuieError(Exception):
     """Base class: `except UcuieError` catches all that the package raises on purpose."""
 
     kind: ClassVar[str] = "error"
-    """What the command calls it, before the message."""
+    """The command's name for it, before the message."""
 
 
 class UserError(UcuieError):
@@ -92,9 +92,9 @@ class DataError(UserError):
     """One or more faults in data, all of them at once.
 
     Args:
-        source: the file or folder the faults are in.
+        source: the file or folder that has them.
         faults: one line each, with the place (`line 17   "text" is missing`).
-        hint: what to do about it.
+        hint: the way out.
     """
 
     kind = "data error"
@@ -107,13 +107,9 @@ class DataError(UserError):
 
     def __str__(self) -> str:
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults):,} faults"
-        lines = [f"{count} in {self.source}"]
-        lines += [f"  {fault}" for fault in self.faults[:MAX_LISTED_FAULTS]]
-        if len(self.faults) > MAX_LISTED_FAULTS:
-            lines.append(f"  ... and {len(self.faults) - MAX_LISTED_FAULTS:,} more")
-        if self.hint:
-            lines.append(f"  {self.hint}")
-        return "\n".join(lines)
+        more = len(self.faults) - MAX_LISTED_FAULTS
+        listed = [*self.faults[:MAX_LISTED_FAULTS], f"... and {more:,} more" if more > 0 else "", self.hint]
+        return "\n  ".join([f"{count} in {self.source}", *filter(None, listed)])
 
 
 _NO_ROOM = "make room, or name a place on another disk"
@@ -158,12 +154,8 @@ def show(value: object) -> str:
 
 def validation_faults(error: "ValidationError", *, separator: str = "; ") -> str:
     """All that pydantic found: where, and what; no value, which may be long or a secret."""
-    return separator.join(
-        ": ".join(
-            filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")))
-        )
-        for fault in error.errors(include_url=False)
-    )
+    faults = ((fault["loc"], fault["msg"].removeprefix("Value error, ")) for fault in error.errors())
+    return separator.join(": ".join(filter(None, (".".join(map(str, loc)), msg))) for loc, msg in faults)
 
 
 def did_you_mean(value: str, choices: Iterable[str]) -> str:

@@ -132,15 +132,12 @@ Progress = Callable[[int, int], None]
 """Gets how many bytes are there, and how many there will be; 0 where that is not known."""
 
 
-def _unwatched(num_bytes: int, total: int) -> None:
-    """Where nobody looks."""
-
-
-_progress: ContextVar[Progress] = ContextVar("_progress", default=_unwatched)
+fetch_progress: ContextVar[Progress] = ContextVar("fetch_progress", default=lambda num_bytes, total: None)
+"""The listener to a fetch in this thread."""
 
 
 def cache_folder() -> Path:
-    """Where the cache is; it need not be there yet."""
+    """The place of the cache, which need not be there yet."""
     default = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("UCUIE_CACHE") or default) / "ucuie"
 
@@ -173,13 +170,8 @@ def making(path: Path) -> Iterator[None]:
 @contextmanager
 def fetches_shown(progress: Progress) -> Iterator[None]:
     """Tells how far whatever is fetched inside is, in this thread."""
-    token = _progress.set(progress)
+    token = fetch_progress.set(progress)
     try:
         yield
     finally:
-        _progress.reset(token)
-
-
-def fetch_progress() -> Progress:
-    """Whom to tell how far a fetch is."""
-    return _progress.get()
+        fetch_progress.reset(token)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
@@ -44,9 +44,12 @@ class Table:
 
     @property
     def are_numbers(self) -> list[bool]:
-        """For each column whether numbers stand in it, and nothing else but dashes."""
-        columns = [list(column) for column in zip(*self.cells, strict=True)]
-        return [_are_numbers(column) for column in columns] or [False] * len(self.columns)
+        """True for each column in which numbers stand, and nothing else but dashes."""
+        filled = [
+            [cell for cell in column if cell not in ("", "-")] for column in zip(*self.cells, strict=True)
+        ]
+        columns = filled or [[] for _ in self.columns]
+        return [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in columns]
 
     def to_text(self) -> str:
         """Lines of plain text, without a newline at the end."""
@@ -60,7 +63,7 @@ class Table:
             for line in lines
         )
         title = [self.title, ""] if self.title else []
-        return "\n".join([*title, *(line.rstrip() for line in aligned), *self.notes])
+        return "\n".join([*title, *map(str.rstrip, aligned), *self.notes])
 
     def to_markdown(self) -> str:
         """A table with its title in bold above it."""
@@ -78,44 +81,25 @@ class Table:
         return file.getvalue()
 
     def to_terminal(self) -> "RenderableType":
-        """What rich prints; a cell that is a `Text` of rich keeps its style."""
+        """A table for rich to print; a cell that is a `Text` of rich keeps its style."""
         from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        shown = RichTable(
-            title=self.title or None,
-            title_justify="left",
-            box=None,
-            pad_edge=False,
-            show_header=bool(self.columns),
-        )
-        for heading, is_number in zip(
-            self.columns or [""] * len(self.are_numbers), self.are_numbers, strict=True
-        ):
+        style: dict[str, Any] = {"box": None, "pad_edge": False, "show_header": bool(self.columns)}
+        shown = RichTable(title=self.title or None, title_justify="left", **style)
+        are_numbers = self.are_numbers
+        for heading, is_number in zip(self.columns or [""] * len(are_numbers), are_numbers, strict=True):
             shown.add_column(Text(heading), justify="right" if is_number else "left", overflow="fold")
         for row in self.rows:
             shown.add_row(*(cell if isinstance(cell, Text) else Text(_shown(cell)) for cell in row))
         return Group(shown, *(Text(note, style="dim") for note in self.notes))
 
 
-def _are_numbers(column: Sequence[str]) -> bool:
-    is_number = [_NUMBER.fullmatch(cell) is not None for cell in column]
-    return any(is_number) and all(
-        is_one or cell in ("", "-") for cell, is_one in zip(column, is_number, strict=True)
-    )
-
-
 def _shown(cell: object) -> str:
-    match cell:
-        case None:
-            return ""
-        case float():
-            return f"{cell:,.3g}"
-        case int():
-            return f"{cell:,}"
-        case _:
-            return str(cell)
+    if isinstance(cell, int | float):
+        return f"{cell:,.3g}" if isinstance(cell, float) else f"{cell:,}"
+    return "" if cell is None else str(cell)
 
 
 @cache
@@ -131,9 +115,11 @@ def load_template(path: Path) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda score: f"{100 * score:.0f} %"
-    environment.filters["counted"] = counted
-    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters |= {
+        "percent": lambda score: f"{100 * score:.0f} %",
+        "counted": counted,
+        "thousands": lambda number: f"{number:,}",
+    }
     return environment.get_template(path.name)
 
 

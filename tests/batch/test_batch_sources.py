@@ -130,7 +130,7 @@ def test_a_file_that_ends_too_soon_gives_what_came_before(tmp_path: Path) -> Non
 
 
 def test_an_open_quote_does_not_swallow_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ucuie.batch.tables._LONGEST_ROW", 1_000)
+    monkeypatch.setattr("ucuie.batch.rows._LONGEST_ROW", 1_000)
     (tmp_path / "a.csv").write_text('text\ngood\n"open\n' + "x\n" * 2_000)
     assert read(tmp_path / "a.csv") == [
         "good",

@@ -15,9 +15,13 @@ from ucuie.cli import app
 from ucuie.errors import FullDiskError, ModelError, StorageError
 from ucuie.files import fetches_shown
 from ucuie.model import known_backbones as module
-from ucuie.model import package_index
-from ucuie.model.known_backbones import KnownBackbone, backbone_file, known_backbones
-from ucuie.model.package_index import PUBLIC_INDEX, index_url
+from ucuie.model.known_backbones import (
+    PUBLIC_INDEX,
+    KnownBackbone,
+    backbone_file,
+    index_url,
+    known_backbones,
+)
 from ucuie.model.source import backbone_reference, local_model
 
 CONTENT = random.Random(1).randbytes(50_000)
@@ -36,7 +40,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeIndex]:
 def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KnownBackbone:
     """A known backbone with an empty cache, where there is no pip."""
     monkeypatch.setenv("UCUIE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(package_index, "find_spec", lambda _: None)
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
     entry = KnownBackbone(
         name="tiny",
         package="Tiny_Weights",

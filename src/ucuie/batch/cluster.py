@@ -18,9 +18,7 @@ from ucuie.batch.work import Lost, Slice
 from ucuie.errors import ConfigError, UcuieError, UserError, needs, show
 
 _OBJECT_STORE_BYTES = 2**29
-"""Of a cluster that is only here; what goes through at once is far less."""
-
-
+"""The store of a cluster that is only here; far less goes through at once."""
 _SECONDS_TO_ANSWER = 10
 
 
@@ -32,12 +30,12 @@ class RayEngine:
     """Actors that answer slices, as long as it is open.
 
     Args:
-        job: what every actor is told.
-        num_workers: actors.
+        job: every actor's.
+        num_workers: the number of actors.
         address: of a cluster: "auto", "host:port" from a machine of it, "ray://host:port" from elsewhere;
             None starts one here.
         cpus: cores that an actor reserves.
-        gpus: of an actor; a fraction shares one.
+        gpus: GPUs that an actor reserves; a fraction shares one.
 
     Raises:
         MissingExtraError: ray is not installed.
@@ -47,6 +45,7 @@ class RayEngine:
         self, job: Job, *, num_workers: int, address: str | None = None, cpus: float = 1, gpus: float = 0
     ) -> None:
         needs("ray.data", "ray")
+        self._ray = needs("ray", "ray")
         self._job = job
         self._num_workers = num_workers
         self._address = address
@@ -56,9 +55,7 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        import ray
-
-        ray.shutdown()
+        self._ray.shutdown()
 
     def answer(self, slices: Sequence[Slice]) -> Iterator[tuple[int, list[bytes] | Lost]]:
         """For each slice, by its position and in any order, its lines, or that it is lost.
@@ -68,9 +65,7 @@ class RayEngine:
             ConfigError: it has not what the workers need.
             UserError: the model cannot be loaded there, or does not fit what is asked.
         """
-        import ray
-        from ray.data import ActorPoolStrategy
-
+        ray = self._ray
         if not ray.is_initialized():
             self._connect()
             self._check_resources()
@@ -84,8 +79,9 @@ class RayEngine:
                 _Actor,
                 fn_constructor_args=(self._job,),
                 batch_size=1,
-                compute=ActorPoolStrategy(size=min(self._num_workers, len(items))),
-                ray_remote_args_fn=_fault_tolerance,
+                compute=ray.data.ActorPoolStrategy(size=min(self._num_workers, len(items))),
+                # Lost with its actor, a slice is ours to divide.
+                ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": 0},
                 **self._resources,
             )
         try:
@@ -98,9 +94,6 @@ class RayEngine:
             yield index, Lost("without a word")
 
     def _connect(self) -> None:
-        import ray
-        from ray.data import DataContext
-
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address is None:
             options |= {
@@ -113,22 +106,20 @@ class RayEngine:
         try:
             if self._address is not None and self._address != "auto":
                 _knock(self._address)
-            ray.init(address=self._address, **options)
+            self._ray.init(address=self._address, **options)
         except Exception as error:  # ConnectionError, RuntimeError, ValueError and others, as the address is
             where = "here" if self._address is None else f"at {show(self._address)}"
             raise ClusterError(
                 f"there is no Ray cluster {where}: {_first_line(error)}; start one with: ray start --head"
             ) from None
-        context = DataContext.get_current()
+        context = self._ray.data.DataContext.get_current()
         # Blocks that are lost are missing in what comes back, and asked for anew.
         context.max_errored_blocks = -1
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
     def _check_resources(self) -> None:
-        import ray
-
-        there = ray.cluster_resources()
+        there = self._ray.cluster_resources()
         for name, wanted in (("CPU", self._resources["num_cpus"]), ("GPU", self._resources["num_gpus"])):
             needed = wanted * self._num_workers
             if needed > there.get(name, 0):
@@ -139,50 +130,36 @@ class RayEngine:
 
     def _try(self) -> None:
         """Load the model once: what is wrong with it, or what is asked of it, is said in words."""
-        import ray
 
-        task = ray.remote(_try).options(max_retries=0, **self._resources)
+        def start(job: Job) -> None:
+            Answerer(job)
+
+        ray = self._ray
+        task = ray.remote(start).options(max_retries=0, **self._resources)
         try:
             ray.get(task.remote(self._job))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, UserError):
-                raise error.cause from None
-            raise ClusterError(f"a worker of the cluster cannot start: {_first_line(error.cause)}") from error
         except ray.exceptions.RayError as error:
-            raise ClusterError(f"a worker of the cluster cannot start: {_first_line(error)}") from error
+            cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+            if isinstance(cause, UserError):
+                raise cause from None
+            raise ClusterError(f"a worker of the cluster cannot start: {_first_line(cause)}") from error
 
 
 def _knock(address: str) -> None:
-    """Raise at once where nobody listens; Ray itself would go on trying for minutes.
-
-    Raises:
-        OSError: nothing answers at the host and port of an address.
-        ValueError: they are none.
-    """
+    """Raise an OSError or ValueError at once where nobody listens; Ray itself would try for minutes."""
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     if parts.hostname is None or parts.port is None:
         raise ValueError(f"{show(address)} is no host:port")
     socket.create_connection((parts.hostname, parts.port), timeout=_SECONDS_TO_ANSWER).close()
 
 
-def _fault_tolerance() -> dict[str, int]:
-    """Lost with its actor, a slice is ours to divide."""
-    return {"max_restarts": -1, "max_task_retries": 0}
-
-
 class _Actor:
-    """What an actor does."""
-
     def __init__(self, job: Job) -> None:
         self._answerer = Answerer(job)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         lines = [pickle.dumps(self._answerer.answer(pickle.loads(rows))) for rows in batch["rows"]]  # noqa: S301
         return {"slice": batch["slice"], "lines": lines}
-
-
-def _try(job: Job) -> None:
-    Answerer(job)
 
 
 def _first_line(error: BaseException) -> str:

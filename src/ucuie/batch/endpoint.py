@@ -23,11 +23,7 @@ SLICE_ROWS = 32
 
 
 class EndpointEngine:
-    """Answers slices with what a server says.
-
-    Args:
-        extractor: asks the server.
-        question: what is asked of every row.
+    """Answers slices with what the server of an extractor says.
 
     Raises:
         ConfigError: a model behind an endpoint cannot be asked that.
@@ -45,6 +41,14 @@ class EndpointEngine:
             EndpointError: the server gives no answers; says what to do.
         """
         read = [self._question.read(one.rows, self._extractor.model_name) for one in slices]
+        try:
+            yield from enumerate(self._lines(read))
+        except EndpointError as error:
+            raise EndpointError(
+                f"{error}; what is finished stays, and the same command goes on from there"
+            ) from error
+
+    def _lines(self, read: Sequence[ReadRows]) -> Iterator[list[bytes]]:
         position = 0
         while position < len(read):
             queries = (query for one in read[position:] for query in one.queries.values())
@@ -52,15 +56,14 @@ class EndpointEngine:
             with closing(self._extractor.answer(queries)) as stream:
                 try:
                     for one in read[position:]:
-                        answers = list(islice(stream, len(one.queries)))
-                        yield position, one.lines([_answer(answer) for answer in answers])
+                        yield one.lines([_answer(answer) for answer in islice(stream, len(one.queries))])
                         position += 1
                     continue
-                except EndpointError as error:
-                    raise _going_on(error) from error
+                except EndpointError:
+                    raise
                 except Exception:  # of any class: a text may be the one that something here fails at
                     logger.debug("one by one, from here", exc_info=True)
-            yield position, self._one_by_one(read[position])
+            yield self._one_by_one(read[position])
             position += 1
 
     def _one_by_one(self, read: ReadRows) -> list[bytes]:
@@ -68,8 +71,8 @@ class EndpointEngine:
         for query in read.queries.values():
             try:
                 answers += map(_answer, self._extractor.answer([query]))
-            except EndpointError as error:
-                raise _going_on(error) from error
+            except EndpointError:
+                raise
             except Exception as error:  # of any class, as above
                 answers.append(error)
         return read.lines(answers)
@@ -81,7 +84,3 @@ def _answer(extraction: Extraction) -> Extraction | TextError:
     if extraction.records or not unanswered:
         return extraction
     return TextError(f"{NOT_ANSWERED}: {unanswered[0].value}")
-
-
-def _going_on(error: EndpointError) -> EndpointError:
-    return EndpointError(f"{error}; what is finished stays, and the same command goes on from there")

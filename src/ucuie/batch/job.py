@@ -17,12 +17,9 @@ BATCHES_PER_SLICE = 4
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked of every row; goes to the workers as it is.
+    """A question to every row, and the model for every worker to load; goes to the workers as it is.
 
-    Args:
-        question: what is asked.
-        model_sha256: of the model; a worker that finds another refuses.
-        options: the model, for every worker to load, and how it does its work.
+    A worker that finds a model of another SHA-256 refuses.
     """
 
     question: Question
@@ -54,10 +51,7 @@ class Job:
 class Answerer:
     """A worker: one model, rows in, lines out.
 
-    Args:
-        job: what is asked of them.
-        device: instead of the job's.
-        num_threads: of torch on a CPU; None leaves it alone.
+    A device goes before the job's; `num_threads` of torch on a CPU are left alone where it is None.
 
     Raises:
         ModelError: the model cannot be loaded, or is not the job's.

@@ -35,12 +35,7 @@ class _Worker:
 
 
 class LocalEngine:
-    """Processes that answer slices, as long as it is open.
-
-    Args:
-        job: what every process is told.
-        num_workers: processes.
-    """
+    """Processes that answer slices, as long as it is open."""
 
     def __init__(self, job: Job, *, num_workers: int) -> None:
         self._job = job
@@ -113,7 +108,8 @@ class LocalEngine:
     def _replace(self, worker: _Worker) -> Iterator[tuple[int, Lost]]:
         worker.process.join()
         worker.connection.close()
-        reason = _ending(worker.process.exitcode)
+        code = worker.process.exitcode
+        reason = f"by signal {-code}" if code and code < 0 else f"with exit code {show(code)}"
         if not worker.is_ready:
             self._num_failed_starts += 1
             if self._num_failed_starts >= _MOST_FAILED_STARTS:
@@ -137,7 +133,7 @@ class LocalEngine:
 
 
 def _work(job: Job, index: int, num_workers: int, connection: "Connection[Any, Any]") -> None:
-    """What a process does: says that it is ready, then answers slices until no more come."""
+    """Says that this process is ready, then answers slices until no more come."""
     # Ctrl-C goes to all processes of a terminal; what this one is at is the other's to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -162,10 +158,3 @@ def _device(job: Job, index: int) -> str | None:
     if job.options.device is not None or not torch.cuda.is_available():
         return job.options.device
     return f"cuda:{index % torch.cuda.device_count()}"
-
-
-def _ending(exit_code: int | None) -> str:
-    """How a process ended, in words."""
-    if exit_code is not None and exit_code < 0:
-        return f"by signal {-exit_code}"
-    return f"with exit code {show(exit_code)}"

@@ -11,7 +11,7 @@ A file appears whole or not at all. Here or on a file system of fsspec.
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,9 +20,9 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ucuie.batch.rows import said
 from ucuie.batch.sources import InputFacts
-from ucuie.batch.tables import require_parquet, said
-from ucuie.errors import ConfigError, DataError, StorageError, UcuieError, show
+from ucuie.errors import ConfigError, DataError, StorageError, UcuieError, needs, show
 from ucuie.files import write_bytes
 from ucuie.templates import counted
 
@@ -37,15 +37,7 @@ class OutputError(StorageError):
 
 
 class Manifest(BaseModel):
-    """Whose the shards of a folder are.
-
-    Args:
-        ucuie: the version.
-        input: what tells the input from others.
-        asked: of every row, and of which model, as plain types.
-        shard_rows: the most rows of a shard.
-        format: how shards are written.
-    """
+    """Whose the shards of a folder are: the version of ucuie, the input, and all that is asked of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,30 +48,26 @@ class Manifest(BaseModel):
     format: OutputFormat
 
     def differences(self, other: Self) -> list[str]:
-        """What another run does otherwise, a line each."""
-        mine, others = (manifest.model_dump(mode="json") for manifest in (self, other))
-        lines = [
-            f"{name}: was {show(mine[name])}, is {show(others[name])}"
-            for name in ("ucuie", "shard_rows", "format")
-            if mine[name] != others[name]
-        ]
+        """All that another run does otherwise, a line each."""
+
+        def differing(mine: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
+            return [
+                f"{name}: was {show(mine.get(name))}, is {show(others.get(name))}"
+                for name in dict.fromkeys((*mine, *others))
+                if mine.get(name) != others.get(name)
+            ]
+
+        mine, others = (manifest.model_dump(mode="json", exclude={"input"}) for manifest in (self, other))
+        asked = differing(mine.pop("asked"), others.pop("asked"))
+        lines = differing(mine, others)
         if self.input != other.input:
-            lines.append(
-                f"the input: was {_described(self.input)}, is {_described(other.input)}, or newer files"
-            )
-        return lines + [
-            f"{name}: was {show(mine['asked'].get(name))}, is {show(others['asked'].get(name))}"
-            for name in dict.fromkeys((*mine["asked"], *others["asked"]))
-            if mine["asked"].get(name) != others["asked"].get(name)
-        ]
+            was, now = _described(self.input), _described(other.input)
+            lines.append(f"the input: was {was}, is {now}, or newer files")
+        return lines + asked
 
 
 class OutputFolder:
     """A folder of shards, while it is open; one run at a time, as far as this machine can tell.
-
-    Args:
-        url: the folder's path or address.
-        manifest: says whose shards these are.
 
     Raises:
         ConfigError: the folder holds other things, or shards of a run that differs, or another run is at it.
@@ -90,7 +78,7 @@ class OutputFolder:
         self.url = url
         self._format = manifest.format
         if self._format == "parquet":
-            require_parquet()
+            needs("pyarrow.parquet", "tables")
         try:
             self._fs, self._root = url_to_fs(url)
         except (ValueError, ImportError) as error:
@@ -102,8 +90,13 @@ class OutputFolder:
     def __enter__(self) -> Self:
         try:
             self._fs.makedirs(self._root, exist_ok=True)
-            self._take_lock()
+            if self._lock is not None:
+                self._lock.acquire(timeout=0)
             self._check()
+        except Timeout:
+            raise ConfigError(
+                f"another run is writing to {show(self.url)}; wait for it, or name another folder"
+            ) from None
         except OSError as error:
             self.__exit__()
             raise OutputError(f"{show(self.url)} cannot be written: {said(error)}") from None
@@ -128,13 +121,13 @@ class OutputFolder:
             OutputError: there is no room, or the folder is gone.
         """
         rows = [json.loads(line) for line in lines]
-        rejected = [row for row in rows if row["error"] is not None]
+        rejected = [
+            json.dumps({name: row[name] for name in ("file", "row", "id", "error")}) + "\n"
+            for row in rows
+            if row["error"] is not None
+        ]
         if rejected:
-            listed = "".join(
-                json.dumps({name: row[name] for name in ("file", "row", "id", "error")}) + "\n"
-                for row in rejected
-            )
-            self._write(f"{REJECTED}/{_name(number, 'jsonl')}", listed.encode())
+            self._write(f"{REJECTED}/{_name(number, 'jsonl')}", "".join(rejected).encode())
         content = _parquet(rows) if self._format == "parquet" else b"".join(line + b"\n" for line in lines)
         self._write(_name(number, self._format), content)
         return len(rejected)
@@ -160,16 +153,6 @@ class OutputFolder:
             return [path.rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._root, detail=False)]
         except FileNotFoundError:
             return []
-
-    def _take_lock(self) -> None:
-        if self._lock is None:
-            return
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ConfigError(
-                f"another run is writing to {show(self.url)}; wait for it, or name another folder"
-            ) from None
 
     def _check(self) -> None:
         # Hidden ones are the lock, and what a killed run was writing.
@@ -217,27 +200,17 @@ def _described(facts: InputFacts) -> str:
 
 
 def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
-    """The rows as a table; records are lists of structures."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    filler = pa.struct({"text": pa.string(), "start": pa.int64(), "end": pa.int64(), "score": pa.float64()})
-    slots = pa.list_(pa.struct({"slot": pa.string(), "filler": filler}))
-    record = pa.struct({"frame": pa.string(), "filler": filler, "slots": slots, "score": pa.float64()})
-    dropped = pa.struct({"reason": pa.string(), "value": pa.string()})
+    text, whole, number = pa.string(), pa.int64(), pa.float64()
+    filler = pa.struct({"text": text, "start": whole, "end": whole, "score": number})
+    slots = pa.list_(pa.struct({"slot": text, "filler": filler}))
+    records = pa.list_(pa.struct({"frame": text, "filler": filler, "slots": slots, "score": number}))
+    dropped = pa.list_(pa.struct({"reason": text, "value": text}))
     schema = pa.schema(
-        {
-            "id": pa.string(),
-            "file": pa.string(),
-            "row": pa.int64(),
-            "text": pa.string(),
-            "records": pa.list_(record),
-            "dropped": pa.list_(dropped),
-            "truncated": pa.bool_(),
-            "model": pa.string(),
-            "seconds": pa.float64(),
-            "error": pa.string(),
-        }
+        {"id": text, "file": text, "row": whole, "text": text, "records": records, "dropped": dropped}
+        | {"truncated": pa.bool_(), "model": text, "seconds": number, "error": text}
     )
     buffer = io.BytesIO()
     parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")

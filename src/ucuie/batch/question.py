@@ -1,4 +1,4 @@
-"""What is asked of every row, and how rows become queries and lines: the same whoever answers."""
+"""The question to every row, and the way of rows to queries and lines: the same whoever answers."""
 
 import logging
 from collections.abc import Sequence
@@ -21,14 +21,7 @@ _ELEMENTS = TypeAdapter(tuple[Record, ...] | None)
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every row.
-
-    Args:
-        schema: what to look for.
-        task: whose wording asks for it.
-        options: how every row is to be answered.
-        columns: where the texts are.
-    """
+    """All that is asked of every row: a schema, in the wording of a task."""
 
     schema: Schema
     task: Task | Capability
@@ -53,7 +46,7 @@ class Question:
             raise fault
 
     def read(self, rows: Sequence[Row], model: str) -> "ReadRows":
-        """Rows on their way to lines; `model` is what those without an answer say was asked."""
+        """The rows with their queries, for a model of that name."""
         return ReadRows(rows, *self.queries(rows), model)
 
     def queries(self, rows: Sequence[Row]) -> tuple[dict[int, Query], dict[int, str]]:
@@ -78,11 +71,8 @@ class Question:
 class ReadRows:
     """Rows on their way to lines.
 
-    Args:
-        rows: the rows as they were read.
-        queries: of those that have a text, by their positions.
-        reasons: why the others have none.
-        model: what rows without an answer say was asked.
+    By their positions, those that have a text have queries, the others reasons why they have none. `model` is
+    the name that rows without an answer get.
     """
 
     rows: Sequence[Row]
@@ -106,7 +96,7 @@ class ReadRows:
 
 
 def _reason(query: Query, error: Exception) -> str:
-    """Why a query has no answer; what is no fault of the text is worth a line in the log."""
+    """The reason of a missing answer; one that is no fault of the text is worth a line in the log."""
     if isinstance(error, TextError | SchemaError):
         return str(error)
     logger.warning("the text %s makes the extractor fail", show(query.id), exc_info=error)

@@ -5,7 +5,7 @@ In: a source, an output folder, an engine. Out: a row for each row of the source
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from ucuie.batch.output import OutputFolder
 from ucuie.batch.rows import OutputRow, Row
@@ -14,9 +14,9 @@ from ucuie.batch.work import SHARD_BYTES, Lost, Shard, Slice, Workers, cut_shard
 from ucuie.errors import UcuieError
 
 _MOST_LOSSES = 2
-"""Of one row by itself, until it is set aside."""
+"""Workers that one row by itself may cost until it is set aside."""
 _MOST_LOST_ROWS = 5
-"""Set aside one after the other with no answer in between: then it is not the rows that are at fault."""
+"""Rows set aside with no answer in between: then it is not the rows that are at fault."""
 _ROUND_SHARDS = 16
 
 
@@ -26,17 +26,14 @@ class EngineError(UcuieError):
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The state of a run.
 
     Args:
-        num_rows: answered in this run, with or without an error.
-        num_rejected: of these without an answer.
+        total_bytes: size of the whole input, of which `num_bytes` were answered in this run, about, and
+            `kept_bytes` before.
+        num_rows: answered in this run; `num_rejected` of them have an error.
         num_kept: rows that were finished before.
         num_lost: slices whose worker was lost; they are asked again.
-        num_bytes: of the input, answered in this run, about.
-        kept_bytes: finished before.
-        total_bytes: size of the whole input.
-        seconds: how long this run took.
     """
 
     total_bytes: int
@@ -50,7 +47,7 @@ class Progress:
 
     @property
     def rows_per_second(self) -> float:
-        """How fast this run is."""
+        """The speed of this run."""
         return self.num_rows / max(self.seconds, 1e-9)
 
     @property
@@ -73,15 +70,10 @@ Watcher = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What a batch came to.
+    """The numbers of a batch that is done.
 
-    Args:
-        num_rows: of the output, those of earlier runs included.
-        num_rejected: of these without an answer.
-        num_kept: of these from earlier runs.
-        num_shards: that hold them.
-        seconds: how long this run took.
-        rows_per_second: how fast this run was.
+    Rows are those of the whole output, of which `num_kept` were there before; seconds and rows per second are
+    those of this run.
     """
 
     num_rows: int
@@ -94,15 +86,10 @@ class BatchReport:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows, who answers them, and where the answers go.
+    """Rows, an engine that answers them, and the folder of the answers, both open.
 
-    Args:
-        source: the rows.
-        output: open.
-        engine: open.
-        shard_rows: the most rows of a shard.
-        slice_rows: the most rows that are answered at once.
-        model: what rows that no worker survives say was asked.
+    At most `shard_rows` are a shard, at most `slice_rows` are answered at once. `model` is the name that rows
+    get which no worker survives.
     """
 
     source: Source
@@ -116,15 +103,15 @@ class Batch:
 def run_batch(batch: Batch, watch: Watcher) -> BatchReport:
     """Answers all rows of a source that are not in the output yet.
 
-    Args:
-        batch: what is to be done.
-        watch: is told how far it is.
-
     Raises:
         OutputError: the output cannot be written.
         EngineError: workers are lost whatever they are given.
     """
     return _Run(batch, watch).report()
+
+
+_Unfinished = dict[int, tuple[Shard, dict[int, bytes]]]
+"""By their numbers, shards with the lines of their rows so far, by the positions of these."""
 
 
 class _Run:
@@ -179,7 +166,7 @@ class _Run:
 
     def _finish(self, shards: Sequence[Shard]) -> None:
         """Answer and write shards, each as soon as its last row has an answer."""
-        unfinished = {shard.number: _Unfinished(shard) for shard in shards}
+        unfinished: _Unfinished = {shard.number: (shard, {}) for shard in shards}
         slices = [one for shard in shards for one in shard.slices(self._batch.slice_rows)]
         while slices:
             lost: list[Slice] = []
@@ -188,32 +175,29 @@ class _Run:
                 if not isinstance(answer, Lost):
                     self._num_lost_rows = 0
                     self._take(asked, answer, unfinished)
-                elif len(asked.rows) > 1 or asked.num_lost + 1 < _MOST_LOSSES:
-                    self._progress.num_lost += 1
-                    lost += asked.again()
                 else:
                     self._progress.num_lost += 1
-                    self._take(asked, [self._set_aside(asked.rows[0], answer)], unfinished)
-                self._tell()
+                    if len(asked.rows) > 1 or asked.num_lost + 1 < _MOST_LOSSES:
+                        lost += asked.again()
+                    else:
+                        self._take(asked, [self._set_aside(asked.rows[0], answer)], unfinished)
+                self._progress.seconds = time.perf_counter() - self._start
+                self._watch(self._progress)
             slices = lost
 
-    def _take(self, asked: Slice, lines: Sequence[bytes], unfinished: dict[int, "_Unfinished"]) -> None:
+    def _take(self, asked: Slice, lines: Sequence[bytes], unfinished: _Unfinished) -> None:
         """Put the lines of a slice into their shard, and the shard into the output once it is whole."""
-        one = unfinished[asked.shard]
-        one.lines.update(enumerate(lines, start=asked.first))
+        shard, answered = unfinished[asked.shard]
+        answered.update(enumerate(lines, start=asked.first))
         self._progress.num_rows += len(lines)
-        self._progress.num_bytes += one.shard.num_bytes * len(lines) / len(one.shard.rows)
-        if len(one.lines) == len(one.shard.rows):
+        self._progress.num_bytes += shard.num_bytes * len(lines) / len(shard.rows)
+        if len(answered) == len(shard.rows):
             del unfinished[asked.shard]
-            in_order = [one.lines[position] for position in range(len(one.shard.rows))]
+            in_order = [answered[position] for position in range(len(shard.rows))]
             self._progress.num_rejected += self._batch.output.write_shard(asked.shard, in_order)
 
     def _set_aside(self, row: Row, lost: Lost) -> bytes:
-        """The line of a row that no worker survives.
-
-        Raises:
-            EngineError: workers have survived none of the last rows either.
-        """
+        """The line of a row that no worker survives; an EngineError where none survives the last ones."""
         self._num_lost_rows += 1
         if self._num_lost_rows >= _MOST_LOST_ROWS:
             raise EngineError(
@@ -222,15 +206,3 @@ class _Run:
             )
         error = f"the worker that read it ended {lost.reason}, {_MOST_LOSSES} times; memory may not be enough"
         return OutputRow.failed(row, error, model=self._batch.model).model_dump_json().encode()
-
-    def _tell(self) -> None:
-        self._progress.seconds = time.perf_counter() - self._start
-        self._watch(self._progress)
-
-
-@dataclass(frozen=True)
-class _Unfinished:
-    """A shard with the lines of its rows so far, by their positions."""
-
-    shard: Shard
-    lines: dict[int, bytes] = field(default_factory=dict)

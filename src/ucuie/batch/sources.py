@@ -2,7 +2,7 @@
 
 In: a file, a folder or a pattern, anywhere that fsspec reaches. Out: a row for each line that is not blank of
 JSON Lines and plain text, for each row of a table, for each .txt file of a folder. What cannot be read is a
-row with its fault; memory is bounded by the longest row that is allowed. What a row means is not known here.
+row with its fault; memory is bounded by the longest row that is allowed.
 """
 
 import codecs
@@ -18,31 +18,33 @@ from fsspec.compression import compr
 from fsspec.core import url_to_fs
 from fsspec.utils import infer_compression
 
-from ucuie.batch.rows import Columns, Row
-from ucuie.batch.tables import PARQUET_SUFFIX, SUFFIXES, open_table, require_parquet, said, unreadable
-from ucuie.errors import DataError
+from ucuie.batch.rows import (
+    JSON_SUFFIXES,
+    PARQUET_SUFFIX,
+    PLAIN_SUFFIX,
+    TABLE_SUFFIXES,
+    Columns,
+    Row,
+    line_rows,
+    open_table,
+    said,
+    unreadable,
+)
+from ucuie.errors import DataError, needs
 
-PLAIN_SUFFIX = ".txt"
-_JSON_LINES = (".jsonl", ".ndjson")
-_KINDS = (*_JSON_LINES, PLAIN_SUFFIX, *SUFFIXES)
+_KINDS = (*JSON_SUFFIXES, PLAIN_SUFFIX, *TABLE_SUFFIXES)
 _HINT = (
     "name a file, a folder or a pattern such as 's3://bucket/notes-*.jsonl' with .jsonl, .parquet, .csv, "
     ".tsv or .txt files; all but .parquet may be compressed"
 )
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified")
-"""What file systems call that which changes with a file."""
+"""Names that file systems have for that which changes with a file."""
 _BUFFER_BYTES = 2**16
 
 
 @dataclass(frozen=True)
 class InputFacts:
-    """What tells one input from another.
-
-    Args:
-        num_files: that are read.
-        num_bytes: of all of them, as stored.
-        sha256: of their names, sizes and versions.
-    """
+    """One input as distinct from another: its files, as stored; `sha256` is of their versions too."""
 
     num_files: int
     num_bytes: int
@@ -63,11 +65,7 @@ class InputFile:
 
 
 class Source:
-    """The files of an input.
-
-    Args:
-        url: of a file, a folder, or a pattern with `*`.
-        columns: where the texts are.
+    """The files of an input, named by the path or address of a file, a folder, or a pattern with `*`.
 
     Raises:
         DataError: nothing of the kind is there, or the address cannot be reached.
@@ -88,15 +86,14 @@ class Source:
             fault = "there is no file of texts in it" if found else "there is no such file"
             raise DataError(url, [fault], _HINT)
         if any(file.suffix == PARQUET_SUFFIX for file in self.files):
-            require_parquet()
+            needs("pyarrow.parquet", "tables")
 
     @property
     def facts(self) -> InputFacts:
-        """What tells this input from another."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(f"{file.name}\0{file.size}\0{file.version}\n".encode())
-        return InputFacts(len(self.files), sum(file.size for file in self.files), digest.hexdigest())
+        """Numbers that tell this input from another."""
+        listed = "".join(f"{file.name}\0{file.size}\0{file.version}\n" for file in self.files)
+        sha256 = hashlib.sha256(listed.encode()).hexdigest()
+        return InputFacts(len(self.files), sum(file.size for file in self.files), sha256)
 
     def rows(self) -> Iterator[tuple[Row, int]]:
         """Every row, with how many bytes of all files come before it, about."""
@@ -166,10 +163,10 @@ def _text_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tu
     try:
         if lines.peek(3)[:3] == codecs.BOM_UTF8:
             lines.read(3)
-        if file.suffix in SUFFIXES:
+        if file.suffix in TABLE_SUFFIXES:
             rows = open_table(lines, file.suffix, file.name, columns).rows
         else:
-            rows = line_rows(lines, file.name, columns, is_json=file.suffix in _JSON_LINES)
+            rows = line_rows(lines, file.name, columns, is_json=file.suffix in JSON_SUFFIXES)
         for row in rows:
             yield row, (raw if file.compression else lines).tell()
     finally:
@@ -181,25 +178,3 @@ def _parquet_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator
     table = open_table(raw, file.suffix, file.name, columns)
     for row in table.rows:
         yield row, file.size * row.number // (table.num_rows or 1)
-
-
-def line_rows(lines: IO[bytes], file: str, columns: Columns, *, is_json: bool) -> Iterator[Row]:
-    """A row for each line that is not blank, in memory one by one; of one that is too long only its fault.
-
-    Lines end at LF alone: texts may hold other separators.
-    """
-    limit = columns.max_bytes
-    number = 0
-    while line := lines.readline(limit):
-        number += 1
-        size = len(line)
-        if line.endswith(b"\n") or size < limit:
-            if line.strip():
-                raw = line.removesuffix(b"\n").removesuffix(b"\r")
-                yield Row(file, number, raw, "json" if is_json else "line")
-            continue
-        while rest := lines.readline(_BUFFER_BYTES):
-            size += len(rest)
-            if rest.endswith(b"\n"):
-                break
-        yield Row(file, number, b"", fault=columns.too_long(f"{size:,} bytes"))

@@ -4,23 +4,24 @@ import codecs
 import io
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ucuie.batch.question import Question
-from ucuie.batch.rows import Columns, Row, not_utf8
-from ucuie.batch.sources import PLAIN_SUFFIX, line_rows
-from ucuie.batch.tables import (
+from ucuie.batch.rows import (
     PARQUET_SUFFIX,
-    SUFFIXES,
+    PLAIN_SUFFIX,
+    TABLE_SUFFIXES,
+    Columns,
+    Row,
+    line_rows,
     missing_column,
+    not_utf8,
     open_table,
-    require_parquet,
     unreadable,
 )
-from ucuie.errors import DataError, SchemaError
+from ucuie.errors import DataError, SchemaError, needs
 from ucuie.extract.query import AnswersQueries, Query
 from ucuie.files import write_text
 
@@ -29,7 +30,6 @@ _HINT = (
     'one JSON object a line with "text" and perhaps "id"; such columns in a .parquet, .csv or .tsv table; '
     "of a .txt file every line is a text"
 )
-_FOLDER_HINT = "a folder of documents holds .txt files"
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,23 @@ class Texts:
 
     @property
     def description(self) -> str:
-        """What messages say that faults are in."""
+        """The place of faults, as messages name it."""
         if len(self.rows) == 1:
             return self.name
         return f"the {len(self.rows):,} {self.rows[0].unit}s of {self.name}"
 
     def rejected_path(self, output: Path | None) -> Path:
-        """Where bad rows of `notes.jsonl` are listed: `notes.rejected.jsonl` beside the output, or here."""
+        """The list of bad rows of `notes.jsonl`: `notes.rejected.jsonl` beside the output, or here."""
         folder = Path() if output is None else output.parent
         return folder / f"{Path(self.name).stem}.rejected.jsonl"
 
     def queries(
         self, question: Question, extractor: AnswersQueries, *, rejected: Path | None = None
     ) -> list[Query]:
-        """A query for each row.
+        """A query for each row that `extractor` can read.
 
-        Args:
-            question: what is asked of every row; only "associating" reads the elements.
-            extractor: knows which texts its model can read.
-            rejected: where rows that cannot be used are listed, in a form that can be repaired and read
-                again; None refuses the whole file for one of them.
+        The others are listed in the file `rejected`, in a form that can be repaired and read again; without
+        one, the whole file is refused for one of them.
 
         Raises:
             DataError: rows cannot be used; all of them at once.
@@ -74,20 +71,18 @@ class Texts:
                 raise fault
             reasons[places[index]] = str(fault)
             del queries[places[index]]
-        if reasons and rejected is None:
-            raise self._refusal(reasons)
-        if reasons and rejected is not None:
-            lines = (_rejection(self.rows[place], reasons[place]) for place in sorted(reasons))
-            write_text(rejected, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        bad = [(self.rows[place], reasons[place]) for place in sorted(reasons)]
+        if bad and rejected is None:
+            raise DataError(
+                self.description,
+                [f"{_place(row):<11} {reason}" for row, reason in bad],
+                "nothing was written. --skip-bad leaves such lines out and lists them in "
+                f"{self.rejected_path(None)}",
+            )
+        if bad and rejected is not None:
+            lines = (json.dumps(_rejection(row, reason), ensure_ascii=False) for row, reason in bad)
+            write_text(rejected, "".join(f"{line}\n" for line in lines))
         return list(queries.values())
-
-    def _refusal(self, reasons: Mapping[int, str]) -> DataError:
-        return DataError(
-            self.description,
-            [f"{_place(self.rows[place]):<11} {reasons[place]}" for place in sorted(reasons)],
-            "nothing was written. --skip-bad leaves such lines out and lists them in "
-            f"{self.rejected_path(None)}",
-        )
 
 
 def _place(row: Row) -> str:
@@ -112,7 +107,7 @@ def read_texts(path: Path, columns: Columns) -> Texts:
             texts, or holds nothing.
         MissingExtraError: it is Parquet, and pyarrow is not installed.
     """
-    if path.suffix in SUFFIXES:
+    if path.suffix in TABLE_SUFFIXES:
         rows = _table_rows(path, columns)
     else:
         content = _content(path)
@@ -137,11 +132,12 @@ def read_documents(path: Path) -> Texts:
     if path.is_dir():
         files = sorted(path.rglob(f"*{PLAIN_SUFFIX}"))
         if not files:
-            raise DataError(str(path), [f"there is no {PLAIN_SUFFIX} file in it"], _FOLDER_HINT)
+            fault = f"there is no {PLAIN_SUFFIX} file in it"
+            raise DataError(str(path), [fault], "a folder of documents holds .txt files")
         return Texts(str(path), tuple(_document(path, file, place) for place, file in enumerate(files, 1)))
     if path.suffix == ".jsonl":
         raise DataError(path.name, ["each line of JSON Lines is a document already"], "leave --document out")
-    if path.suffix in SUFFIXES:
+    if path.suffix in TABLE_SUFFIXES:
         raise DataError(path.name, ["each row of a table is a document already"], "leave --document out")
     name, content = _name(path), _content(path).encode()
     return Texts(name, (Row(name, 1, content, "file", "1" if str(path) == STDIN else name),))
@@ -157,7 +153,7 @@ def _document(folder: Path, path: Path, number: int) -> Row:
 
 def _table_rows(path: Path, columns: Columns) -> list[Row]:
     if path.suffix == PARQUET_SUFFIX:
-        require_parquet()
+        needs("pyarrow.parquet", "tables")
     content = io.BytesIO(_bytes(path).removeprefix(codecs.BOM_UTF8))
     rows: list[Row] = []
     try:

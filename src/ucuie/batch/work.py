@@ -11,17 +11,14 @@ from typing import Protocol
 from ucuie.batch.rows import Row
 
 SHARD_BYTES = 2**26
-"""Of the rows of a shard, whatever their number: one shard has to fit into memory several times."""
+"""The most of a shard, whatever the number of its rows: it has to fit into memory several times."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows that are finished together.
+    """Rows that are finished together, in the order of the input.
 
-    Args:
-        number: its place among the shards, from 0.
-        rows: in the order of the input.
-        num_bytes: that they take of the input's files, about.
+    Shards are numbered from 0; `num_bytes` is what the rows take of the input's files, about.
     """
 
     number: int
@@ -38,11 +35,8 @@ class Shard:
 class Slice:
     """Rows that are answered at once.
 
-    Args:
-        shard: their number.
-        first: position of the first of them in the shard, from 0.
-        rows: the rows.
-        num_lost: how often a worker was lost that had them.
+    `first` is the position of the first of them in their shard, from 0; `num_lost` counts the workers that
+    were lost with them.
     """
 
     shard: int
@@ -51,7 +45,7 @@ class Slice:
     num_lost: int = 0
 
     def again(self) -> "tuple[Slice, ...]":
-        """What is asked after a worker was lost: the same again, from then on each half for itself."""
+        """The slices to ask after a worker was lost: the same again, from then on each half for itself."""
         if self.num_lost == 0 or len(self.rows) == 1:
             return (replace(self, num_lost=self.num_lost + 1),)
         half = len(self.rows) // 2
@@ -80,13 +74,7 @@ class Workers(Protocol):
 
 
 def cut_shards(rows: Iterable[tuple[Row, int]], shard_rows: int, total_bytes: int) -> Iterator[Shard]:
-    """The shards of all rows.
-
-    Args:
-        rows: each with the bytes before it.
-        shard_rows: the most rows of a shard.
-        total_bytes: size of the whole input.
-    """
+    """The shards of all rows, which come each with the bytes of the input before it."""
     number, start, size = 0, 0, 0
     taken: list[Row] = []
     for row, position in rows:

@@ -33,14 +33,11 @@ NAME = "ucuie"
 class UcuieComponent:
     """Extracts from documents; it is configured and pickled without its model, which is loaded when needed.
 
+    It has nothing to save either: everything is in the config, which the pipeline keeps.
+
     Args:
-        schema: what to look for.
-        model: as for `Extractor.from_pretrained`.
-        device: where the model is computed; None takes a GPU if there is one.
-        task: whose wording asks for it; None takes the task that the schema has the shape of.
-        threshold: least score, or a mapping from names to scores; None leaves it to the model, 0 keeps
-            everything.
-        batch_size: texts per forward pass.
+        schema: see `Extractor.extract`, as for task and threshold.
+        model: see `Extractor.from_pretrained`, as for device and batch size.
         overwrite_ents: entities that are there already are dropped; otherwise they stay, and those found
             here have to find room beside them.
     """
@@ -117,22 +114,6 @@ class UcuieComponent:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_loaded": None}
-
-    # Everything is in the config, which the pipeline keeps.
-    def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
-        """Writes nothing."""
-
-    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "UcuieComponent":
-        """The component itself."""
-        return self
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Nothing."""
-        return b""
-
-    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "UcuieComponent":
-        """The component itself."""
-        return self
 
 
 @Language.factory(  # type: ignore[untyped-decorator]  # spaCy is not typed

@@ -2,9 +2,8 @@
 
 Loads and saves them, and tells one from another by fingerprints. A GGUF file, as llama.cpp and Ollama keep
 them, is converted once, to a folder of the user's cache that holds the same model in fp32, 4 bytes for each
-parameter; everything else reads that folder. Reading the file itself takes transformers 50 times as long, and
-what comes out can be neither saved nor adapted as it is. What is adapted or extracted with backbones is not
-known here.
+parameter: reading the file itself takes transformers 50 times as long, and what comes out can be neither
+saved nor adapted as it is.
 """
 
 import copy
@@ -36,10 +35,10 @@ from transformers.utils import logging as transformers_logging
 
 from ucuie.errors import ConfigError, ModelError, needs, show
 from ucuie.files import cache_folder, making, new_folder
-from ucuie.model.source import CONFIG_FILE, first_line
+from ucuie.model.source import CONFIG_FILE, first_line, is_gguf
 
 Weights = Literal["float32", "bfloat16", "8bit", "4bit"]
-"""How the weights of a backbone are kept in memory; the last two need the extra `quantized`."""
+"""The forms of a backbone's weights in memory; the last two need the extra `quantized`."""
 
 _CONVERSION = "1"
 """Part of the folders' names; another one for every change of what is in them."""
@@ -108,7 +107,7 @@ def _usable_device(named: str | torch.device) -> torch.device:
 
 
 def _weight_options(weights: Weights | None, device: torch.device) -> dict[str, Any]:
-    """Arguments of `from_pretrained`; what is not quantised stays as exact as the device computes."""
+    """Arguments of `from_pretrained`; numbers that are not quantised stay as exact as the device computes."""
     if weights in ("float32", "bfloat16"):
         return {"dtype": getattr(torch, weights)}
     is_cpu = device.type == "cpu"
@@ -117,15 +116,13 @@ def _weight_options(weights: Weights | None, device: torch.device) -> dict[str, 
         return {"dtype": dtype}
     from transformers import BitsAndBytesConfig
 
-    if weights == "8bit":
-        quantization = BitsAndBytesConfig(load_in_8bit=True)
-    else:
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32 if is_cpu else torch.bfloat16,
-        )
+    quantization = BitsAndBytesConfig(
+        load_in_8bit=weights == "8bit",
+        load_in_4bit=weights == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32 if is_cpu else torch.bfloat16,
+    )
     return {"dtype": dtype, "quantization_config": quantization, "device_map": {"": device}}
 
 
@@ -163,32 +160,21 @@ def save_backbone(
     tokenizer.save_pretrained(folder)
 
 
-def backbone_fingerprint(model: nn.Module) -> str:
+def backbone_fingerprint(model: nn.Module, *, stored_in: Path | None = None) -> str:
     """SHA-256 of the names, shapes and vectors of a backbone's parameters, in hex.
 
     The vectors (norms, biases) tell two trainings of one architecture apart without reading gigabytes. Of
-    an adapted model it is the fingerprint of the backbone alone.
+    an adapted model it is the fingerprint of the backbone alone; of a rounded copy of the weights in a folder
+    it is that of the weights there.
     """
-    return _fingerprint(model, {}, {})
-
-
-def stored_fingerprint(folder: Path, model: nn.Module) -> str:
-    """The fingerprint of the weights in a folder, of which `model` holds a rounded copy, in hex."""
-    stored: dict[str, Tensor] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118  it has no iterator
-                shapes[name] = tuple(tensors.get_slice(name).get_shape())
+    vectors: dict[str, Tensor] = {}
+    for path in sorted(stored_in.glob("*.safetensors")) if stored_in else ():
+        with safe_open(path, framework="pt") as stored:
+            for name in stored.keys():  # noqa: SIM118  it has no iterator
+                shapes[name] = tuple(stored.get_slice(name).get_shape())
                 if len(shapes[name]) == 1:
-                    stored[name] = tensors.get_tensor(name)
-    return _fingerprint(model, shapes, stored)
-
-
-def _fingerprint(
-    model: nn.Module, shapes: Mapping[str, tuple[int, ...]], vectors: Mapping[str, Tensor]
-) -> str:
-    """SHA-256 of a model's parameters, but for the shapes and vectors that are given."""
+                    vectors[name] = stored.get_tensor(name)
     digest = hashlib.sha256()
     for name, parameter in sorted(_backbone_tensors(dict(model.named_parameters())).items()):
         digest.update(f"{name} {shapes.get(name, tuple(parameter.shape))}\n".encode())
@@ -228,33 +214,41 @@ def _backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def converted(path: Path) -> Path:
-    """The folder in the cache with the model and tokenizer of a GGUF file; made if it is not there.
+def plain_folder(place: Path) -> Path:
+    """The folder with a model and its tokenizer: of a GGUF file one in the cache, made if it is not there.
 
     Raises:
         ModelError: the file is damaged, or holds what transformers does not read.
         StorageError: the cache cannot be written.
     """
-    status = path.stat()
-    state = f"{_CONVERSION} {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    if not is_gguf(place):
+        return place
+    status = place.stat()
+    state = f"{_CONVERSION} {place.resolve()} {status.st_size} {status.st_mtime_ns}"
     key = hashlib.sha256(state.encode()).hexdigest()[:12]
-    folder = cache_folder() / "converted" / f"{path.stem}-{key}"
-    if (folder / CONFIG_FILE).is_file():
-        return folder
-    with making(folder):
+    folder = cache_folder() / "converted" / f"{place.stem}-{key}"
+    if not (folder / CONFIG_FILE).is_file():
         # Another process may have been at it.
-        if not (folder / CONFIG_FILE).is_file():
-            with new_folder(folder) as staging:
-                _convert(path, staging)
+        with making(folder):
+            if not (folder / CONFIG_FILE).is_file():
+                with new_folder(folder) as staging:
+                    _convert(place, staging)
     return folder
 
 
-def read_gguf_shape(path: Path) -> PreTrainedConfig:
-    """The configuration of the model in a GGUF file, read from its head."""
+def read_plain_shape(place: Path) -> PreTrainedConfig:
+    """The configuration of the model in a folder or GGUF file.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
     try:
-        return AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+        if is_gguf(place):
+            return AutoConfig.from_pretrained(place.parent, gguf_file=place.name, local_files_only=True)
+        return AutoConfig.from_pretrained(place, local_files_only=True)
     except Exception as error:  # of any class: it depends on what is wrong where
-        raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
+        fault = _fault(place, error) if is_gguf(place) else f"holds no model: {first_line(error)}"
+        raise ModelError(f"{show(str(place))} {fault}") from error
 
 
 def _convert(path: Path, folder: Path) -> None:
@@ -314,7 +308,6 @@ def _own_tokens(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> P
 
 
 def _fault(path: Path, error: Exception) -> str:
-    """What is wrong with a file, and what to do about it."""
     with path.open("rb") as file:
         if file.read(len(_GGUF_MAGIC)) != _GGUF_MAGIC:
             return "is no GGUF file, whatever its name says; name another one"

@@ -5,16 +5,16 @@ Curves work on log-odds. How they are found is `fitting`.
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ucuie.errors import ConfigError, validation_faults
 from ucuie.schema import ELEMENT_KINDS, TASKS, Capability, ElementKind, Filler, Record, Task
 
 Floats = NDArray[np.float64]
+_Scored = TypeVar("_Scored", Filler, Record)
 
 DECIMALS = 6
 """Decimals of a score; also how near 0 and 1 it can come on the log-odds scale."""
@@ -101,58 +101,38 @@ class Calibration(_Value):
     calibrators: tuple[Calibrator, ...] = ()
 
     def curve(self, kind: ElementKind, task: Task | Capability) -> Curve | None:
-        """What to read a score by: the task's own calibrator, or the one of all tasks; None for neither.
+        """The curve of a task's own calibrator, or of the one of all tasks; None for neither.
 
         Capabilities never share: what is right about a record is another question there.
         """
-        shared = [None] if task in TASKS else []
-        by_task = {
-            calibrator.task: calibrator.curve for calibrator in self.calibrators if calibrator.kind == kind
-        }
-        return next((by_task[key] for key in (task, *shared) if key in by_task), None)
+        keys = (task, None) if task in TASKS else (task,)
+        by_task = {one.task: one.curve for one in self.calibrators if one.kind == kind}
+        return next((by_task[key] for key in keys if key in by_task), None)
 
     def apply(self, records: Iterable[Record], task: Task | Capability) -> tuple[Record, ...]:
         """The records with calibrated scores; what has no score, or no calibrator, stays as it is."""
         curves = {kind: self.curve(kind, task) for kind in ELEMENT_KINDS}
 
-        def read(kind: ElementKind, score: float | None) -> float | None:
+        def read(kind: ElementKind, scored: _Scored) -> _Scored:
             curve = curves[kind]
-            if curve is None or score is None:
-                return score
-            return round(float(curve(np.array([score]))[0]), DECIMALS)
+            if curve is None or scored.score is None:
+                return scored
+            score = round(float(curve(np.array([scored.score]))[0]), DECIMALS)
+            return scored.model_copy(update={"score": score})
 
-        def filler(kind: ElementKind, old: Filler | None) -> Filler | None:
-            return old and old.model_copy(update={"score": read(kind, old.score)})
-
-        return tuple(
-            record.model_copy(
-                update={
-                    "filler": filler("filler", record.filler),
-                    "slots": tuple(
-                        filled.model_copy(update={"filler": filler("slot", filled.filler)})
-                        for filled in record.slots
-                    ),
-                    "score": read("record", record.score),
-                }
+        def calibrated(record: Record) -> Record:
+            slots = tuple(
+                filled.model_copy(update={"filler": filled.filler and read("slot", filled.filler)})
+                for filled in record.slots
             )
-            for record in records
-        )
+            filler = record.filler and read("filler", record.filler)
+            return read("record", record.model_copy(update={"filler": filler, "slots": slots}))
+
+        return tuple(map(calibrated, records))
 
     def to_json(self) -> str:
         """The content of the file."""
         return self.model_dump_json(indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, content: str | bytes) -> "Calibration":
-        """The calibration in a file.
-
-        Raises:
-            ConfigError: it is not one, or one of another format.
-        """
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            raise ConfigError(validation_faults(error)) from None
 
 
 def log_odds(scores: Floats) -> Floats:

@@ -22,13 +22,12 @@ from ucuie.templates import load_template
 _TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 _TAGS = ("information-extraction", "named-entity-recognition", "relation-extraction", "event-extraction")
 _METADATA = ("license", "language")
-"""What `ModelInfo.training` may say in the words of a hub's metadata."""
+"""Keys of `ModelInfo.training` whose values are in the words of a hub's metadata."""
 _OF_A_RUN = ("config", "versions", "data", "processes")
-"""What `ucuie train` writes there; with other things around it, it is below "adapter"."""
+"""Keys that `ucuie train` writes there; with others around them, they are below "adapter"."""
 _DATASET = re.compile(r"([\w.-]+/)?[\w.-]+")
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
-
-
+_SHARES = ("used", "available", "leaked")
 _Score = tuple[str, str, str, float]
 """Scorer, data set, row (empty where there is none), and the number."""
 
@@ -105,7 +104,10 @@ def model_card(
         is_whole=info.backbone == BACKBONE_FOLDER,
         notes="\n".join(_listed(notes)),
         limits=[_line(value) for value in limits.values()],
-        shares=_share_rows(shares),
+        shares=[
+            [_cell(dataset), *(_said(share.get(key, "")) for key in _SHARES)]
+            for dataset, share in shares.items()
+        ],
         versions=run.get("versions", {}) if isinstance(run, Mapping) else {},
         calibration=calibration,
         scorers=list(dict.fromkeys(scorer for scorer, *_ in scores)),
@@ -138,7 +140,6 @@ def _results(scores: Sequence[_Score]) -> list[dict[str, Any]]:
 
 
 def _score_rows(scores: Sequence[_Score]) -> list[list[str]]:
-    """Data set, row, and the number under each scorer; empty where one has none."""
     scorers = list(dict.fromkeys(scorer for scorer, *_ in scores))
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for scorer, dataset, row, value in scores:
@@ -149,26 +150,16 @@ def _score_rows(scores: Sequence[_Score]) -> list[list[str]]:
     ]
 
 
-def _share_rows(shares: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Data set, and how many of its examples were used, were there, and were left out."""
-    keys = ("used", "available", "leaked")
-    return [
-        [_cell(dataset), *(_said(share[key]) if key in share else "" for key in keys)]
-        for dataset, share in shares.items()
-    ]
-
-
 def _listed(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """Nested mappings as nested lists of Markdown."""
     for key, value in values.items():
-        label = _line(key).replace("_", " ")
+        item = f"{indent}- {_line(key).replace('_', ' ')}:"
         if isinstance(value, Mapping):
-            yield f"{indent}- {label}:"
+            yield item
             yield from _listed(value, indent + "  ")
-        elif isinstance(value, list | tuple):
-            yield f"{indent}- {label}: {', '.join(map(_said, value))}"
         else:
-            yield f"{indent}- {label}: {_said(value)}"
+            listed = value if isinstance(value, list | tuple) else [value]
+            yield f"{item} {', '.join(map(_said, listed))}"
 
 
 def _said(value: Any) -> str:

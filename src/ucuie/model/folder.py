@@ -9,8 +9,7 @@
       backbone/                   the backbone and its tokenizer; absent where `ucuie.json` names another
       README.md                   the model card; the one file that may be edited
 
-Reading checks every file before anything is built from it; `saving` writes them. What a model is asked,
-and what it answers, is not known here.
+Reading checks every file before anything is built from it; `saving` writes them.
 """
 
 import warnings
@@ -27,7 +26,7 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 import ucuie.adapter  # noqa: F401  makes PEFT know our adapter
 from ucuie.errors import ConfigError, DataError, ModelError, show
@@ -36,10 +35,9 @@ from ucuie.model.backbone import Backbone as Backbone
 from ucuie.model.backbone import Weights as Weights
 from ucuie.model.backbone import (
     backbone_fingerprint,
-    converted,
+    plain_folder,
     read_backbone,
-    read_gguf_shape,
-    stored_fingerprint,
+    read_plain_shape,
     tokenizer_sha256,
     with_same_weights,
 )
@@ -56,14 +54,16 @@ from ucuie.model.info import (
     read_calibration,
     read_info,
 )
-from ucuie.model.known_backbones import backbone_file, known_backbones
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.model.saving import read_tensors
 from ucuie.model.source import DEFAULT as DEFAULT
 from ucuie.model.source import EMBEDDED as EMBEDDED
 from ucuie.model.source import EMBEDDED_NAME as EMBEDDED_NAME
-from ucuie.model.source import backbone_reference, first_line, is_gguf, is_hub_id, local_model, model_name
+from ucuie.model.source import backbone_place, backbone_reference, first_line, local_model, model_name
 from ucuie.model.source import embedded_model as embedded_model
+
+_BackboneKey = tuple[str, ...]
+"""The files of a backbone by their SHA-256, or where it is."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class LoadedModel:
     name: str
     calibration: Calibration | None = None
     shares_backbone: bool = False
-    """With other models: what would copy its weights is not worth it."""
+    """Other models have the same weights in memory: nothing is worth a copy of them."""
 
     @property
     def operating_point(self) -> OperatingPoint:
@@ -107,21 +107,15 @@ def load_backbone(
             f"backbone_weights: {weights} is for backbones that stay where they are; the model "
             f"would get a copy of {show(str(source))}, so keep it in float32"
         )
-    folder = _readable(_bare(local_model(source)))
+    folder = plain_folder(_bare(source))
     model, tokenizer = read_backbone(folder, device=device, weights=weights)
-    fingerprint = stored_fingerprint(folder, model) if is_rounded else None
+    fingerprint = backbone_fingerprint(model, stored_in=folder) if is_rounded else None
     return Backbone(model, tokenizer, source=str(source), fingerprint=fingerprint)
 
 
 def read_shape(source: str | Path) -> PreTrainedConfig:
     """The configuration of a backbone; of a model folder it is that of the backbone in it."""
-    folder = _bare(local_model(source))
-    if is_gguf(folder):
-        return read_gguf_shape(folder)
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{show(str(folder))} holds no model: {first_line(error)}") from error
+    return read_plain_shape(_bare(source))
 
 
 def load_model(source: str | Path = DEFAULT, *, device: str | torch.device | None = None) -> LoadedModel:
@@ -150,30 +144,25 @@ def load_models(
     }
 
 
-_BackboneKey = tuple[str, ...]
-"""The files of a backbone by their SHA-256, or where it is."""
-
-
 def _load(
     source: str | Path, device: str | torch.device | None, backbones: dict[_BackboneKey, Backbone]
 ) -> LoadedModel:
-    folder = local_model(source)
-    name = model_name(source)
+    folder, name = local_model(source), model_name(source)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if not (folder / INFO_FILE).is_file():
         if (folder / ADAPTER_FILE).is_file():
             raise ModelError(f"{INFO_FILE} is missing in the model folder {show(str(folder))}; {REPAIR}")
-        backbone, tokenizer = read_backbone(_readable(folder), device=device)
+        backbone, tokenizer = read_backbone(plain_folder(folder), device=device)
         return LoadedModel(backbone.requires_grad_(False), tokenizer, InstructionPool.load(), None, name)
     info = read_info(folder)
     check_files(folder, info)
     pool = _read_pool(folder, info)
-    place = _backbone_of(folder, info)
-    inside = sorted(sha256 for name, sha256 in info.files.items() if name.startswith(f"{BACKBONE_FOLDER}/"))
+    place = backbone_place(folder, info)
+    inside = sorted(sha256 for file, sha256 in info.files.items() if file.startswith(f"{BACKBONE_FOLDER}/"))
     key = tuple(inside) or (str(place.resolve()),)
     if key not in backbones:
-        backbones[key] = Backbone(*read_backbone(_readable(place), device=device), source=str(place))
+        backbones[key] = Backbone(*read_backbone(plain_folder(place), device=device), source=str(place))
     backbone, tokenizer = with_same_weights(backbones[key].model), backbones[key].tokenizer
     _check_belongs(backbone, tokenizer, folder, info)
     model = _load_adapter(backbone, folder) if ADAPTER_FILE in info.files else backbone
@@ -217,36 +206,15 @@ def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
     return pool
 
 
-def _bare(place: Path) -> Path:
-    """The place of a model's backbone: of a model folder what that names, else the place itself."""
-    return _backbone_of(place, read_info(place)) if (place / INFO_FILE).is_file() else place
-
-
-def _readable(place: Path) -> Path:
-    """The folder to read a plain model from."""
-    return converted(place) if is_gguf(place) else place
-
-
-def _backbone_of(folder: Path, info: ModelInfo) -> Path:
-    """The folder or GGUF file of the backbone that a model names."""
-    # An absolute path stays what it is when joined.
-    backbone = folder / info.backbone
-    if backbone.is_dir() or is_gguf(backbone):
-        return backbone
-    if info.backbone in known_backbones():
-        return backbone_file(known_backbones()[info.backbone])
-    if is_hub_id(info.backbone):
-        return local_model(info.backbone)
-    raise ModelError(
-        f"the backbone {show(info.backbone)} of the model {show(str(folder))} is not there; "
-        f'put it there, or change "backbone" in {folder / INFO_FILE} to where it is'
-    )
+def _bare(source: str | Path) -> Path:
+    """The folder or GGUF file of a backbone; of a model folder that of the backbone in it."""
+    place = local_model(source)
+    return backbone_place(place, read_info(place)) if (place / INFO_FILE).is_file() else place
 
 
 def _check_belongs(
     backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, info: ModelInfo
 ) -> None:
-    """Raise a ModelError if the adapter was trained on another backbone or tokenizer."""
     if backbone_fingerprint(backbone) != info.backbone_fingerprint:
         raise ModelError(
             f"the model {show(str(folder))} was trained on another backbone than the one at "

@@ -7,7 +7,7 @@ HF_TOKEN and `hf auth login`.
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from hashlib import sha256
@@ -32,7 +32,7 @@ from ucuie.model.info import (
     with_backbone,
 )
 from ucuie.model.known_backbones import known_backbones
-from ucuie.model.source import CONFIG_FILE, hub_error, is_gguf, is_hub_id, local_model
+from ucuie.model.source import CONFIG_FILE, backbone_place, hub_faults, is_gguf, is_hub_id, local_model
 
 _BACKBONE_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
 _OF_A_RUN = ("trainer_state.json",)
@@ -51,10 +51,16 @@ class HubFile:
         """Bytes of the content."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the content, in hex."""
+        content = self.content
+        return sha256(content).hexdigest() if isinstance(content, bytes) else file_sha256(content)
+
 
 @dataclass(frozen=True)
 class Push:
-    """What is about to be sent to a repository, "owner/name", with what its owner may want to know before."""
+    """The files for a repository, "owner/name", with notes that its owner may want to read before."""
 
     repo_id: str
     files: tuple[HubFile, ...]
@@ -67,7 +73,7 @@ class Push:
 
 
 def plan_push(source: str | Path, repo_id: str, *, backbone: str | None = None) -> Push:
-    """What `push_model` is to send of a model, checked; no hub is asked, and the folder stays as it is.
+    """The files of a model for `push_model`, checked; no hub is asked, and the folder stays as it is.
 
     Args:
         source: a model folder, or "embedded".
@@ -87,17 +93,15 @@ def plan_push(source: str | Path, repo_id: str, *, backbone: str | None = None) 
         )
     info = read_info(folder)
     check_files(folder, info)
-    contents: dict[str, Path | bytes] = {name: folder / name for name in info.files}
-    if hidden := [
-        name for name in contents if any(part.startswith(".") for part in PurePosixPath(name).parts)
-    ]:
+    hidden = [name for name in info.files if any(part[0] == "." for part in PurePosixPath(name).parts)]
+    if hidden:
         raise ModelError(f"{folder / INFO_FILE} lists hidden files, which are not sent: {', '.join(hidden)}")
-    info = _with_backbone(folder, info, contents, backbone)
-    card = own_card(folder, read_info(folder))
-    text = card or model_card(repo_id, info, read_calibration(folder, info))
-    contents |= {CARD_FILE: text.encode(), INFO_FILE: info.to_json().encode()}
+    card = own_card(folder, info)
+    sent, contents = _with_backbone(folder, info, backbone)
+    text = card or model_card(repo_id, sent, read_calibration(folder, info))
+    contents |= {CARD_FILE: text.encode(), INFO_FILE: sent.to_json().encode()}
     files = tuple(HubFile(name, content) for name, content in sorted(contents.items()))
-    return Push(repo_id, files, tuple(_notes(folder, info, contents, has_own_card=card is not None)))
+    return Push(repo_id, files, tuple(_notes(folder, sent, contents, has_own_card=card is not None)))
 
 
 def push_model(
@@ -126,9 +130,8 @@ def push_model(
     from huggingface_hub import CommitOperationAdd
 
     api = _api(token, endpoint)
-    info = next(file.content for file in push.files if file.name == INFO_FILE)
-    digest = sha256(info if isinstance(info, bytes) else info.read_bytes()).hexdigest()
-    try:
+    digest = next(file.sha256 for file in push.files if file.name == INFO_FILE)
+    with hub_faults(push.repo_id):
         api.create_repo(push.repo_id, private=private or None, exist_ok=True)
         if revision is not None:
             api.create_branch(push.repo_id, branch=revision, exist_ok=True)
@@ -137,8 +140,6 @@ def push_model(
         ]
         message = f"Model of ucuie, hash {digest[:12]}"
         commit = api.create_commit(push.repo_id, operations, commit_message=message, revision=revision)
-    except Exception as error:  # the hub's client and the network each raise their own
-        raise hub_error(push.repo_id, error) from error
     return str(commit.commit_url)
 
 
@@ -162,7 +163,16 @@ def pull_model(
     _check_id(repo_id)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ModelError(f"{show(str(folder))} is there already; name a new folder")
-    fetch = _fetcher(repo_id, revision, token, endpoint)
+    api = _api(token, endpoint)
+    with hub_faults(repo_id):
+        commit = api.model_info(repo_id, revision=revision).sha
+
+    def fetch(names: Sequence[str], staging: Path) -> None:
+        """Those that are missing stay so."""
+        with hub_faults(repo_id):
+            patterns = [escape(name) for name in names]
+            api.snapshot_download(repo_id, revision=commit, local_dir=staging, allow_patterns=patterns)
+
     try:
         with new_folder(folder) as staging:
             fetch([INFO_FILE, CARD_FILE], staging)
@@ -196,27 +206,6 @@ def _api(token: str | None, endpoint: str | None) -> Any:
     return HfApi(endpoint=endpoint, token=token, library_name="ucuie", library_version=version("ucuie"))
 
 
-def _fetcher(
-    repo_id: str, revision: str | None, token: str | None, endpoint: str | None
-) -> Callable[[Sequence[str], Path], None]:
-    """What fetches files by their names into a folder, all of one commit; those that are missing stay so."""
-    api = _api(token, endpoint)
-    try:
-        commit = api.model_info(repo_id, revision=revision).sha
-    except Exception as error:  # the hub's client and the network each raise their own
-        raise hub_error(repo_id, error) from error
-
-    def fetch(names: Sequence[str], folder: Path) -> None:
-        try:
-            api.snapshot_download(
-                repo_id, revision=commit, local_dir=folder, allow_patterns=[escape(name) for name in names]
-            )
-        except Exception as error:  # the hub's client and the network each raise their own
-            raise hub_error(repo_id, error) from error
-
-    return fetch
-
-
 def _read_fetched(repo_id: str, folder: Path) -> ModelInfo:
     try:
         return read_info(folder)
@@ -226,18 +215,15 @@ def _read_fetched(repo_id: str, folder: Path) -> ModelInfo:
 
 
 def _with_backbone(
-    folder: Path, info: ModelInfo, contents: dict[str, Path | bytes], backbone: str | None
-) -> ModelInfo:
-    """The `ucuie.json` to send; adds to `contents` what goes with it.
-
-    Raises:
-        ModelError: the backbone is where others cannot find it.
-    """
+    folder: Path, info: ModelInfo, backbone: str | None
+) -> tuple[ModelInfo, dict[str, Path | bytes]]:
+    """The `ucuie.json` to send, and the files that it lists."""
+    contents: dict[str, Path | bytes] = {name: folder / name for name in info.files}
     is_inside = any(name.startswith(f"{info.backbone}/") for name in info.files)
     if backbone is None:
         is_on_hub = is_hub_id(info.backbone) and not (folder / info.backbone).exists()
         if is_inside or is_on_hub or info.backbone in known_backbones():
-            return info
+            return info, contents
         raise ModelError(
             f"the model {show(str(folder))} has its backbone at {show(info.backbone)}, where only this "
             "machine finds it: give --embed-backbone to send a copy along, or --backbone OWNER/NAME if a hub "
@@ -245,30 +231,24 @@ def _with_backbone(
         )
     if is_inside:
         raise ModelError(f"the model {show(str(folder))} has its backbone in it; no other is to be named")
+    changed: dict[str, Path | bytes] = {}
     if backbone == BACKBONE_FOLDER:
-        contents |= _backbone_files(folder, info)
+        changed |= _backbone_files(folder, info)
     else:
         _check_id(backbone)
-    changed = {name: contents[name] for name in contents if name not in info.files}
     if ADAPTER_FILE in info.files:
-        config = with_backbone((folder / ADAPTER_FILE).read_text("utf-8"), backbone)
-        contents[ADAPTER_FILE] = changed[ADAPTER_FILE] = config.encode()
-    hashes = {
-        name: sha256(content).hexdigest() if isinstance(content, bytes) else file_sha256(content)
-        for name, content in changed.items()
-    }
+        changed[ADAPTER_FILE] = with_backbone((folder / ADAPTER_FILE).read_text("utf-8"), backbone).encode()
+    hashes = {name: HubFile(name, content).sha256 for name, content in changed.items()}
     files = dict(sorted({**info.files, **hashes}.items()))
-    return info.model_copy(update={"backbone": backbone, "files": files})
+    return info.model_copy(update={"backbone": backbone, "files": files}), contents | changed
 
 
 def _backbone_files(folder: Path, info: ModelInfo) -> dict[str, Path]:
-    place = folder / info.backbone
-    if not place.exists() and (is_hub_id(info.backbone) or info.backbone in known_backbones()):
-        place = local_model(info.backbone)
+    place = backbone_place(folder, info)
     if is_gguf(place):
-        from ucuie.model.backbone import converted
+        from ucuie.model.backbone import plain_folder
 
-        place = converted(place)
+        place = plain_folder(place)
     if not (place / CONFIG_FILE).is_file():
         raise ModelError(f"the backbone {show(info.backbone)} of the model {show(str(folder))} is not there")
     return {
@@ -289,20 +269,16 @@ def _notes(
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
     if others := [name for name in names if name not in contents]:
         yield f"not of the model, so not sent: {', '.join(others[:5])}{', ...' if len(others) > 5 else ''}"
-    if path := next(_paths(info.training), None):
+    if path := next(filter(_PATH.match, _strings(info.training)), None):
         yield (
             f"{INFO_FILE} names paths of this machine, such as {show(path)}; where nobody is to see them, "
             'change "training" in it'
         )
 
 
-def _paths(value: object) -> Iterator[str]:
-    """The strings in nested values that look like absolute paths."""
-    if isinstance(value, str) and _PATH.match(value):
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _paths(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _paths(one)
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(one)

@@ -1,7 +1,4 @@
-"""What a model folder says about its model, and whether it is whole: `ucuie.json` and the files it lists.
-
-Knows neither weights nor tokenizers; needs no torch.
-"""
+"""The file `ucuie.json` of a model folder, and a check that the files it lists are whole."""
 
 import hashlib
 import json
@@ -10,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ucuie.errors import ConfigError, ModelError, show, validation_faults
+from ucuie.errors import ModelError, show, validation_faults
 from ucuie.model.calibration import Calibration
 from ucuie.model.operating_point import OperatingPoint
 
@@ -38,16 +35,12 @@ class ModelInfo(BaseModel):
 
     Args:
         backbone: a hub id, an absolute path, or a path below the folder, such as "backbone".
-        backbone_fingerprint: of the backbone that the model was trained on.
-        tokenizer_sha256: of that backbone's tokenizer.
-        instruction_pool_hash: of the wordings it was trained with.
         num_parameters: backbone and adapter together.
         window_tokens: longer texts are read in windows of so many tokens, which is what nearly all texts of
             its training stayed within; None reads as a whole what fits into the context.
-        end_bias: of its operating point; 0 leaves the choice of ending as it was trained.
-        threshold: of its operating point; 0 keeps everything.
-        training: data and settings of the training, as the one who trained it wrote them down.
-        scores: what the model reached, every number under the name of its scorer.
+        end_bias: see `OperatingPoint`, as for `threshold`.
+        training: its data and settings, as the one who trained the model wrote them down.
+        scores: every number under the name of its scorer.
         files: SHA-256 of every file below the folder, without the card and `ucuie.json` itself.
     """
 
@@ -107,11 +100,12 @@ def read_calibration(folder: Path, info: ModelInfo) -> Calibration | None:
     """
     if CALIBRATION_FILE not in info.files:
         return None
+    path = folder / CALIBRATION_FILE
     try:
-        return Calibration.from_json((folder / CALIBRATION_FILE).read_bytes())
-    except ConfigError as error:
+        return Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
         raise ModelError(
-            f"{folder / CALIBRATION_FILE} is no calibration that this ucuie reads ({error}); make a new one: "
+            f"{path} is no calibration that this ucuie reads ({validation_faults(error)}); make a new one: "
             f"ucuie calibrate --model {folder} --data FILE"
         ) from None
 
@@ -127,7 +121,7 @@ def check_files(folder: Path, info: ModelInfo) -> None:
 
 
 def file_faults(folder: Path, info: ModelInfo) -> list[str]:
-    """What is said of each file of a model that is missing or differs from what was saved."""
+    """A sentence for each file of a model that is missing or differs from what was saved."""
     faults = []
     for name, sha256 in info.files.items():
         path = folder / name

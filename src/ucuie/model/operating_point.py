@@ -1,4 +1,4 @@
-"""Where a model stands between precision and recall: what `ucuie.json` says of it."""
+"""The place of a model between precision and recall, as `ucuie.json` has it."""
 
 from dataclasses import dataclass
 

@@ -68,24 +68,25 @@ def save_model(
     Args:
         model: the adapted backbone, or the backbone itself if that was trained.
         backbone: what the model was made from.
-        folder: where to.
-        pool: of the training; the one that comes with the package if None.
+        folder: the place of the model.
+        pool: the wordings of the training; None takes those that come with the package.
         training: its data and settings, for `ucuie.json` and the card.
-        window_tokens: of a text, as long as those it was trained on.
+        window_tokens: see `ModelInfo`.
         copy_as: put a copy of the backbone into the folder, its matrices in this dtype. None names the
             backbone by its source, and copies it in fp32 only where it was trained itself, is embedded in
             the package or in another model's folder.
     """
     pool = pool or InstructionPool.load()
-    is_adapter = isinstance(model, PeftModel)
-    reference = backbone_reference(backbone.source) if is_adapter and copy_as is None else BACKBONE_FOLDER
+    is_named = isinstance(model, PeftModel) and copy_as is None
+    reference = backbone_reference(backbone.source) if is_named else BACKBONE_FOLDER
     with staged_files(folder, last=INFO_FILE) as staging:
         pool.save(staging / POOL_FILE)
         if reference == BACKBONE_FOLDER:
             dtype = copy_as or torch.float32
             save_backbone(model, backbone.tokenizer, staging / BACKBONE_FOLDER, dtype=dtype)
-        if is_adapter:
+        if isinstance(model, PeftModel):
             _save_adapter(model, staging, reference)
+        files = sorted(path for path in staging.rglob("*") if path.is_file())
         info = ModelInfo(
             backbone=reference,
             backbone_fingerprint=backbone.fingerprint or backbone_fingerprint(model),
@@ -94,7 +95,7 @@ def save_model(
             num_parameters=model.num_parameters(),
             window_tokens=window_tokens,
             training=dict(training or {}),
-            files={name: file_sha256(staging / name) for name in _files(staging)},
+            files={path.relative_to(staging).as_posix(): file_sha256(path) for path in files},
         )
         write_info(staging, info, name=folder.resolve().name)
     # It was another model's; `ucuie.json` no longer lists it either.
@@ -104,9 +105,8 @@ def save_model(
 
 def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
     """Writes into a model folder what the model reached, every number under the name of its scorer."""
-    earlier = read_info(folder)
     with staged_files(folder, last=INFO_FILE) as staging:
-        return _write_again(staging, folder, earlier, scores=dict(scores))
+        return _write_again(staging, folder, scores=dict(scores))
 
 
 def store_adapter(folder: Path, form: Form) -> ModelInfo:
@@ -124,15 +124,7 @@ def store_adapter(folder: Path, form: Form) -> ModelInfo:
         staged = staging / ADAPTER_WEIGHTS_FILE
         write_tensors(read_tensors(folder / ADAPTER_WEIGHTS_FILE), staged, form=form)
         files = earlier.files | {ADAPTER_WEIGHTS_FILE: file_sha256(staged)}
-        return _write_again(staging, folder, earlier, files=files)
-
-
-def _write_again(staging: Path, folder: Path, earlier: ModelInfo, **changes: Any) -> ModelInfo:
-    """Writes `ucuie.json` and the card of a folder, with changes; a card that a person wrote stays."""
-    info = earlier.model_copy(update=changes)
-    calibration, card = read_calibration(folder, earlier), own_card(folder, earlier)
-    write_info(staging, info, name=folder.resolve().name, calibration=calibration, card=card)
-    return info
+        return _write_again(staging, folder, files=files)
 
 
 def record_calibration(
@@ -158,19 +150,17 @@ def record_calibration(
     """
     target = calibration_target(source, output)
     folder = local_model(source)
-    info = read_info(folder)
-    card = own_card(folder, info)
+    earlier = read_info(folder)
     with staged_files(target, last=INFO_FILE) as staging:
         if target != folder:
-            check_files(folder, info)
-            for name in info.files:
+            check_files(folder, earlier)
+            for name in earlier.files:
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, staging / name)
         (staging / CALIBRATION_FILE).write_text(calibration.to_json(), "utf-8")
-        files = {**info.files, CALIBRATION_FILE: file_sha256(staging / CALIBRATION_FILE)}
+        files = earlier.files | {CALIBRATION_FILE: file_sha256(staging / CALIBRATION_FILE)}
         values = {} if point is None else asdict(point)
-        info = info.model_copy(update={**values, "files": dict(sorted(files.items()))})
-        write_info(staging, info, name=target.resolve().name, calibration=calibration, card=card)
+        _write_again(staging, folder, calibration, target, files=dict(sorted(files.items())), **values)
     return target
 
 
@@ -207,9 +197,19 @@ def _save_adapter(model: PeftModel, folder: Path, backbone: str) -> None:
     path.write_text(with_backbone(path.read_text("utf-8"), backbone), "utf-8")
 
 
-def _files(folder: Path) -> list[str]:
-    """The files below a folder, as sorted relative paths."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+def _write_again(
+    staging: Path,
+    folder: Path,
+    calibration: Calibration | None = None,
+    target: Path | None = None,
+    **changes: Any,
+) -> ModelInfo:
+    """Writes `ucuie.json` and the card of a folder, with changes; a card that a person wrote stays."""
+    earlier = read_info(folder)
+    info = earlier.model_copy(update=changes)
+    calibration, card = calibration or read_calibration(folder, earlier), own_card(folder, earlier)
+    write_info(staging, info, name=(target or folder).resolve().name, calibration=calibration, card=card)
+    return info
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, form: Form) -> None:
@@ -223,7 +223,10 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, form: Form) -> N
         elif form == "float16":
             stored[name] = tensor.half().contiguous()
         else:
-            stored[name], stored[name + _SCALE] = _rounded(tensor)
+            scale = tensor.abs().amax(-1) / _LARGEST
+            # A row of zeros has no scale to divide by.
+            divisor = torch.where(scale == 0, 1.0, scale).unsqueeze(-1)
+            stored[name], stored[name + _SCALE] = (tensor / divisor).round().to(torch.int8), scale
     save_file(stored, path, metadata={"format": "pt"})
 
 
@@ -243,11 +246,3 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         elif not name.endswith(_SCALE) or name.removesuffix(_SCALE) not in stored:
             tensors[name] = tensor.float()
     return tensors
-
-
-def _rounded(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """A matrix (..., N, M) in int8 and the scales of its rows (..., N); off by half a scale at most."""
-    scale = matrix.abs().amax(-1) / _LARGEST
-    # A row of zeros has no scale to divide by.
-    divisor = torch.where(scale == 0, 1.0, scale).unsqueeze(-1)
-    return (matrix / divisor).round().to(torch.int8), scale

@@ -25,11 +25,7 @@ _PACKAGES: dict[Format, tuple[str, str]] = {
 
 
 def check_format(output_format: Format) -> None:
-    """Look whether a format can be written, before any work.
-
-    Raises:
-        MissingExtraError: the package that writes it is not installed.
-    """
+    """Raise a MissingExtraError, before any work, if the package that writes a format is not installed."""
     if output_format in _PACKAGES:
         needs(*_PACKAGES[output_format])
 

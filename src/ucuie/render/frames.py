@@ -15,7 +15,7 @@ A row for each filler, with these columns:
 A record without any filler has one row. Needs the extra `tables`; pandas alone will do for data frames.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 COLUMNS = ("record", "frame", "slot", "text", "start", "end", "score", "record_score")
 EXTRA = "tables"
 _TYPES = {"record": "int64", "start": "Int64", "end": "Int64", "score": "float64", "record_score": "float64"}
-"""Of the columns that are no strings, as pandas calls them: `Int64` are whole numbers, or missing."""
+"""Types of pandas, of the columns that are no strings: `Int64` are whole numbers, or missing."""
 _Row = tuple[object, ...]
 
 
@@ -51,9 +51,9 @@ def extract_frame(
     Args:
         extractor: finds them.
         data: a data frame with a column of texts, or that column. Missing and blank texts have no rows.
-        schema: whatever `Schema.of` reads.
+        schema: in any form that `Schema.of` reads.
         column: of a data frame, the one with the texts.
-        task: as for `Extractor.extract`.
+        task: see `Extractor.extract`.
         **options: see `AnswerOptions`.
 
     Returns:
@@ -81,17 +81,9 @@ def extract_table(
     task: Task | Capability | None = None,
     **options: Unpack[OptionArguments],
 ) -> "pyarrow.Table":
-    """The fillers of all texts of a table of pyarrow.
+    """The fillers of all texts of a table of pyarrow, as `extract_frame` finds them.
 
-    Args:
-        extractor: finds them.
-        table: with a column of texts. Missing and blank ones have no rows.
-        schema: whatever `Schema.of` reads.
-        column: the one with the texts.
-        id_column: the one that tells texts apart; its values and type become those of `id`. None counts the
-            rows from 0.
-        task: as for `Extractor.extract`.
-        **options: see `AnswerOptions`.
+    The values and type of `id_column` become those of `id`; None counts the rows from 0.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -133,12 +125,9 @@ def write_parquet(extractions: Sequence[Extraction], path: Path) -> None:
 
 def _arrow_table(rows: Sequence[_Row], ids: Any) -> "pyarrow.Table":
     arrow = needs("pyarrow", EXTRA)
-    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
-    arrays = {
-        name: arrow.array(values, _TYPES.get(name, "string").lower())
-        for name, values in zip(COLUMNS, columns, strict=True)
-    }
-    return arrow.table({"id": ids, **arrays})
+    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(COLUMNS, ())
+    types = {name: _TYPES.get(name, "string").lower() for name in COLUMNS}
+    return arrow.table({"id": ids} | {name: arrow.array(columns[name], types[name]) for name in COLUMNS})
 
 
 def _rows(extraction: Extraction) -> Iterator[_Row]:
@@ -159,25 +148,19 @@ def _extract(
     options: OptionArguments,
 ) -> tuple[list[int], list[_Row]]:
     """The rows of all cells that hold a text, and for each row the place of its cell."""
-    texts = dict(_texts(cells))
+    for place, cell in enumerate(cells):
+        if not isinstance(cell, str) and not _is_missing(cell):
+            raise TextError(f"row {place} holds {show(cell)}, which is no text; turn the column into strings")
+    texts = {place: cell for place, cell in enumerate(cells) if isinstance(cell, str) and cell.strip()}
     found = extractor.extract_batch(list(texts.values()), Schema.of(schema), task=task, **options)
     rows = [(place, row) for place, extraction in zip(texts, found, strict=True) for row in _rows(extraction)]
     return [place for place, _ in rows], [row for _, row in rows]
 
 
-def _texts(cells: Iterable[Any]) -> Iterator[tuple[int, str]]:
-    for place, cell in enumerate(cells):
-        if isinstance(cell, str):
-            if cell.strip():
-                yield place, cell
-        # What stands for a missing value differs, and none of them equals itself: NaN, NaT, NA.
-        elif cell is not None and not _is_missing(cell):
-            raise TextError(f"row {place} holds {show(cell)}, which is no text; turn the column into strings")
-
-
 def _is_missing(cell: Any) -> bool:
+    """Values that stand for a missing one differ, and but for None none equals itself: NaN, NaT, NA."""
     try:
-        return bool(cell != cell)
+        return cell is None or bool(cell != cell)
     except (TypeError, ValueError):  # pandas.NA is neither equal nor unequal, an array both
         return type(cell).__name__ == "NAType"
 

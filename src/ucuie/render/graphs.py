@@ -11,9 +11,9 @@ Texts of equal ids stay apart: the key of the second is the id with ";2" behind 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ucuie.errors import needs
@@ -46,7 +46,7 @@ def networkx_graph(extractions: Iterable[Extraction]) -> "networkx.MultiDiGraph[
     graph = needs("networkx", EXTRA).MultiDiGraph()
     for key, extraction in _keyed(extractions):
         for number, record in enumerate(extraction.records):
-            _add_record(graph, _Text(key, extraction.id), number, record)
+            _add_record(graph, key, extraction.id, number, record)
     return graph
 
 
@@ -60,19 +60,17 @@ def to_graphml(extractions: Iterable[Extraction]) -> str:
     """
     networkx = needs("networkx", EXTRA)
     graph = networkx_graph(extractions)
-    for _, attributes in graph.nodes(data=True):
-        attributes.update({key: _for_xml(value) for key, value in attributes.items()})
-    for *_, attributes in graph.edges(data=True):
-        attributes.update({key: _for_xml(value) for key, value in attributes.items()})
+    for *_, attributes in (*graph.nodes(data=True), *graph.edges(data=True)):
+        for key, value in attributes.items():
+            attributes[key] = _NOT_IN_XML.sub("\ufffd", value) if isinstance(value, str) else value
     return "\n".join(networkx.generate_graphml(graph, named_key_ids=True)) + "\n"
 
 
 def rdf_graph(extractions: Iterable[Extraction], *, base: str = BASE_IRI) -> "rdflib.Graph":
     """All of the extractions as triples.
 
-    Args:
-        extractions: their ids are part of the IRIs.
-        base: what the IRIs of texts, frames and slots begin with, such as "https://example.org/".
+    Their ids are part of the IRIs of texts, which begin with `base`, such as "https://example.org/", as those
+    of frames and slots do.
 
     Raises:
         MissingExtraError: rdflib is not installed.
@@ -107,56 +105,52 @@ class _Triples:
 
     def add_text(self, key: str, extraction: Extraction) -> None:
         """A text with its records."""
-        context = self._rdf.URIRef(f"{self._base}text:{key}#char=0,{len(extraction.text)}")
-        self._add(context, self._rdf.RDF.type, self._nif.Context)
-        self._add(context, self._nif.isString, self._rdf.Literal(extraction.text))
+        text = f"{self._base}text:{key}"
+        facts = {self._rdf.RDF.type: self._nif.Context, self._nif.isString: self._literal(extraction.text)}
+        context = self._resource(f"{text}#char=0,{len(extraction.text)}", facts)
         for number, record in enumerate(extraction.records):
-            self._add_record(f"{self._base}text:{key}", number, record, context)
-
-    def _add_record(self, text: str, number: int, record: Record, context: Any) -> None:
-        subject = self._rdf.URIRef(f"{text}#record={number}")
-        self._add(subject, self._rdf.RDF.type, self._named("frame", record.frame))
-        self._add(subject, self._nif.referenceContext, context)
-        if record.score is not None:
-            # rdflib writes doubles with seven digits.
-            digits = format(Decimal(repr(record.score)), "f")
-            score = digits if "." in digits else f"{digits}.0"
-            self._add(subject, self._own.score, self._rdf.Literal(score, datatype=self._rdf.XSD.decimal))
-        if record.filler is not None:
-            self._add(subject, self._own.evokedBy, self._span(record.filler, text, context))
-        for filled in record.slots:
-            if filled.filler is not None:
-                span = self._span(filled.filler, text, context)
-                self._add(subject, self._named("slot", filled.slot), span)
+            facts = {
+                self._rdf.RDF.type: self._named("frame", record.frame),
+                self._nif.referenceContext: context,
+            }
+            if record.score is not None:
+                # rdflib writes doubles with seven digits.
+                digits = format(Decimal(repr(record.score)), "f")
+                score = digits if "." in digits else f"{digits}.0"
+                facts[self._own.score] = self._literal(score, "decimal")
+            if record.filler is not None:
+                facts[self._own.evokedBy] = self._span(record.filler, text, context)
+            subject = self._resource(f"{text}#record={number}", facts)
+            for filled in record.slots:
+                if filled.filler is not None:
+                    span = self._span(filled.filler, text, context)
+                    self.graph.add((subject, self._named("slot", filled.slot), span))
 
     def _span(self, filler: Filler, text: str, context: Any) -> Any:
-        span = self._rdf.URIRef(f"{text}#char={filler.start},{filler.end}")
-        self._add(span, self._rdf.RDF.type, self._nif.RFC5147String)
-        self._add(span, self._nif.referenceContext, context)
-        self._add(span, self._nif.beginIndex, self._count(filler.start))
-        self._add(span, self._nif.endIndex, self._count(filler.end))
-        self._add(span, self._nif.anchorOf, self._rdf.Literal(filler.text))
-        return span
+        facts = {
+            self._rdf.RDF.type: self._nif.RFC5147String,
+            self._nif.referenceContext: context,
+            self._nif.beginIndex: self._literal(filler.start, "nonNegativeInteger"),
+            self._nif.endIndex: self._literal(filler.end, "nonNegativeInteger"),
+            self._nif.anchorOf: self._literal(filler.text),
+        }
+        return self._resource(f"{text}#char={filler.start},{filler.end}", facts)
 
     def _named(self, kind: str, name: str) -> Any:
-        iri = self._rdf.URIRef(f"{self._base}{kind}:{quote(name, safe='')}")
-        self._add(iri, self._rdf.RDFS.label, self._rdf.Literal(name))
-        return iri
+        iri = f"{self._base}{kind}:{quote(name, safe='')}"
+        return self._resource(iri, {self._rdf.RDFS.label: self._literal(name)})
 
-    def _count(self, number: int) -> Any:
-        return self._rdf.Literal(number, datatype=self._rdf.XSD.nonNegativeInteger)
+    def _literal(self, value: object, datatype: str | None = None) -> Any:
+        return self._rdf.Literal(value, datatype=datatype and self._rdf.XSD[datatype])
 
-    def _add(self, subject: Any, predicate: Any, value: Any) -> None:
-        self.graph.add((subject, predicate, value))
-
-
-class _Text(NamedTuple):
-    key: str
-    id: str
+    def _resource(self, iri: str, facts: Mapping[Any, Any]) -> Any:
+        resource = self._rdf.URIRef(iri)
+        for predicate, value in facts.items():
+            self.graph.add((resource, predicate, value))
+        return resource
 
 
 def _keyed(extractions: Iterable[Extraction]) -> Iterator[tuple[str, Extraction]]:
-    """Extractions with keys of plain characters, no two the same."""
     counts: Counter[str] = Counter()
     for extraction in extractions:
         counts[extraction.id] += 1
@@ -165,39 +159,35 @@ def _keyed(extractions: Iterable[Extraction]) -> Iterator[tuple[str, Extraction]
         yield quote(extraction.id, safe="") + suffix, extraction
 
 
-def _add_record(graph: Any, text: _Text, number: int, record: Record) -> None:
+def _add_record(graph: Any, key: str, text_id: str, number: int, record: Record) -> None:
     filled = [(one.slot, one.filler) for one in record.slots if one.filler is not None]
     score = {} if record.score is None else {"score": record.score}
     if record.filler is not None and not filled:
-        node = _add_span(graph, text, record.filler)
+        node = _add_span(graph, key, text_id, record.filler)
         labels = [*filter(None, graph.nodes[node]["label"].split(", ")), record.frame]
         graph.nodes[node]["label"] = ", ".join(dict.fromkeys(labels))
         graph.nodes[node].update(score)
     elif record.filler is None and len(filled) == 2:
         (source_slot, source), (target_slot, target) = filled
         graph.add_edge(
-            _add_span(graph, text, source),
-            _add_span(graph, text, target),
+            _add_span(graph, key, text_id, source),
+            _add_span(graph, key, text_id, target),
             label=record.frame,
             source_slot=source_slot,
             target_slot=target_slot,
             **score,
         )
     else:
-        node = f"{text.key}#record={number}"
-        graph.add_node(node, kind="record", label=record.frame, text_id=text.id, **score)
+        node = f"{key}#record={number}"
+        graph.add_node(node, kind="record", label=record.frame, text_id=text_id, **score)
         evoked = [] if record.filler is None else [(EVOKED_BY, record.filler)]
         for label, filler in evoked + filled:
-            graph.add_edge(node, _add_span(graph, text, filler), label=label)
+            graph.add_edge(node, _add_span(graph, key, text_id, filler), label=label)
 
 
-def _add_span(graph: Any, text: _Text, filler: Filler) -> str:
-    node = f"{text.key}#char={filler.start},{filler.end}"
+def _add_span(graph: Any, key: str, text_id: str, filler: Filler) -> str:
+    node = f"{key}#char={filler.start},{filler.end}"
     if node not in graph:
         place = {"text": filler.text, "start": filler.start, "end": filler.end}
-        graph.add_node(node, kind="span", label="", text_id=text.id, **place)
+        graph.add_node(node, kind="span", label="", text_id=text_id, **place)
     return node
-
-
-def _for_xml(value: Any) -> Any:
-    return _NOT_IN_XML.sub("\ufffd", value) if isinstance(value, str) else value

@@ -19,6 +19,7 @@ _RAW, _CALIBRATED, _PERFECT = "#b0b0b0", "#4c78a8", "#d8d8d8"
 _BAR, _PANEL = 0.16, 2.4
 """Inches: the height of a bar, and the sides of a reliability diagram."""
 _MAX_LABELS, _MAX_LETTERS = 60, 38
+"""The labels with a line of their own, and the letters of a line's name."""
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -46,8 +47,6 @@ def as_svg(figure: Any) -> str:
 
 def statistics_plot(statistics: Statistics, *, title: str) -> str:
     """Bars for the records of each label, the most frequent first, and for the texts of each length.
-
-    Of more than 60 labels the rest is one line.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -77,23 +76,17 @@ def statistics_plot(statistics: Statistics, *, title: str) -> str:
 
 
 def _label_lines(statistics: Statistics) -> dict[str, list[int]]:
-    """The records of each label in each split."""
     splits = statistics.splits.values()
-    counts = {
-        name: [split.records.get(name, 0) for split in splits]
-        for name in {name for split in splits for name in split.records}
-    }
-    names = sorted(counts, key=lambda name: (-sum(counts[name]), name))
-    lines = {name: counts[name] for name in names[:_MAX_LABELS]}
-    if rest := names[_MAX_LABELS:]:
-        lines[f"{len(rest):,} more labels"] = [
-            sum(column) for column in zip(*(counts[name] for name in rest), strict=True)
-        ]
+    names = {name for split in splits for name in split.records}
+    counts = {name: [split.records.get(name, 0) for split in splits] for name in names}
+    ordered = sorted(counts, key=lambda name: (-sum(counts[name]), name))
+    lines = {name: counts[name] for name in ordered[:_MAX_LABELS]}
+    if rest := [counts[name] for name in ordered[_MAX_LABELS:]]:
+        lines[f"{len(rest):,} more labels"] = [sum(column) for column in zip(*rest, strict=True)]
     return lines
 
 
 def _length_lines(statistics: Statistics) -> dict[str, list[int]]:
-    """The texts of each length in each split."""
     lengths = [split.lengths for split in statistics.splits.values()]
     lines = {}
     for step in range(max(map(len, lengths), default=0)):
@@ -111,9 +104,7 @@ def _plain(words: str) -> str:
 
 
 def reliability_plot(report: "CalibrationReport") -> str:
-    """How often scores of a height are right, before and after, for each kind and task.
-
-    On the diagonal scores are what they say.
+    """The share of right ones among scores of a height, before and after, for each kind and task.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -135,6 +126,7 @@ def reliability_plot(report: "CalibrationReport") -> str:
 
 def _draw_reliability(axes: Any, row: "ErrorRow") -> None:
     curves = ((row.bins_before, _RAW, "raw"), (row.bins_after, _CALIBRATED, "calibrated, cross-validated"))
+    # On the diagonal scores are what they say.
     axes.plot([0, 1], [0, 1], color=_PERFECT, linestyle="dashed")
     for bins, colour, name in curves:
         scores, shares = [one.mean_score for one in bins], [one.accuracy for one in bins]

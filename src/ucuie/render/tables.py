@@ -33,14 +33,13 @@ def extraction_table(extraction: Extraction) -> RenderableType:
     if not extraction.records:
         return Group(title, Text("  nothing found", style="dim"), *others, "")
     rows = [_cells(record) for record in extraction.records]
-    num_columns = max(map(len, rows))
-    if num_columns > _MAX_COLUMNS:
+    if max(map(len, rows)) > _MAX_COLUMNS:
         rows = [[Text("   ").join(cells)] for cells in rows]
-        num_columns = 1
     table = RichTable.grid(padding=(0, 3, 0, 0))
     for record, cells in zip(extraction.records, rows, strict=True):
-        blanks = [Text()] * (num_columns - len(cells))
-        table.add_row(Text(f"  {record.frame}", style="cyan"), *cells, *blanks, _score(record))
+        blanks = [Text()] * (max(map(len, rows)) - len(cells))
+        score = Text("" if record.score is None else f"{record.score:.2f}", style="green")
+        table.add_row(Text(f"  {record.frame}", style="cyan"), *cells, *blanks, score)
     notes = []
     if extraction.truncated:
         notes.append(Text("  the answer was cut; records may be missing", style="yellow"))
@@ -63,32 +62,27 @@ def trials_table(scorer: str, trials: "Sequence[TrialScore]") -> Table:
 
 
 def calibration_tables(report: "CalibrationReport") -> RenderableType:
-    """How far scores were off before and after, for each kind and task, and for data sets apart."""
-    notes = [counted(report.num_texts, "text")]
+    """The errors of scores before and after, for each kind and task, and for data sets apart."""
+    note = counted(report.num_texts, "text")
     if report.num_unreadable:
-        notes.append(f"{report.num_unreadable:,} more were too long for the model")
-    names = ("element", "task", "data set", "method")
+        note += f"; {report.num_unreadable:,} more were too long for the model"
+    rows = []
+    for row in report.rows:
+        shares = (row.accuracy, row.ece_before, row.ece_after, row.ece_by_chance)
+        names = (row.kind, row.task or "all", row.dataset or "all", row.method, row.num_elements)
+        rows.append((*names, *(f"{100 * share:.1f}" for share in shares)))
+    columns = ("element", "task", "data set", "method", "elements")
     errors = Table(
-        (*names, "elements", "right %", "before %", "after %", "by chance %"),
-        [
-            (
-                *(row.kind, row.task or "all", row.dataset or "all", row.method, row.num_elements),
-                *(
-                    f"{100 * share:.1f}"
-                    for share in (row.accuracy, row.ece_before, row.ece_after, row.ece_by_chance)
-                ),
-            )
-            for row in report.rows
-        ],
+        (*columns, "right %", "before %", "after %", "by chance %"),
+        rows,
         title="expected calibration error, after: cross-validated",
-        notes=["; ".join(notes)],
+        notes=[note],
     )
     chosen = [] if report.choice is None else [_choice_table(report.choice).to_terminal(), ""]
     return Group(*chosen, errors.to_terminal())
 
 
 def _choice_table(choice: "ChosenPoint") -> Table:
-    """The F1 of each data set before and after, and what was chosen."""
     rows: list[tuple[object, ...]] = [
         (one.dataset or "-", one.num_texts, f"{one.before:.1f}", f"{one.after:.1f}")
         for one in choice.datasets
@@ -125,24 +119,17 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
         notes.append(f"{counted(sum(report.dropped.values()), 'piece')} of answers left out")
     kinds = [("right", report.breakdown.mistakes.right), *report.breakdown.mistakes.kinds.items()]
     found = "fillers: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds)
-    tables: list[RenderableType] = []
-    if len(report.scores) > 1:
-        tables = [comparison_table(report.breakdown).to_terminal(), ""]
+    compared = [comparison_table(report.breakdown).to_terminal(), ""] if len(report.scores) > 1 else []
     scores = score_table(report.breakdown).to_terminal()
-    return Group(*tables, scores, "", found, Text("; ".join(notes), style="dim"))
+    return Group(*compared, scores, "", found, Text("; ".join(notes), style="dim"))
 
 
 def conversion_table(report: "ConversionReport") -> RenderableType:
-    """What became of each split, and what was left out."""
-    rows = [
-        (
-            *(name, split.examples, "-" if split.expected is None else split.expected),
-            *(split.with_records, len(split.faults)),
-        )
-        for name, split in report.splits.items()
-    ]
-    faults: list[str] = []
-    for split in report.splits.values():
+    """The counts of each split, and the first faults."""
+    rows, faults = [], []
+    for name, split in report.splits.items():
+        expected = "-" if split.expected is None else split.expected
+        rows.append((name, split.examples, expected, split.with_records, len(split.faults)))
         faults += [f"  {fault}" for fault in split.faults[:_MAX_FAULTS]]
         if len(split.faults) > _MAX_FAULTS:
             faults.append(f"  ... and {len(split.faults) - _MAX_FAULTS:,} more in report.json")
@@ -155,12 +142,11 @@ def conversion_table(report: "ConversionReport") -> RenderableType:
 
 
 def export_table(exports: "Mapping[Split, ExportReport]") -> RenderableType:
-    """What of each split a format could not hold."""
-    lines = [
-        f"{split} -> {report.format}: {counted(report.examples, 'example')}"
-        + "".join(f"; {count:,} x lost: {what}" for what, count in report.lost.items())
-        for split, report in exports.items()
-    ]
+    """The size of each split, with all that a format could not hold."""
+    lines = []
+    for split, report in exports.items():
+        lost = "".join(f"; {count:,} x lost: {what}" for what, count in report.lost.items())
+        lines.append(f"{split} -> {report.format}: {counted(report.examples, 'example')}{lost}")
     return Text("\n".join(lines))
 
 
@@ -211,7 +197,9 @@ def dataset_table(dataset: "Dataset") -> Table:
             )
         elif field == "sources":
             value = "\n".join(
-                f"{split}: {', '.join(files.paths)} ({files.reader}{_options(files.options)})"
+                f"{split}: {', '.join(files.paths)} ("
+                + ", ".join([files.reader, *(f"{name} {option}" for name, option in files.options.items())])
+                + ")"
                 for split, files in dataset.sources.items()
             )
         elif isinstance(value, dict):
@@ -219,10 +207,6 @@ def dataset_table(dataset: "Dataset") -> Table:
         if value:
             rows.append((Text(field.replace("_", " "), style="dim"), str(value)))
     return Table((), rows)
-
-
-def _options(options: Mapping[str, object]) -> str:
-    return "".join(f", {name} {value}" for name, value in options.items())
 
 
 def format_table(formats: "Mapping[str, Format]") -> Table:
@@ -241,7 +225,3 @@ def _cells(record: Record) -> list[Text]:
 
 def _place(filler: Filler) -> Text:
     return Text(" ".join(filler.text.split())) + Text(f" [{filler.start}:{filler.end}]", style="dim")
-
-
-def _score(record: Record) -> Text:
-    return Text("" if record.score is None else f"{record.score:.2f}", style="green")
