@@ -1,4 +1,4 @@
-"""What stands between the network and the API: who may ask, how much and how slowly.
+"""The guard between the network and the API: who may ask, how much and how slowly.
 
 Plain ASGI, outside of the framework, so that nothing of a refused request is read, let alone parsed.
 """
@@ -86,10 +86,7 @@ class Guard:
         given = bearer.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
         # Digests of equal length, and all of them: the time says nothing about any key.
         digest = _digest(given)
-        is_known = False
-        for known in self._key_digests:
-            is_known |= hmac.compare_digest(digest, known)
-        if not is_known:
+        if not sum(hmac.compare_digest(digest, known) for known in self._key_digests):
             raise Problem(
                 UNAUTHORIZED,
                 ("no API key was sent" if not given else "the API key is not known")
