@@ -55,11 +55,11 @@ def create_app(
     """The application; it starts and closes the engine.
 
     Args:
-        engine: answers; not started yet.
+        engine: not started yet.
         settings: the limits.
         metrics: what `/metrics` shows.
-        schemas: what requests may name.
-        on_started: is told when the engine is ready, or why it is not, by the task that started it.
+        schemas: those that requests may name.
+        on_started: gets the task that started the engine, once that is ready or has failed.
     """
 
     @asynccontextmanager
@@ -108,12 +108,7 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 
 
 def _add_schemas(app: FastAPI, settings: ServerSettings, schemas: NamedSchemas) -> None:
-    @app.get(
-        "/v1/schemas",
-        tags=["schemas"],
-        summary="The schemas that requests may name",
-        responses=problem_answers(*GUARDED),
-    )
+    @app.get("/v1/schemas", tags=["schemas"], summary="The schemas that requests may name", responses=GUARDED)
     async def list_schemas() -> SchemaList:
         return SchemaList(schemas=[NamedSchemaFacts.of_named(named) for named in schemas.all()])
 
@@ -121,7 +116,7 @@ def _add_schemas(app: FastAPI, settings: ServerSettings, schemas: NamedSchemas) 
         "/v1/schemas/{name}",
         tags=["schemas"],
         summary="One of them",
-        responses=problem_answers(*GUARDED, NOT_FOUND, INVALID_REQUEST),
+        responses=GUARDED | problem_answers(NOT_FOUND, INVALID_REQUEST),
     )
     async def get_schema(name: str) -> NamedSchemaFacts:
         try:
@@ -133,7 +128,7 @@ def _add_schemas(app: FastAPI, settings: ServerSettings, schemas: NamedSchemas) 
         "/v1/schemas/check",
         tags=["schemas"],
         summary="Read a schema, and say what is wrong with it",
-        responses=problem_answers(*POSTED),
+        responses=POSTED,
     )
     async def check_schema(message: SchemaToCheck) -> SchemaFacts:
         # YAML of the largest size takes long enough to hold others up.
@@ -145,7 +140,7 @@ def _add_operation(app: FastAPI, engine: TextQueue, settings: ServerSettings, me
         "/v1/models",
         tags=["models"],
         summary="The models that answer, and the limits of requests",
-        responses=problem_answers(*GUARDED),
+        responses=GUARDED,
     )
     async def list_models() -> ModelList:
         if not engine.facts:
@@ -158,23 +153,13 @@ def _add_operation(app: FastAPI, engine: TextQueue, settings: ServerSettings, me
         )
         return ModelList(models=list(engine.facts.values()), limits=limits)
 
-    @app.get(
-        "/healthz",
-        tags=["operation"],
-        summary="Whether the process works",
-        responses=problem_answers(*ALWAYS),
-    )
+    @app.get("/healthz", tags=["operation"], summary="Whether the process works", responses=ALWAYS)
     async def health() -> State:
         if not engine.is_alive:
             raise Problem(UNAVAILABLE, "the engine has ended; start the server anew")
         return State(status="ok")
 
-    @app.get(
-        "/readyz",
-        tags=["operation"],
-        summary="Whether the model is loaded",
-        responses=problem_answers(*ALWAYS),
-    )
+    @app.get("/readyz", tags=["operation"], summary="Whether the model is loaded", responses=ALWAYS)
     async def readiness() -> State:
         if not engine.is_ready:
             raise NotReadyError("the model is not loaded yet")
@@ -185,7 +170,7 @@ def _add_operation(app: FastAPI, engine: TextQueue, settings: ServerSettings, me
         tags=["operation"],
         summary="Counters for Prometheus",
         response_class=Response,
-        responses=problem_answers(*GUARDED)
+        responses=GUARDED
         | {200: {"description": "Prometheus's text format.", "content": {"text/plain": {}}}},
     )
     async def show_metrics() -> Response:

@@ -41,7 +41,7 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
         "/v1/extract",
         tags=["extraction"],
         summary="Extract records from one or many texts",
-        responses=problem_answers(*POSTED, INTERNAL, TIME_LIMIT),
+        responses=POSTED | problem_answers(INTERNAL, TIME_LIMIT),
     )
     async def extract(message: ExtractRequest, request: Request) -> ExtractResponse:
         # First: before the model is there, reading queries would wait for the imports that come with it.
@@ -72,7 +72,8 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
             "texts; a text without one has a line with `id` and `problem` instead, and the others go on."
         ),
         response_class=StreamingResponse,
-        responses=problem_answers(*POSTED, INTERNAL)
+        responses=POSTED
+        | problem_answers(INTERNAL)
         | {200: {"description": "One JSON object a line.", "content": {_NDJSON: {"schema": STREAMED_LINE}}}},
     )
     async def extract_stream(message: ExtractRequest, request: Request) -> StreamingResponse:
@@ -97,13 +98,6 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
 
 
 def _switches(message: ExtractRequest, engine: TextQueue) -> Switches:
-    """The parts of the model that a request asks for.
-
-    Raises:
-        Problem: the model has no such switches.
-        QueueFullError: there is no room for a text.
-        NotReadyError: the model is not there yet.
-    """
     engine.check_room()
     name = next(iter(engine.facts)) if message.model is None else message.model
     if name not in engine.facts:
@@ -120,11 +114,7 @@ def _switches(message: ExtractRequest, engine: TextQueue) -> Switches:
 
 
 async def _unless_gone(receive: Receive, work: Awaitable[Any]) -> Any:
-    """The result of some work, which is cancelled when the client goes away.
-
-    Raises:
-        Problem: the client has gone.
-    """
+    """The result of some work, which is cancelled when the client goes away; then a Problem is raised."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:

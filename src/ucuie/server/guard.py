@@ -29,12 +29,7 @@ _RETRY_SECONDS = 2
 
 
 class Guard:
-    """Lets a request through when its sender may ask and its whole body is there.
-
-    Args:
-        app: gets the requests that are let through.
-        settings: the limits.
-    """
+    """Lets a request through to the app when its sender may ask and its whole body is there."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What every request gets, refused or not: an id, safe headers on its answer, a line in the log, a count.
+"""Gives every request an id, safe headers on its answer, a line in the log and a count, refused or not.
 
 `Observer` is plain ASGI, around all else. The log is one JSON object a line on stderr, texts stay out unless
 asked for; counts are for Prometheus.
@@ -37,13 +37,7 @@ _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Observer:
-    """Gives every request an id, notes how it went, and answers for what fails inside.
-
-    Args:
-        app: what is observed.
-        metrics: where requests are counted.
-        log_texts: write the texts of requests into the log.
-    """
+    """Gives every request an id, notes how it went, and answers for what fails inside."""
 
     def __init__(self, app: ASGIApp, *, metrics: "Metrics", log_texts: bool) -> None:
         self._app = app
@@ -185,5 +179,3 @@ def log_to_stderr(*, log_texts: bool, is_quiet: bool = False) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(logging.WARNING if is_quiet else logging.INFO)
-    # Ours has the same and more.
-    logging.getLogger("uvicorn.access").disabled = True

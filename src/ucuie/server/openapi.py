@@ -5,7 +5,6 @@ from typing import Any
 
 import yaml
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi.utils import deep_dict_update
 
 from ucuie.server.problems import (
@@ -26,12 +25,6 @@ from ucuie.server.problems import (
 
 _SCHEMAS = "#/components/schemas/"
 STREAMED_LINE = {"$ref": f"{_SCHEMAS}StreamedLine"}
-ALWAYS = (MALFORMED, TOO_SLOW, TOO_LARGE, WRONG_HOST, QUEUE_FULL, UNAVAILABLE)
-"""What any request may be answered with, whatever it asks for."""
-GUARDED = (*ALWAYS, UNAUTHORIZED)
-"""Where keys are asked for."""
-POSTED = (*GUARDED, MEDIA, INVALID_REQUEST)
-"""Where there is a body."""
 
 
 def problem_answers(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
@@ -42,26 +35,21 @@ def problem_answers(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     }
 
 
+ALWAYS = problem_answers(MALFORMED, TOO_SLOW, TOO_LARGE, WRONG_HOST, QUEUE_FULL, UNAVAILABLE)
+"""Problems of any request, whatever it asks for."""
+GUARDED = ALWAYS | problem_answers(UNAUTHORIZED)
+"""Problems of addresses that ask for keys."""
+POSTED = GUARDED | problem_answers(MEDIA, INVALID_REQUEST)
+"""Problems of requests with a body."""
+
+
 def describe(app: FastAPI) -> None:
-    """Adds to the OpenAPI document what the framework cannot know."""
-
-    def make() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=app.description,
-                routes=app.routes,
-            )
-            schemas = document["components"]["schemas"]
-            for message in (ProblemDocument, StreamedProblem):
-                described = message.model_json_schema(ref_template=f"{_SCHEMAS}{{model}}")
-                schemas |= described.pop("$defs", {})
-                schemas[message.__name__] = described
-            more = Path(__file__).with_suffix(".yaml").read_text("utf-8")
-            deep_dict_update(document, yaml.safe_load(more))
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = make  # type: ignore[method-assign]
+    """Adds to the document what the framework cannot know."""
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    for message in (ProblemDocument, StreamedProblem):
+        described = message.model_json_schema(ref_template=f"{_SCHEMAS}{{model}}")
+        schemas |= described.pop("$defs", {})
+        schemas[message.__name__] = described
+    more = Path(__file__).with_suffix(".yaml").read_text("utf-8")
+    deep_dict_update(document, yaml.safe_load(more))

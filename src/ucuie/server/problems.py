@@ -1,4 +1,4 @@
-"""What goes wrong, as problem documents (RFC 9457): the field, what is wrong with it, what to do.
+"""Problem documents (RFC 9457) for all that goes wrong: the field, what is wrong with it, what to do.
 
 Every answer with a status of 400 or more has one, those of the framework too.
 """
@@ -206,7 +206,7 @@ def _field_name(location: _Location) -> str:
 
 
 def _joined(details: Sequence[str]) -> str:
-    """What each member of a union says, as one sentence with the value at its end."""
+    """The words of all members of a union as one sentence, with the value at its end."""
     *earlier, last = details
     first, *others = [detail.partition(", got ")[0] for detail in earlier] + [last]
     return ", or ".join([first, *(other.removeprefix("should be ") for other in others)])
@@ -233,19 +233,13 @@ def _of_framework(error: HTTPException) -> Problem:
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     match error.status_code:
         case 404:
-            return Problem(
-                NOT_FOUND,
-                "no such address; the playground is at /, the API is described at /openapi.json",
-                headers=headers,
-            )
+            detail = "no such address; the playground is at /, the API is described at /openapi.json"
+            return Problem(NOT_FOUND, detail, headers=headers)
         case 405:
             return Problem(NOT_ALLOWED, f"use {headers.get('allow', 'another method')} here", headers=headers)
         case 400:
-            return Problem(
-                MALFORMED,
-                "the body is not JSON: it is not UTF-8, or nested too deeply, or has a number with too many "
-                "digits",
-            )
+            reason = "it is not UTF-8, or nested too deeply, or has a number with too many digits"
+            return Problem(MALFORMED, f"the body is not JSON: {reason}")
         case status:
             kind = Kind("http", HTTPStatus(status).phrase, status)
             return Problem(kind, str(error.detail), headers=headers)

@@ -16,15 +16,9 @@ if TYPE_CHECKING:
     from ucuie.extract.query import Query
 
 
-def read_schema(
+def _read_schema(
     source: str | list[Any] | dict[str, Any], named: NamedSchemas, settings: ServerSettings
 ) -> Schema:
-    """The schema of a request.
-
-    Raises:
-        SchemaError: it is unknown or invalid.
-        Problem: it is nested too deeply or too large.
-    """
     try:
         # A string is a name and never a path: files of the server are none of the client's business.
         schema = named[source].schema if isinstance(source, str) else Schema.of(source)
@@ -43,7 +37,7 @@ def read_checked_schema(message: SchemaToCheck, named: NamedSchemas, settings: S
     """
     if message.yaml is None:
         assert message.schema_source is not None
-        return read_schema(message.schema_source, named, settings)
+        return _read_schema(message.schema_source, named, settings)
     # Before anything is read: YAML takes its time.
     _check_size("yaml", len(message.yaml), settings.max_schema_characters, "characters")
     schema = Schema.from_yaml(message.yaml)
@@ -64,7 +58,7 @@ def read_queries(
 
     texts = _texts(request)
     _check_sizes(request, texts, settings, max_texts=max_texts)
-    schema = read_schema(request.schema_source, named, settings)
+    schema = _read_schema(request.schema_source, named, settings)
     task = request.task or schema.task
     _check_elements_are_wanted(request, texts)
     options = _read_options(request, schema)
