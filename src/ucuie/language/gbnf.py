@@ -6,21 +6,20 @@ each chunk. Slots may come in any order here; who reads the output brings them i
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ucuie.language.grammar import chunk_text
 from ucuie.language.linearize import NULL, escape_filler, escape_name
 from ucuie.schema import Schema
 
-_ESCAPES = {'"': r"\"", "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+_ESCAPES |= str.maketrans({'"': r"\"", "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
 def build_gbnf(schema: Schema, text: str) -> str:
-    """The GBNF grammar of every output that is right in form for this schema and grounded in this text.
+    """The GBNF grammar of every output that is right in form for this schema and grounded in a text.
 
-    Args:
-        schema: the frames and slots to choose from.
-        text: what fillers are copied from; not blank.
+    The text is not blank.
     """
     rules = [
         'root ::= "{" ( frame ( ", " frame )* )? "}"',
@@ -102,14 +101,8 @@ def _suffix_automaton(chunks: Sequence[str]) -> list[_State]:
                 states[new].link = target
             else:
                 copy = len(states)
-                states.append(
-                    _State(
-                        states[state].length + 1,
-                        states[target].link,
-                        dict(states[target].following),
-                        states[target].is_end,
-                    )
-                )
+                following = dict(states[target].following)
+                states.append(replace(states[target], length=states[state].length + 1, following=following))
                 while state >= 0 and states[state].following.get(chunk) == target:
                     states[state].following[chunk] = copy
                     state = states[state].link
@@ -119,10 +112,4 @@ def _suffix_automaton(chunks: Sequence[str]) -> list[_State]:
 
 
 def _literal(string: str) -> str:
-    escaped = "".join(
-        _ESCAPES.get(
-            character, f"\\x{ord(character):02x}" if character < " " or character == "\x7f" else character
-        )
-        for character in string
-    )
-    return f'"{escaped}"'
+    return f'"{string.translate(_ESCAPES)}"'

@@ -1,4 +1,4 @@
-"""What the model may write: a grammar per (schema, text).
+"""The grammar of what the model may write, one for each (schema, text).
 
 It accepts the linearised records whose types come from the schema and whose fillers are pieces of the text,
 and nothing else. Nothing here knows tokens, the model, gold records or where in the text a filler stands.
@@ -21,17 +21,16 @@ Chunking = Literal["words", "characters"]
 MAX_UNIQUE_FRAMES = 64
 """llguidance counts in 64 bits; a judging schema with more frames may repeat them."""
 
-# Each character alone: Thai to Myanmar, Khmer, Chinese and Japanese, Korean (particles are glued to words),
-# everything astral.
-_ALONE = (
+SCRIPTS_WITHOUT_BLANKS = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f"
-    r"\U00010000-\U0010ffff"
 )
+"""Thai to Myanmar, Khmer, Chinese and Japanese, and Korean, which has blanks but glues particles to words."""
+# Each character is a chunk: these, and everything astral.
+_ALONE = rf"{SCRIPTS_WITHOUT_BLANKS}\U00010000-\U0010ffff"
 _LETTERS = re.compile(rf"[^\W\d_{_ALONE}]+")
 _WORD_CHUNK = re.compile(rf"{_LETTERS.pattern}|[^\W\D{_ALONE}]+| +|.", re.DOTALL)
 # Exactly the characters that str.strip() keeps: Rust's \s lacks the four separators.
 _NOT_SPACE = r"[^\s\x1c-\x1f]"
-_HEADER = "%llguidance {}"
 
 
 def build_grammar(
@@ -50,7 +49,7 @@ def build_grammar(
 
     Args:
         schema: the frames and slots to choose from.
-        text: what fillers are copied from.
+        text: the source of fillers.
         task: judging needs its own grammar; all others write the same language.
         elements: where given, only their strings may fill a frame or slot (the task "associating").
         chunking: "words" forces more tokens; "characters" also accepts spans inside words and spans that
@@ -61,15 +60,15 @@ def build_grammar(
     """
     if not text.strip():
         raise TextError(f"the text {show(text)} is empty; there is nothing to extract from")
+    rules: tuple[str, ...] = ('start: "{}"',)
     if task == "judging":
-        return "\n".join((_HEADER, *_judging_rules(schema)))
-    if elements is None:
-        return "\n".join((_HEADER, *_extraction_rules(schema), *_span_rules(text, chunking)))
-    strings = dict.fromkeys(filler.text for element in elements for filler in element.fillers())
-    if strings:
+        rules = _judging_rules(schema)
+    elif elements is None:
+        rules = *_extraction_rules(schema), *_span_rules(text, chunking)
+    elif strings := dict.fromkeys(filler.text for element in elements for filler in element.fillers()):
         fillers = " | ".join(_literal(escape_filler(string)) for string in strings)
-        return "\n".join((_HEADER, *_extraction_rules(schema), f"FILLER: {fillers}"))
-    return "\n".join((_HEADER, 'start: "{}"'))
+        rules = *_extraction_rules(schema), f"FILLER: {fillers}"
+    return "\n".join(("%llguidance {}", *rules))
 
 
 def chunk_text(text: str, chunking: Chunking) -> list[str]:
@@ -126,7 +125,7 @@ def _extraction_rules(schema: Schema) -> tuple[str, ...]:
 
 
 def _slot_rule(slot: Slot) -> tuple[str, bool]:
-    """What one slot may be written as, commas between repetitions included; is it required?"""
+    """The rule of one slot, commas between repetitions included; and if it is required."""
     opening = _literal(f"({escape_name(slot.name)}: ")
     pair = f'{opening} FILLER ")"'
     many = f'{pair} ( ", " {pair} )*'
