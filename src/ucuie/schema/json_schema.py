@@ -13,7 +13,7 @@ _ALTERNATIVES = ("anyOf", "oneOf", "allOf")
 
 
 def is_json_schema(source: Mapping[Any, Any]) -> bool:
-    """Whether a mapping is a JSON Schema of an object, and not one from frames to slots."""
+    """True for a JSON Schema of an object, False for a mapping from frames to slots."""
     is_object = source.get("type") == "object" and isinstance(source.get("properties"), Mapping)
     return is_object or ("$schema" in source and not isinstance(source["$schema"], Mapping))
 
@@ -97,11 +97,7 @@ def _options(content: Any, root: Mapping[str, Any]) -> Iterator[Mapping[str, Any
 
 
 def _resolved(content: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a schema refers to, if it does.
-
-    Raises:
-        SchemaError: it is no mapping, or the place it refers to is not in `root`, or it refers in a circle.
-    """
+    """The schema itself, or the one that it refers to."""
     seen = set()
     while isinstance(content, Mapping) and isinstance(reference := content.get("$ref"), str):
         if reference in seen:
