@@ -38,7 +38,7 @@ class RecordMerger:
         return len(self._open)
 
     def add(self, window: Span, records: Iterable[Record]) -> None:
-        """Take the records of a window, whose offsets count from the window's start."""
+        """Takes the records of a window, whose offsets count from the window's start."""
         for record in records:
             record = shift_record(record, window[0])
             key = (record.frame, None, ()) if self._types_only else _key(record)
@@ -54,7 +54,7 @@ class RecordMerger:
                 found.record = record
 
     def settle(self, position: int) -> None:
-        """Let go of what no window that begins at `position` or later can change."""
+        """Lets go of what no window that begins at `position` or later can change."""
         # A record without spans may come again anywhere.
         self._settle(
             [key for key, found in self._open.items() if found.end is not None and found.end <= position]

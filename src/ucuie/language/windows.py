@@ -264,7 +264,6 @@ def _is_new_paragraph(text: str, gap: str, end: int) -> bool:
 
 
 def _is_abbreviated(text: str, position: int) -> bool:
-    """True if the word that ends at a full stop is one that is written with it."""
     word = _BEFORE.match(text, max(position - _LONGEST_ABBREVIATION, 0), position)[0]
     return word.casefold() in _ABBREVIATIONS or _INITIALISM.fullmatch(word) is not None
 

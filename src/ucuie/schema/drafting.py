@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 from pydantic import BaseModel
@@ -199,10 +199,8 @@ def schema_of_names(names: str) -> Schema:
     for item in filter(None, map(str.strip, _COMMA.split(names))):
         match = _ITEM.fullmatch(item)
         if match is None:
-            raise SchemaError(
-                f"{show(item)} is no name with perhaps slots in brackets, such as "
-                "'works for (person, company)'"
-            )
+            example = "'works for (person, company)'"
+            raise SchemaError(f"{show(item)} is no name with perhaps slots in brackets, such as {example}")
         slots = [slot.strip() for slot in (match[2] or "").split(",") if slot.strip()]
         frames.append({"name": match[1].strip(), "slots": slots})
     return Schema.of({"frames": frames})
@@ -212,23 +210,22 @@ def class_named(address: str) -> type[BaseModel]:
     """The pydantic class at "module:Class", or "file.py:Class"; its module is imported, so its code runs.
 
     Raises:
-        SchemaError: there is no such module or class, the module does not import, or the class is no
-            pydantic model.
+        SchemaError: the module does not import, or has no such pydantic class.
     """
     place, separator, name = address.rpartition(":")
     if not separator or not place or not name:
         raise SchemaError(f"{show(address)} is no address of a class; write module:Class or file.py:Class")
     module = _module_at(place)
     found = getattr(module, name, None)
+    if _is_model(found):
+        return found
     models = sorted(key for key, value in vars(module).items() if _is_model(value))
-    if found is None:
-        raise SchemaError(f"{place} has no class {show(name)}{did_you_mean(name, models)}")
-    if not _is_model(found):
-        raise SchemaError(f"{show(name)} in {place} is no pydantic model class{did_you_mean(name, models)}")
-    return found  # type: ignore[no-any-return]  # `_is_model` said so
+    is_none = f"{place} has no class {show(name)}"
+    is_other = f"{show(name)} in {place} is no pydantic model class"
+    raise SchemaError(f"{is_none if found is None else is_other}{did_you_mean(name, models)}")
 
 
-def _is_model(value: object) -> bool:
+def _is_model(value: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel
 
 

@@ -22,8 +22,8 @@ def frames_of_json_schema(source: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The frames of a JSON Schema, in plain form.
 
     Raises:
-        SchemaError: it describes no object, refers to what is not in it, nests objects in slots, or mixes
-            lists of objects with other properties.
+        SchemaError: it describes no object, refers to what is not in it or in a circle, nests objects in
+            slots, or mixes lists of objects with other properties.
     """
     root = _resolved(source, source)
     properties = _properties(root, "the JSON Schema")
@@ -81,7 +81,6 @@ def _listed_object(content: Mapping[str, Any], root: Mapping[str, Any]) -> Mappi
     for option in _options(content, root):
         items = option.get("items")
         if isinstance(items, Mapping) and "properties" in (found := _resolved(items, root)):
-            # The name under which pydantic keeps a class is its title.
             return found
     return None
 

@@ -130,11 +130,7 @@ class Schema(_Value):
 
     @classmethod
     def from_yaml(cls, text: str) -> "Schema":
-        """The schema that the content of a YAML file describes.
-
-        Raises:
-            SchemaError: as `of`.
-        """
+        """The schema that the content of a YAML file describes; raises as `of`."""
         return cls._of_read(read_schema_yaml(text))
 
     @classmethod
@@ -301,11 +297,7 @@ class Example:
 
     @classmethod
     def from_json(cls, line: str | bytes) -> "Example":
-        """The example in one JSON line.
-
-        Raises:
-            pydantic.ValidationError: the line is not a valid example.
-        """
+        """The example in one JSON line; a pydantic.ValidationError says why it is none."""
         return _EXAMPLE.validate_json(line)
 
 
@@ -347,9 +339,6 @@ def _refuse_repetition(names: Sequence[str], kind: str, owner: str) -> None:
     for index, name in enumerate(names):
         if name in seen:
             # The message goes in as a value: pydantic would read braces of a name as placeholders.
-            context = {
-                "fault": f"{owner} lists {kind} {show(name)} twice",
-                "within": (f"{kind}s", index),
-            }
+            context = {"fault": f"{owner} lists {kind} {show(name)} twice", "within": (f"{kind}s", index)}
             raise PydanticCustomError("repetition", "{fault}; each name may stand there once", context)
         seen.add(name)

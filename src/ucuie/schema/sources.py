@@ -56,8 +56,21 @@ class SchemaSource:
         return "\n".join(lines)
 
     def line_at(self, *location: int | str) -> int | None:
-        """The line of a place such as ("frames", 0, "slots", 1), counted from 1, if the source has lines."""
-        return _line_at(self.plain, location)
+        """The line of a place such as ("frames", 0, "slots", 1), counted from 1, if the source has lines.
+
+        It is that of the innermost string on the way there.
+        """
+        node: Any = self.plain
+        line = _first_line(node)
+        for step in location:
+            if isinstance(node, Mapping):
+                line = next((_first_line(key) for key in node if key == step), None) or line
+            try:
+                node = node[step]
+            except (KeyError, IndexError, TypeError):
+                break
+            line = _first_line(node) or line
+        return line
 
 
 def _message(fault: ErrorDetails) -> str:
@@ -91,26 +104,17 @@ def read_schema_source(source: Any) -> SchemaSource:
     if isinstance(source, str) and not source.strip():
         raise SchemaError(f"{show(source)} is not a schema; {HINT}")
     if isinstance(source, str | Path):
-        path = _ready_file(source) or Path(source)
+        path = Path(source)
+        # A path, and a name that a file has, are no names of ready schemas.
+        if isinstance(source, str) and source in ready_schemas() and not path.is_file():
+            path = ready_schemas()[source]
         return SchemaSource(_canonical(_read_file(path)), str(path))
     return SchemaSource(_canonical(source), "the schema")
 
 
-def _ready_file(source: str | Path) -> Path | None:
-    """The file of a ready schema; a path, and a name that a file has, are no names of ready schemas."""
-    if not isinstance(source, str) or source not in ready_schemas() or Path(source).is_file():
-        return None
-    return ready_schemas()[source]
-
-
 def read_schema_yaml(text: str) -> SchemaSource:
-    """The content of a YAML file in its plain form.
-
-    Raises:
-        SchemaError: the YAML is malformed (with its line), or none of the accepted forms.
-    """
-    origin = "the YAML"
-    return SchemaSource(_canonical(_parse_yaml(text, origin)), origin)
+    """The content of a YAML file in its plain form; raises as `read_schema_source`."""
+    return SchemaSource(_canonical(_parse_yaml(text, "the YAML")), "the YAML")
 
 
 def _canonical(source: Any) -> dict[str, Any]:
@@ -119,10 +123,9 @@ def _canonical(source: Any) -> dict[str, Any]:
     if isinstance(source, Mapping):
         if is_json_schema(source):
             return {"frames": frames_of_json_schema(source)}
-        if set(source) == {"frames"} and _is_list(source["frames"]):
-            source = source["frames"]
-        else:
+        if set(source) != {"frames"} or not _is_list(source["frames"]):
             return {"frames": [_frame(name, content) for name, content in source.items()]}
+        source = source["frames"]
     if not _is_list(source):
         raise SchemaError(f"{show(source)} is not a schema; {HINT}")
     return {"frames": [_listed_frame(item) for item in source]}
@@ -243,20 +246,6 @@ def _parse_yaml(text: str, origin: str) -> Any:
         raise SchemaError(f"{error} ({origin})") from None
 
 
-def _line_at(node: Any, location: Sequence[int | str]) -> int | None:
-    """The line of the innermost located string on the way to `location`, if the source has lines."""
-    line = _first_line(node)
-    for step in location:
-        if isinstance(node, Mapping):
-            line = next((_first_line(key) for key in node if key == step), None) or line
-        try:
-            node = node[step]
-        except (KeyError, IndexError, TypeError):
-            break
-        line = _first_line(node) or line
-    return line
-
-
 def _first_line(node: Any) -> int | None:
     if isinstance(node, _LocatedString):
         return node.line
@@ -298,12 +287,9 @@ class _Loader(yaml.SafeLoader):
         mapping = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key is not a name", key_node.start_mark
-                )
-            if key in mapping:
-                problem = f"the key {show(str(key))} stands twice"
+            if not isinstance(key, str) or key in mapping:
+                is_name = isinstance(key, str)
+                problem = f"the key {show(str(key))} stands twice" if is_name else "a key is not a name"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             mapping[key] = self.construct_object(value_node, deep=True)
         return mapping

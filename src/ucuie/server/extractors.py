@@ -45,11 +45,7 @@ class Extractors:
         self._extractors: dict[Switches, Extractor] = {}
 
     def prepare(self) -> dict[str, ModelFactsMessage]:
-        """Loads the models; gives what there is to say about them by their names.
-
-        Raises:
-            ModelError: one cannot be loaded.
-        """
+        """Loads the models; gives what there is to say about them by their names."""
         self._loaded = self._load()
         for name in reversed(list(self._loaded)):
             self._extractor(Switches(model=name))

@@ -97,15 +97,15 @@ class Guard:
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.receive_seconds):
-                while True:
+                has_more = True
+                while has_more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise Problem(CLIENT_GONE, "the connection ended within the request")
                     body += message.get("body", b"")
                     if len(body) > limit:
                         raise _body_too_large(limit)
-                    if not message.get("more_body"):
-                        break
+                    has_more = message.get("more_body", False)
         except TimeoutError:
             raise Problem(
                 TOO_SLOW,

@@ -105,11 +105,7 @@ class TextQueue:
         self._texts_per_second: float | None = None
 
     async def start(self) -> None:
-        """Loads the model and begins to answer.
-
-        Raises:
-            ModelError: it cannot be loaded.
-        """
+        """Loads the models and begins to answer; a ModelError says that one cannot be loaded."""
         self.facts = await asyncio.get_running_loop().run_in_executor(self._thread, self._extractors.prepare)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="ucuie-dispatcher")
 
@@ -249,10 +245,7 @@ class TextQueue:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _take(self) -> list[_Job]:
-        """The longest waiting job, and others with the same switches, as many as make a batch.
-
-        A text with alternatives counts as many times as it has answers.
-        """
+        """The longest waiting job, and others with the same switches, to as many answers as make a batch."""
         jobs: list[_Job] = []
         others: list[_Job] = []
         num_answers = 0
