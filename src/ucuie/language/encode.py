@@ -149,8 +149,10 @@ _PARTS_THAT_SET_BLANKS = ("normalizer", "pre_tokenizer")
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
     """A tokenizer's JSON without all that treats some text or the text's first word differently."""
-    off = {"post_processor": None, "truncation": None, "padding": None, "added_tokens": []}
-    return state | off | {part: _no_blank(state[part]) for part in _PARTS_THAT_SET_BLANKS}
+    off = dict.fromkeys(("post_processor", "truncation", "padding"))
+    return (
+        state | off | {"added_tokens": []} | {part: _no_blank(state[part]) for part in _PARTS_THAT_SET_BLANKS}
+    )
 
 
 def _no_blank(part: Any) -> Any:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ucuie.schema import Dropped, FilledSlot, Frame, Record, Schema, Span
+from ucuie.schema import Dropped, FilledSlot, Filler, Frame, Record, Schema, Span
 
 NULL = "Null"
 
@@ -96,8 +96,12 @@ def _with_required_slots(record: Record, frame: Frame) -> Record:
 
 def without_offsets(record: Record) -> "ParsedFrame":
     """A record as an output has it: its names and the texts of its fillers, not where they stand."""
-    slots = tuple(ParsedSlot(filled.slot, filled.filler and filled.filler.text) for filled in record.slots)
-    return ParsedFrame(record.frame, record.filler and record.filler.text, slots)
+    slots = tuple(ParsedSlot(filled.slot, _text_of(filled.filler)) for filled in record.slots)
+    return ParsedFrame(record.frame, _text_of(record.filler), slots)
+
+
+def _text_of(filler: Filler | None) -> str | None:
+    return None if filler is None else filler.text
 
 
 @dataclass(frozen=True)

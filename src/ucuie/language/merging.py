@@ -140,10 +140,10 @@ def _is_same_or_cut(part: Filler, whole: Filler, windows: Sequence[Span]) -> boo
 
 
 def _key(record: Record) -> _Key:
-    slots = [(filled.slot, filled.filler and filled.filler.span) for filled in record.slots]
+    slots = [(filled.slot, None if filled.filler is None else filled.filler.span) for filled in record.slots]
     # Null before spans.
     slots.sort(key=lambda pair: (pair[0], pair[1] or (-1, -1)))
-    return record.frame, record.filler and record.filler.span, tuple(slots)
+    return record.frame, None if record.filler is None else record.filler.span, tuple(slots)
 
 
 def _score(record: Record) -> float:

@@ -52,14 +52,9 @@ def create_app(
     schemas: NamedSchemas,
     on_started: Callable[[asyncio.Task[None]], None] = lambda _: None,
 ) -> FastAPI:
-    """The application; it starts and closes the engine.
+    """The application; it starts the engine, which is not started yet, and closes it.
 
-    Args:
-        engine: not started yet.
-        settings: the limits.
-        metrics: what `/metrics` shows.
-        schemas: those that requests may name.
-        on_started: gets the task that started the engine, once that is ready or has failed.
+    `on_started` gets the task that started the engine, once that is ready or has failed.
     """
 
     @asynccontextmanager

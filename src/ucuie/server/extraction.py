@@ -12,7 +12,7 @@ from ucuie.errors import TextError, did_you_mean, show
 from ucuie.extract.result import Extraction
 from ucuie.server.extractors import Switches
 from ucuie.server.messages import ExtractRequest, ExtractResponse
-from ucuie.server.openapi import POSTED, STREAMED_LINE, problem_answers
+from ucuie.server.openapi import POSTED, STREAMED_LINE, StreamedProblem, problem_answers
 from ucuie.server.problems import (
     CLIENT_GONE,
     INTERNAL,
@@ -20,7 +20,6 @@ from ucuie.server.problems import (
     TIME_LIMIT,
     Problem,
     RequestFault,
-    StreamedProblem,
     fault_at,
 )
 from ucuie.server.queries import check_elements, read_queries, text_field, text_problem
@@ -81,20 +80,29 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
         queries = read_queries(message, schemas, settings, max_texts=settings.max_stream_texts)
         _note(request, queries)
         answers = engine.stream(queries, switches, seconds=settings.request_seconds)
+        lines = _lines(message, queries, answers, settings, request.state.request_id)
+        return StreamingResponse(lines, media_type=_NDJSON)
 
-        async def lines() -> AsyncIterator[str]:
-            remaining = iter(enumerate(queries))
-            async for answer in answers:
-                index, query = next(remaining)
-                if isinstance(answer, Extraction):
-                    yield answer.to_json() + "\n"
-                    continue
-                is_late = isinstance(answer, TimeoutError)
-                problem = _time_limit(settings) if is_late else text_problem(message, index, query, answer)
-                line = StreamedProblem(id=query.id, problem=problem.document(request.state.request_id))
-                yield line.model_dump_json(exclude_none=True) + "\n"
 
-        return StreamingResponse(lines(), media_type=_NDJSON)
+async def _lines(
+    message: ExtractRequest,
+    queries: "Sequence[Query]",
+    answers: AsyncIterator[Extraction | TextError | TimeoutError],
+    settings: ServerSettings,
+    request_id: str,
+) -> AsyncIterator[str]:
+    remaining = iter(enumerate(queries))
+    async for answer in answers:
+        index, query = next(remaining)
+        if isinstance(answer, Extraction):
+            yield answer.to_json() + "\n"
+            continue
+        if isinstance(answer, TextError):
+            problem = text_problem(message, index, query, answer)
+        else:
+            problem = _time_limit(settings)
+        line = StreamedProblem(id=query.id, problem=problem.document(request_id))
+        yield line.model_dump_json(exclude_none=True) + "\n"
 
 
 def _switches(message: ExtractRequest, engine: TextQueue) -> Switches:

@@ -47,11 +47,8 @@ class Guard:
         self._check_host(headers)
         self._check_key(scope["path"], headers)
         if self._num_requests >= self._settings.max_requests:
-            raise Problem(
-                QUEUE_FULL,
-                f"{self._num_requests:,} requests are being worked on; try again in {_RETRY_SECONDS} s",
-                headers={"retry-after": str(_RETRY_SECONDS)},
-            )
+            detail = f"{self._num_requests:,} requests are being worked on; try again in {_RETRY_SECONDS} s"
+            raise Problem(QUEUE_FULL, detail, headers={"retry-after": str(_RETRY_SECONDS)})
         self._num_requests += 1
         try:
             body = await self._read_body(scope, headers, receive)

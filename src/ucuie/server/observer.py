@@ -139,7 +139,7 @@ class Metrics:
         self._batch_seconds.observe(seconds)
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus's text format."""
+        """The text format of Prometheus."""
         return generate_latest(self._registry)
 
 

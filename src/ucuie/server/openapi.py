@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from fastapi import FastAPI
 from fastapi.utils import deep_dict_update
+from pydantic import BaseModel
 
 from ucuie.server.problems import (
     INVALID_REQUEST,
@@ -20,7 +21,6 @@ from ucuie.server.problems import (
     WRONG_HOST,
     Kind,
     ProblemDocument,
-    StreamedProblem,
 )
 
 _SCHEMAS = "#/components/schemas/"
@@ -33,6 +33,13 @@ def problem_answers(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     return {
         kind.status: {"description": f"{kind.meaning or kind.title}.", "content": content} for kind in kinds
     }
+
+
+class StreamedProblem(BaseModel):
+    """The line of a stream that stands for a text without an extraction."""
+
+    id: str
+    problem: ProblemDocument
 
 
 ALWAYS = problem_answers(MALFORMED, TOO_SLOW, TOO_LARGE, WRONG_HOST, QUEUE_FULL, UNAVAILABLE)

@@ -60,13 +60,6 @@ class ProblemDocument(BaseModel):
     request_id: str | None = None
 
 
-class StreamedProblem(BaseModel):
-    """The line of a stream that stands for a text without an extraction."""
-
-    id: str
-    problem: ProblemDocument
-
-
 @dataclass(frozen=True)
 class Kind:
     """A kind of problem; `meaning` is what the OpenAPI document says of it, where that is not the title."""

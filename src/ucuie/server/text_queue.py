@@ -73,7 +73,6 @@ class TextQueue:
         batch_size: texts that the extractor gets together.
         queue_size: texts that may wait.
         wait_seconds: how long they may have to, as far as can be told from the texts before them.
-        watcher: is told of every batch.
         **options: of the extractors, such as `max_new_tokens`.
     """
 
