@@ -65,7 +65,7 @@ def warm_request() -> Callable[[], None]:
 
     from ucuie.model.folder import load_model
     from ucuie.server.app import create_app
-    from ucuie.server.metrics import Metrics
+    from ucuie.server.observer import Metrics
     from ucuie.server.schemas import NamedSchemas
     from ucuie.server.settings import make_settings
     from ucuie.server.text_queue import TextQueue

@@ -23,9 +23,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ucuie.errors import ModelError, TextError
 from ucuie.language.encode import PromptEncoder
-from ucuie.language.instruction import build_instruction
 from ucuie.language.linearize import linearize
-from ucuie.language.pool import InstructionPool
+from ucuie.language.pool import InstructionPool, build_instruction
 from ucuie.schema import Example, FilledSlot, Filler, Record, Schema
 
 CORPUS = [

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ucuie.language.gbnf import build_gbnf
-from ucuie.language.grammar import chunk_text
+from ucuie.language.grammar import build_gbnf, chunk_text
 from ucuie.language.linearize import escape_filler, linearize, parse
 from ucuie.schema import FilledSlot, Filler, Record, Schema
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucuie.errors import ConfigError
-from ucuie.language.instruction import build_instruction
-from ucuie.language.pool import INSTRUCTION_TASKS, InstructionPool
+from ucuie.language.pool import INSTRUCTION_TASKS, InstructionPool, build_instruction
 from ucuie.schema import Frame, Schema, Slot
 
 AWKWARD = st.text(st.sampled_from("abn .,:;()[]{}\\\n'\""), min_size=1, max_size=6).filter(str.strip)

@@ -14,7 +14,7 @@ from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import LoadedModel
 from ucuie.model.info import ModelInfo
 from ucuie.server.app import create_app
-from ucuie.server.metrics import Metrics
+from ucuie.server.observer import Metrics
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.serve import address_of, listen, make_server
 from ucuie.server.settings import ServerSettings, make_settings

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ucuie.errors import ConfigError
 from ucuie.model.folder import LoadedModel
-from ucuie.server.logs import JsonFormatter
+from ucuie.server.observer import JsonFormatter
 from ucuie.server.settings import make_settings, read_api_keys
 
 MESSAGE = {"text": "Ada Lovelace lived in London.", "schema": ["person"]}

@@ -30,6 +30,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from ucuie.language.grammar import SCRIPTS_WITHOUT_BLANKS
 from ucuie.language.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Dropped, FilledSlot, Filler, Record, Schema
 
@@ -55,10 +56,7 @@ class Alignment:
 def align(frames: Sequence[ParsedFrame], text: str, schema: Schema) -> Alignment:
     """The records that the frames of an output describe; `text[start:end]` is the text of every filler.
 
-    Args:
-        frames: predictions, in the order of the output.
-        text: the text they were extracted from.
-        schema: the frames and slots that may stand in the result; others are dropped.
+    Frames stand in the order of the output; those, and slots, that the schema does not have are dropped.
     """
     aligner = _Aligner(text, schema)
     placed = [pair for frame in frames if (pair := aligner.place(frame)) is not None]
@@ -85,13 +83,11 @@ class _Aligner:
         if frame.frame not in self._slot_names:
             self._drop(UNKNOWN_FRAME, frame)
             return None
-        known = []
+        known = self._slot_names[frame.frame]
         for slot in frame.slots:
-            if slot.slot in self._slot_names[frame.frame]:
-                known.append(slot)
-            else:
+            if slot.slot not in known:
                 self._drop(UNKNOWN_SLOT, frame, slot)
-        frame = replace(frame, slots=tuple(known))
+        frame = replace(frame, slots=tuple(slot for slot in frame.slots if slot.slot in known))
         rank = self._num_equal[frame]
         self._num_equal[frame] += 1
         if frame.filler is None:
@@ -99,7 +95,7 @@ class _Aligner:
         return self._place_evoked(frame, frame.filler, is_repeated=rank > 0)
 
     def _place_together(self, frame: ParsedFrame, rank: int) -> tuple[Record, ParsedFrame] | None:
-        """A frame without a filler: the combination of its slots with that rank."""
+        """The record of a frame without a filler: the combination of its slots with that rank."""
         if frame not in self._combinations:
             fillers = [slot.filler for slot in frame.slots if slot.filler is not None]
             self._combinations[frame] = self._places.combinations(fillers)
@@ -119,7 +115,7 @@ class _Aligner:
     def _place_evoked(
         self, frame: ParsedFrame, filler: str, *, is_repeated: bool
     ) -> tuple[Record, ParsedFrame] | None:
-        """A frame with a filler: the filler by its rank, the slots near it."""
+        """The record of a frame with a filler: the filler by its rank, the slots near it."""
         starts = self._places[filler].all
         rank = self._num_evoked[frame.frame, filler]
         self._num_evoked[frame.frame, filler] += 1
@@ -161,7 +157,7 @@ class _Aligner:
 
 @dataclass(frozen=True)
 class _Occurrences:
-    """The starts of a string in a text: where it stands as whole words, and where inside longer ones."""
+    """The starts of a string in a text, as whole words and inside longer ones."""
 
     whole: tuple[int, ...] = ()
     inner: tuple[int, ...] = ()
@@ -255,15 +251,11 @@ def _occurrences(string: str, text: str) -> _Occurrences:
     return _Occurrences(tuple(whole), tuple(inner))
 
 
-# Thai to Myanmar, Khmer, Chinese and Japanese, and Korean, which has blanks but glues particles to words.
-_WITHOUT_BLANKS = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f"
-    r"\U00020000-\U0003ffff]"
-)
+_WITHOUT_BLANKS = re.compile(rf"[{SCRIPTS_WITHOUT_BLANKS}\U00020000-\U0003ffff]")
 
 
 def _cuts_word(text: str, position: int) -> bool:
-    """Whether the characters before and after a position belong to one word."""
+    """True if the characters before and after a position belong to one word."""
     return 0 < position < len(text) and _is_of_word(text[position - 1]) and _is_of_word(text[position])
 
 

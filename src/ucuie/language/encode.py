@@ -1,6 +1,6 @@
 r"""Prompts as token ids, for the tokenizer of any backbone.
 
-A training sequence is I, X, Y: the instruction (`instruction`), the text and the target (`linearize`).
+A training sequence is I, X, Y: the instruction (`pool`), the text and the target (`linearize`).
 
     <s>Find all entities of these types: {person, city}\nText:| Ada was in Turin.\n|{(person: Ada): []}</s>
 
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from ucuie.errors import ModelError, TextError, show
-from ucuie.language.instruction import build_instruction
 from ucuie.language.linearize import linearize
-from ucuie.language.pool import InstructionPool, InstructionTask
+from ucuie.language.pool import InstructionPool, InstructionTask, build_instruction
 from ucuie.schema import Example, Frame, Record, Schema
 
 if TYPE_CHECKING:
@@ -41,7 +40,8 @@ class PromptEncoder:
 
     It reads with its own copy of the tokenizer, in which no special or added token is known and which
     sets no blank before the first word. SentencePiece tokenizers (Llama 2) do set one before everything
-    they are given; the parts of a prompt continue each other, so only the instruction gets it.
+    they are given; the parts of a prompt continue each other, so only the instruction gets it. Every method
+    raises a TextError for what holds a lone surrogate.
 
     Args:
         tokenizer: a fast tokenizer with an end-of-sequence token; it is not changed.
@@ -81,31 +81,19 @@ class PromptEncoder:
         return self._bos_ids + self._encode(self._first_blank + instruction, "the instruction")
 
     def encode_text(self, text: str, elements: Sequence[Record] | None = None) -> list[int]:
-        """X: the text and, for the associating capability, the located spans as records without slots.
-
-        Raises:
-            TextError: the text holds a lone surrogate.
-        """
+        """X: the text and, for the associating capability, the located spans as records without slots."""
         lines = f" {text}\n"
         if elements is not None:
             lines += f"Elements: {_linearize_elements(elements)}\n"
         return self._encode(lines, "the text")
 
     def token_starts(self, text: str) -> list[int]:
-        """Where each token of a text that stands alone begins, in code points, ascending.
-
-        Raises:
-            TextError: the text holds a lone surrogate.
-        """
+        """The starts of the tokens of a text that stands alone, in code points, ascending."""
         check_encodable(text, "the text")
         return [start for start, _ in self._backend.encode(text, add_special_tokens=False).offsets]
 
     def encode_target(self, target: str) -> list[int]:
-        """Y and the end-of-sequence token.
-
-        Raises:
-            TextError: the target holds a lone surrogate.
-        """
+        """Y and the end-of-sequence token."""
         return self._encode(target, "the target") + self._eos_ids
 
     def encode_example(self, example: Example, wording: str | None = None) -> EncodedExample:
@@ -113,7 +101,6 @@ class PromptEncoder:
 
         Raises:
             ConfigError: the wording is unusable.
-            TextError: the text holds a lone surrogate.
         """
         return EncodedExample(
             self.encode_instruction(example.task, example.schema, wording),
@@ -123,8 +110,7 @@ class PromptEncoder:
 
     def _encode(self, text: str, what: str) -> list[int]:
         check_encodable(text, what)
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
-        return ids
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def _check_special_tokens(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         # The unknown token is a tokenizer's right answer to what it cannot spell.
@@ -139,10 +125,10 @@ class PromptEncoder:
 
 
 def check_encodable(text: str, what: str) -> None:
-    """Raises where a tokenizer would.
+    """Refuses a text, called `what` in the message, that no tokenizer reads.
 
     Raises:
-        TextError: a text, called `what` in the message, holds a lone surrogate.
+        TextError: it holds a lone surrogate.
     """
     try:
         text.encode()

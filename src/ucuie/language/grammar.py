@@ -1,6 +1,7 @@
-"""What the model may write: a grammar per (schema, text).
+"""The grammar of what the model may write, one for each (schema, text), in two notations.
 
-It accepts the linearised records whose types come from the schema and whose fillers are pieces of the text,
+`build_grammar` writes it for llguidance, `build_gbnf` for llama.cpp and other engines that read GBNF. It
+accepts the linearised records whose types come from the schema and whose fillers are pieces of the text,
 and nothing else. Nothing here knows tokens, the model, gold records or where in the text a filler stands.
 """
 
@@ -8,6 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -21,17 +23,16 @@ Chunking = Literal["words", "characters"]
 MAX_UNIQUE_FRAMES = 64
 """llguidance counts in 64 bits; a judging schema with more frames may repeat them."""
 
-# Each character alone: Thai to Myanmar, Khmer, Chinese and Japanese, Korean (particles are glued to words),
-# everything astral.
-_ALONE = (
+SCRIPTS_WITHOUT_BLANKS = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f"
-    r"\U00010000-\U0010ffff"
 )
+"""Thai to Myanmar, Khmer, Chinese and Japanese, and Korean, which has blanks but glues particles to words."""
+# Each character is a chunk: these, and everything astral.
+_ALONE = rf"{SCRIPTS_WITHOUT_BLANKS}\U00010000-\U0010ffff"
 _LETTERS = re.compile(rf"[^\W\d_{_ALONE}]+")
 _WORD_CHUNK = re.compile(rf"{_LETTERS.pattern}|[^\W\D{_ALONE}]+| +|.", re.DOTALL)
 # Exactly the characters that str.strip() keeps: Rust's \s lacks the four separators.
 _NOT_SPACE = r"[^\s\x1c-\x1f]"
-_HEADER = "%llguidance {}"
 
 
 def build_grammar(
@@ -50,7 +51,7 @@ def build_grammar(
 
     Args:
         schema: the frames and slots to choose from.
-        text: what fillers are copied from.
+        text: the source of fillers.
         task: judging needs its own grammar; all others write the same language.
         elements: where given, only their strings may fill a frame or slot (the task "associating").
         chunking: "words" forces more tokens; "characters" also accepts spans inside words and spans that
@@ -61,15 +62,15 @@ def build_grammar(
     """
     if not text.strip():
         raise TextError(f"the text {show(text)} is empty; there is nothing to extract from")
+    rules: tuple[str, ...] = ('start: "{}"',)
     if task == "judging":
-        return "\n".join((_HEADER, *_judging_rules(schema)))
-    if elements is None:
-        return "\n".join((_HEADER, *_extraction_rules(schema), *_span_rules(text, chunking)))
-    strings = dict.fromkeys(filler.text for element in elements for filler in element.fillers())
-    if strings:
+        rules = _judging_rules(schema)
+    elif elements is None:
+        rules = *_extraction_rules(schema), *_span_rules(text, chunking)
+    elif strings := dict.fromkeys(filler.text for element in elements for filler in element.fillers()):
         fillers = " | ".join(_literal(escape_filler(string)) for string in strings)
-        return "\n".join((_HEADER, *_extraction_rules(schema), f"FILLER: {fillers}"))
-    return "\n".join((_HEADER, 'start: "{}"'))
+        rules = *_extraction_rules(schema), f"FILLER: {fillers}"
+    return "\n".join(("%llguidance {}", *rules))
 
 
 def chunk_text(text: str, chunking: Chunking) -> list[str]:
@@ -104,12 +105,14 @@ def _is_mark(character: str) -> bool:
     return unicodedata.category(character)[0] == "M"
 
 
+def _any_frames(schema: Schema) -> list[str]:
+    frames = " | ".join(f"frame_{index}" for index in range(len(schema.frames)))
+    return ['start: "{" ( frame ( ", " frame )* )? "}"', f"frame: {frames}"]
+
+
 @lru_cache(maxsize=256)
 def _extraction_rules(schema: Schema) -> tuple[str, ...]:
-    rules = [
-        'start: "{" ( frame ( ", " frame )* )? "}"',
-        "frame: " + " | ".join(f"frame_{index}" for index in range(len(schema.frames))),
-    ]
+    rules = _any_frames(schema)
     if any(frame.slots for frame in schema.frames):
         rules.append(f'null_or_filler: "{NULL}" | FILLER')
     names_of_slots: dict[tuple[Slot, ...], str] = {}
@@ -126,7 +129,7 @@ def _extraction_rules(schema: Schema) -> tuple[str, ...]:
 
 
 def _slot_rule(slot: Slot) -> tuple[str, bool]:
-    """What one slot may be written as, commas between repetitions included; is it required?"""
+    """The rule of one slot, commas between repetitions included; and if it is required."""
     opening = _literal(f"({escape_name(slot.name)}: ")
     pair = f'{opening} FILLER ")"'
     many = f'{pair} ( ", " {pair} )*'
@@ -150,8 +153,7 @@ def _judging_rules(schema: Schema) -> tuple[str, ...]:
 
     num_frames = len(schema.frames)
     if num_frames > MAX_UNIQUE_FRAMES:
-        frames = " | ".join(f"frame_{index}" for index in range(num_frames))
-        return ('start: "{" ( frame ( ", " frame )* )? "}"', f"frame: {frames}", *rules)
+        return (*_any_frames(schema), *rules)
     unused = " | ".join(
         f"frame_{index} more::set_bit({index}) %if bit_clear({index})" for index in range(num_frames)
     )
@@ -196,3 +198,108 @@ def _span_rules(text: str, chunking: Chunking) -> Iterator[str]:
 
 def _literal(string: str) -> str:
     return json.dumps(string).replace("\x7f", r"\u007f")
+
+
+_GBNF_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+_GBNF_ESCAPES |= str.maketrans({'"': r"\"", "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+
+
+def build_gbnf(schema: Schema, text: str) -> str:
+    """The GBNF grammar of every output that is right in form for this schema and grounded in a text.
+
+    The text is not blank. GBNF has no word for "a piece of this text", so the pieces are spelled out by the
+    suffix automaton of the text's chunks: a rule for each of its states, fewer than two for each chunk. Slots
+    may come in any order; who reads the output brings them into the schema's.
+    """
+    rules = [
+        'root ::= "{" ( frame ( ", " frame )* )? "}"',
+        "frame ::= " + " | ".join(f"frame{index}" for index in range(len(schema.frames))),
+    ]
+    for index, frame in enumerate(schema.frames):
+        opening = _gbnf_literal(f"({escape_name(frame.name)}: ")
+        if not frame.slots:
+            rules.append(f'frame{index} ::= {opening} filler "): []"')
+            continue
+        slots = f'( slot{index} ( ", " slot{index} )* )?'
+        rules.append(f'frame{index} ::= {opening} ( filler | "{NULL}" ) "): [" {slots} "]"')
+        pairs = " | ".join(
+            f"{_gbnf_literal(f'({escape_name(slot.name)}: ')} "
+            + (f'( filler | "{NULL}" )' if slot.required else "filler")
+            for slot in frame.slots
+        )
+        rules.append(f'slot{index} ::= ( {pairs} ) ")"')
+    # Without blanks at its end, so that every piece can go on until one where a filler may end.
+    return "\n".join((*rules, *_filler_rules(chunk_text(text.rstrip(), "words")))) + "\n"
+
+
+@dataclass
+class _Suffixes:
+    """All pieces of the text that end at the same places: `length` chunks the longest of them."""
+
+    length: int
+    link: int = -1
+    following: dict[str, int] = field(default_factory=dict)
+    is_end: bool = False
+    """A filler may end here: the last chunk is no blank."""
+
+
+def _filler_rules(chunks: Sequence[str]) -> Iterator[str]:
+    """`filler`, and `piece{i}` for what may follow in state i of the automaton."""
+    states = _suffix_automaton(chunks)
+    first, *others = states
+    starts = {chunk: target for chunk, target in first.following.items() if chunk.strip()}
+    options = []
+    for chunk, target in starts.items():
+        if chunk != NULL:
+            options.append(_step(chunk, target, states))
+            continue
+        # Alone it would mean that there is no filler; there it has a spelling of its own.
+        options.append(_gbnf_literal(escape_filler(NULL)))
+        if longer := _steps(states[target], states):
+            options.append(f"{_gbnf_literal(NULL)} ( {longer} )")
+    yield f"filler ::= {' | '.join(options)}"
+    for index, state in enumerate(others, start=1):
+        if steps := _steps(state, states):
+            yield f"piece{index} ::= ( {steps} )" + ("?" if state.is_end else "")
+
+
+def _steps(state: _Suffixes, states: Sequence[_Suffixes]) -> str:
+    return " | ".join(_step(chunk, target, states) for chunk, target in state.following.items())
+
+
+def _step(chunk: str, target: int, states: Sequence[_Suffixes]) -> str:
+    written = _gbnf_literal(chunk if chunk == NULL else escape_filler(chunk))
+    return f"{written} piece{target}" if states[target].following else written
+
+
+def _suffix_automaton(chunks: Sequence[str]) -> list[_Suffixes]:
+    """The states of the smallest automaton of all pieces, the initial one first (Blumer et al. 1985)."""
+    states = [_Suffixes(0)]
+    last = 0
+    for chunk in chunks:
+        new = len(states)
+        states.append(_Suffixes(states[last].length + 1, is_end=bool(chunk.strip())))
+        state = last
+        while state >= 0 and chunk not in states[state].following:
+            states[state].following[chunk] = new
+            state = states[state].link
+        if state < 0:
+            states[new].link = 0
+        else:
+            target = states[state].following[chunk]
+            if states[target].length == states[state].length + 1:
+                states[new].link = target
+            else:
+                copy = len(states)
+                following = dict(states[target].following)
+                states.append(replace(states[target], length=states[state].length + 1, following=following))
+                while state >= 0 and states[state].following.get(chunk) == target:
+                    states[state].following[chunk] = copy
+                    state = states[state].link
+                states[target].link = states[new].link = copy
+        last = new
+    return states
+
+
+def _gbnf_literal(string: str) -> str:
+    return f'"{string.translate(_GBNF_ESCAPES)}"'

@@ -67,27 +67,23 @@ def order_records(records: Iterable[Record], schema: Schema) -> tuple[Record, ..
     Raises:
         KeyError: a frame or slot of the records is not in the schema.
     """
-    frames = {frame.name: frame for frame in schema.frames}
-    frame_order = {name: index for index, name in enumerate(frames)}
+    frames = {frame.name: (index, frame) for index, frame in enumerate(schema.frames)}
 
     def position(record: Record) -> tuple[float, int]:
         first_start = min((filler.start for filler in record.fillers()), default=math.inf)
-        return first_start, frame_order[record.frame]
+        return first_start, frames[record.frame][0]
 
-    ordered = sorted(records, key=position)
     return tuple(
-        record.model_copy(update={"slots": _order_slots(record.slots, frames[record.frame])})
-        for record in ordered
+        record.model_copy(update={"slots": _order_slots(record.slots, frames[record.frame][1])})
+        for record in sorted(records, key=position)
     )
 
 
 def _order_slots(slots: Sequence[FilledSlot], frame: Frame) -> tuple[FilledSlot, ...]:
-    slot_order = {name: index for index, name in enumerate(frame.slot_names)}
-
-    def position(filled: FilledSlot) -> tuple[int, float]:
-        return slot_order[filled.slot], filled.filler.start if filled.filler else math.inf
-
-    return tuple(sorted(slots, key=position))
+    order = {name: index for index, name in enumerate(frame.slot_names)}
+    return tuple(
+        sorted(slots, key=lambda one: (order[one.slot], one.filler.start if one.filler else math.inf))
+    )
 
 
 def _with_required_slots(record: Record, frame: Frame) -> Record:
@@ -99,7 +95,7 @@ def _with_required_slots(record: Record, frame: Frame) -> Record:
 
 
 def without_offsets(record: Record) -> "ParsedFrame":
-    """What an output says of a record: its names and the texts of its fillers, not where they stand."""
+    """A record as an output has it: its names and the texts of its fillers, not where they stand."""
     slots = tuple(ParsedSlot(filled.slot, _text_of(filled.filler)) for filled in record.slots)
     return ParsedFrame(record.frame, _text_of(record.filler), slots)
 
@@ -141,7 +137,7 @@ class ParsedFrame:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What an output says: its complete frames in order, and every other stretch with the reason."""
+    """The complete frames of an output in order, and every other stretch with the reason."""
 
     frames: tuple[ParsedFrame, ...]
     dropped: tuple[Dropped, ...]
@@ -215,11 +211,7 @@ def _parse_frame(output: str, start: int) -> tuple[ParsedFrame, int]:
 
 
 def _parse_element(output: str, start: int) -> tuple[ParsedSlot, int]:
-    """The `(name: filler)` that starts at `start`, and its end.
-
-    Raises:
-        _Fault: there is no complete element.
-    """
+    """The `(name: filler)` that starts at `start`, and its end; raises as `_parse_frame`."""
     if not output.startswith("(", start):
         raise _fault("not a frame or slot", output, start)
     name_start = start + 1

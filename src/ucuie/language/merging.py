@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ucuie.language.linearize import order_records
-from ucuie.schema import FilledSlot, Filler, Record, Schema, Span
+from ucuie.schema import Filler, Record, Schema, Span
 
 _Key = tuple[str, Span | None, tuple[tuple[str, Span | None], ...]]
 
@@ -38,7 +38,7 @@ class RecordMerger:
         return len(self._open)
 
     def add(self, window: Span, records: Iterable[Record]) -> None:
-        """Take the records of a window, whose offsets count from the window's start."""
+        """Takes the records of a window, whose offsets count from the window's start."""
         for record in records:
             record = shift_record(record, window[0])
             key = (record.frame, None, ()) if self._types_only else _key(record)
@@ -54,7 +54,7 @@ class RecordMerger:
                 found.record = record
 
     def settle(self, position: int) -> None:
-        """Let go of what no window that begins at `position` or later can change."""
+        """Lets go of what no window that begins at `position` or later can change."""
         # A record without spans may come again anywhere.
         self._settle(
             [key for key, found in self._open.items() if found.end is not None and found.end <= position]
@@ -102,60 +102,47 @@ class _Found:
 
 
 def _is_cut_form(part: _Found, whole: _Found) -> bool:
-    """Whether a record is what a window makes of another one that it does not hold whole.
+    """True if a record is what a window makes of another one that it does not hold whole.
 
     All of its spans are spans of the other one, or pieces of those that end where the window does.
     """
-    if part.end is None or not _are_disjoint(part.windows, whole.windows):
+    if part.end is None or not set(part.windows).isdisjoint(whole.windows):
         return False
-    filler = part.record.filler
-    if filler is not None and not _is_same_or_cut(filler, whole.record.filler, part.windows):
-        return False
-    left = [filled for filled in whole.record.slots if filled.filler is not None]
-    filled_slots = [filled for filled in part.record.slots if filled.filler is not None]
+    left, wanted = _elements(whole.record), _elements(part.record)
     # Equal spans first, that a cut one does not take their counterpart.
     for windows in ((), part.windows):
         unmatched = []
-        for filled in filled_slots:
-            match = _counterpart(filled, left, windows)
+        for name, filler in wanted:
+            match = next(
+                (other for other in left if other[0] == name and _is_same_or_cut(filler, other[1], windows)),
+                None,
+            )
             if match is None:
-                unmatched.append(filled)
+                unmatched.append((name, filler))
             else:
                 left.remove(match)
-        filled_slots = unmatched
-    return not filled_slots
+        wanted = unmatched
+    return not wanted
 
 
-def _counterpart(
-    filled: FilledSlot, others: Sequence[FilledSlot], windows: Sequence[Span]
-) -> FilledSlot | None:
-    assert filled.filler is not None
-    for other in others:
-        if other.slot == filled.slot and _is_same_or_cut(filled.filler, other.filler, windows):
-            return other
-    return None
+def _elements(record: Record) -> list[tuple[str | None, Filler]]:
+    """The fillers of a record by their slots, its own by None."""
+    elements = [(None, record.filler), *((filled.slot, filled.filler) for filled in record.slots)]
+    return [(name, filler) for name, filler in elements if filler is not None]
 
 
-def _is_same_or_cut(part: Filler, whole: Filler | None, windows: Sequence[Span]) -> bool:
-    if whole is None:
-        return False
-    if part.span == whole.span:
-        return True
-    return any(
+def _is_same_or_cut(part: Filler, whole: Filler, windows: Sequence[Span]) -> bool:
+    return part.span == whole.span or any(
         (whole.start == part.start or whole.start < part.start == start)
         and (whole.end == part.end or whole.end > part.end == end)
         for start, end in windows
     )
 
 
-def _are_disjoint(windows: Sequence[Span], others: Sequence[Span]) -> bool:
-    return not any(window in others for window in windows)
-
-
 def _key(record: Record) -> _Key:
     slots = [(filled.slot, None if filled.filler is None else filled.filler.span) for filled in record.slots]
     # Null before spans.
-    slots.sort(key=lambda pair: (pair[0], pair[1] is not None, pair[1] or (0, 0)))
+    slots.sort(key=lambda pair: (pair[0], pair[1] or (-1, -1)))
     return record.frame, None if record.filler is None else record.filler.span, tuple(slots)
 
 
@@ -165,8 +152,7 @@ def _score(record: Record) -> float:
 
 def _with_slots_of_both(record: Record, other: Record) -> Record:
     slots = {filled.slot: filled for filled in (*other.slots, *record.slots)}
-    best = max(record, other, key=_score)
-    return best.model_copy(update={"slots": tuple(slots.values())})
+    return max(record, other, key=_score).model_copy(update={"slots": tuple(slots.values())})
 
 
 def shift_record(record: Record, offset: int) -> Record:

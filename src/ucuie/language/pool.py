@@ -1,15 +1,23 @@
-"""The instruction pool: for every task and capability, the wordings that can ask for it.
+r"""The instruction I of a prompt, and the pool of wordings that it is made from.
 
-Read from a YAML file (the packaged `pool.yaml` explains the form) and written back by `save`. A wording
-is one line with the placeholder `{schema}`; `instruction` puts the schema in.
+The pool has the wordings for every task and capability, each one line with the placeholder `{schema}`; the
+packaged `pool.yaml` explains the form. An instruction is a wording with the schema in it, then what the types
+mean:
+
+    Find all events of these types with their trigger and arguments: {Speech: [Speaker, Place], Attack: []}
+    Speech: someone addresses an audience
+    Speech.Speaker: the person who talks
+    Text:
+
+Frames without slots are plain names as long as no frame of the schema has slots: `{person, city}`. Where
+a schema can be read two ways, names are escaped with `\`; a name is shown otherwise as it stands.
 """
 
 import hashlib
 import json
-import os
 import random
-import tempfile
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,7 +34,9 @@ from pydantic import (
 )
 
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
-from ucuie.schema import CAPABILITIES, TASKS, Capability, Task
+from ucuie.files import write_text
+from ucuie.language.linearize import escape_name
+from ucuie.schema import CAPABILITIES, TASKS, Capability, Frame, Schema, Task
 
 InstructionTask = Task | Capability
 INSTRUCTION_TASKS: tuple[InstructionTask, ...] = (*TASKS, *CAPABILITIES)
@@ -38,7 +48,7 @@ _HINT = f"a pool has a list of wordings for each of {', '.join(INSTRUCTION_TASKS
 
 
 def wording_faults(text: str) -> list[str]:
-    """Why a text cannot serve as a wording, one reason each; empty if it can."""
+    """The reasons why a text cannot serve as a wording; empty if it can."""
     faults = []
     if text.count(PLACEHOLDER) != 1:
         faults.append(f"{PLACEHOLDER} stands in it {text.count(PLACEHOLDER)} times, not once")
@@ -72,7 +82,7 @@ class _Value(BaseModel):
 
 
 class ParaphraseOrigin(_Value):
-    """Where a paraphrase comes from: the model that wrote it, the wording it paraphrases, the day."""
+    """The origin of a paraphrase: the model that wrote it, the wording it paraphrases, the day."""
 
     model: str
     base: str
@@ -130,41 +140,24 @@ class InstructionPool(_Value):
             ]
             for task, wordings in self.entries.items()
         }
-        text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=10_000)
-        path = Path(path)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_text(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=10_000))
 
     def wordings(self, task: InstructionTask) -> tuple[str, ...]:
         """All wordings of a task or capability, the default first.
 
         Raises:
-            ConfigError: there is no such task.
+            ConfigError: there is no such task; so do `default` and `sample`.
         """
         if task not in self.entries:
             raise ConfigError(f"no instructions for the task {show(task)}{did_you_mean(task, self.entries)}")
         return tuple(wording.text for wording in self.entries[task])
 
     def default(self, task: InstructionTask) -> str:
-        """The wording used at inference.
-
-        Raises:
-            ConfigError: there is no such task.
-        """
+        """The wording used at inference."""
         return self.wordings(task)[0]
 
     def sample(self, task: InstructionTask, generator: random.Random) -> str:
-        """A wording drawn evenly from those of the task.
-
-        Raises:
-            ConfigError: there is no such task.
-        """
+        """A wording drawn evenly from those of the task."""
         return generator.choice(self.wordings(task))
 
     @property
@@ -175,10 +168,11 @@ class InstructionPool(_Value):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        absent = [task for task in INSTRUCTION_TASKS if task not in self.entries]
-        faults = [f"there are no wordings for {task}" for task in absent]
-        for task, wordings in self.entries.items():
-            texts = [wording.text for wording in wordings]
+        faults = [
+            f"there are no wordings for {task}" for task in INSTRUCTION_TASKS if task not in self.entries
+        ]
+        for task in self.entries:
+            texts = self.wordings(task)
             faults += [
                 f"{task} lists the wording {show(text)} twice"
                 for index, text in enumerate(texts)
@@ -198,3 +192,46 @@ def _explain(fault: Any) -> str:
     task, *inner = location
     place = f"{task}, wording {inner[0] + 1}" if inner and isinstance(inner[0], int) else str(task)
     return f"{place}: {message}"
+
+
+_LIST_SPECIAL = re.compile(r"[,\[\]{}]")
+
+
+def build_instruction(wording: str, schema: Schema) -> str:
+    """The instruction I; the text follows it directly.
+
+    Raises:
+        ConfigError: the wording is not one line with one `{schema}`.
+    """
+    if faults := wording_faults(wording):
+        raise ConfigError(f"{show(wording)} is not a wording: {'; '.join(faults)}")
+    request = wording.replace(PLACEHOLDER, _schema_text(schema))
+    return "\n".join([request, *_description_lines(schema), "Text:"])
+
+
+def _schema_text(schema: Schema) -> str:
+    has_slots = any(frame.slots for frame in schema.frames)
+    frames = (_frame_text(frame) if has_slots else _listed(frame.name) for frame in schema.frames)
+    return "{" + ", ".join(frames) + "}"
+
+
+def _frame_text(frame: Frame) -> str:
+    return f"{_listed(frame.name)}: [{', '.join(map(_listed, frame.slot_names))}]"
+
+
+def _description_lines(schema: Schema) -> Iterator[str]:
+    for frame in schema.frames:
+        # The first unescaped dot of a line divides frame and slot.
+        frame_name = _listed(frame.name).replace(".", r"\.")
+        described = [(frame_name, frame.description)]
+        described += [(f"{frame_name}.{_listed(slot.name)}", slot.description) for slot in frame.slots]
+        for name, description in described:
+            # One line each, whatever line breaks a description was written with.
+            words = (description or "").split()
+            if words:
+                yield f"{name}: {' '.join(words)}"
+
+
+def _listed(name: str) -> str:
+    """A name as the schema shows it: escaped as in the output, then for the list and the line it is in."""
+    return _LIST_SPECIAL.sub(r"\\\g<0>", escape_name(name)).replace("\n", r"\n")

@@ -20,7 +20,7 @@ import regex
 from ucuie.schema import Span
 
 TokenStarts = Callable[[str], Sequence[int]]
-"""Where each token of a text begins, in code points, ascending; those within a character begin with it."""
+"""Gives the starts of a text's tokens, in code points, ascending; those within a character begin with it."""
 
 OVERLAP_SENTENCES = 2
 """So many sentences of a window stand in the next one as well, if they fill no more than a third of it."""
@@ -35,15 +35,15 @@ def split_windows(
     """The windows of a text, which hold all of it but blanks around them; starts and ends ascend.
 
     A text that fits is one window, blanks and all. Other windows begin and end with a sentence. Only a
-    sentence that fits in no window is divided, at its best places (`sentences.inner_border`); of a window
+    sentence that fits in no window is divided, at its best places (`inner_border`); of a window
     that begins there, an eighth to a quarter stands in the one before.
 
     Args:
         text: may be blank, then there are no windows.
         token_starts: counts the tokens. Blocks of the text are counted by themselves, so that a window may
             have a few tokens more or less when it is counted alone.
-        max_tokens: of a window, at least 1; a single character may have more.
-        max_whole: of a text that is one window; None for as many.
+        max_tokens: in a window, at least 1; a single character may have more.
+        max_whole: in a text that is one window; None for as many.
     """
     tokens = _Tokens(text, token_starts)
     if tokens.end_of(0, max_whole or max_tokens) == len(text):
@@ -86,18 +86,18 @@ class _Cutter:
         return covered, end
 
     def forget(self, position: int) -> None:
-        """Let go of what is before a position."""
+        """Lets go of all before a position."""
         self._tokens.forget(position)
         self._sentences.forget(position)
 
     def _best_end(self, start: int, covered: int) -> "tuple[Border, int]":
-        """Where a window that begins at `start` ends best, behind `covered`."""
+        """The best end behind `covered` of a window that begins at `start`."""
         limit = max(self._tokens.end_of(start, self._max_tokens), covered + 1)
         end = self._sentences.last_end(covered, limit)
         return inner_border(self._text, covered, limit) if end is None else (Border.SENTENCE, end)
 
     def _earlier_starts(self, covered: int) -> Iterator[int]:
-        """Where the window that goes on from `covered` may begin before it; the best first."""
+        """The places before `covered` where the window that goes on from there may begin; the best first."""
         *before, sentence = self._sentences.starts_up_to(covered, OVERLAP_SENTENCES + 1)
         if sentence == covered:
             earliest = self._tokens.start_of(covered, self._max_tokens // 3)
@@ -112,7 +112,7 @@ class _Cutter:
 
 
 class _Tokens:
-    """Where the tokens of a text begin, from some place on, read as far as needed."""
+    """The starts of the tokens of a text, from some place on, read as far as needed."""
 
     def __init__(self, text: str, token_starts: TokenStarts) -> None:
         self._text = text
@@ -220,7 +220,7 @@ _WORD = regex.compile(
 
 
 class Border(IntEnum):
-    """What ends at a place, from the worst place to divide a text to the best."""
+    """The unit that ends at a place, from the worst place to divide a text to the best."""
 
     GRAPHEME_PART = 0
     GRAPHEME = 1
@@ -264,13 +264,12 @@ def _is_new_paragraph(text: str, gap: str, end: int) -> bool:
 
 
 def _is_abbreviated(text: str, position: int) -> bool:
-    """Whether the word that ends at a full stop is one that is written with it."""
     word = _BEFORE.match(text, max(position - _LONGEST_ABBREVIATION, 0), position)[0]
     return word.casefold() in _ABBREVIATIONS or _INITIALISM.fullmatch(word) is not None
 
 
 def is_grapheme_end(text: str, position: int) -> bool:
-    """Whether no grapheme reaches over a position; in doubt, as between two flags, it says no."""
+    """True if no grapheme reaches over a position; in doubt, as between two flags, False."""
     # Of two characters alone: looking back for what they belong to would cost the time of all before.
     if text[position - 1] == _JOINER:
         return False
@@ -282,12 +281,7 @@ def inner_border(text: str, low: int, high: int) -> tuple[Border, int]:
     """The best place with low < place <= high to divide a sentence that is too long, and what ends there.
 
     The last clause that ends in the second half, else the last word, else the last grapheme; inside of one
-    only where there is nothing else.
-
-    Args:
-        text: the text.
-        low: where no grapheme is cut.
-        high: greater than `low`.
+    only where there is nothing else. No grapheme is cut at `low`.
     """
     for border, pattern, lowest in (
         (Border.CLAUSE, _CLAUSE, (low + high) // 2),

@@ -1,6 +1,7 @@
-"""Which capabilities a task exercises, what locating asks for and associating is given (design.md, 2.6, 2.4).
+"""The capabilities that a task exercises, the schema of locating and the elements of associating.
 
-The hard router activates exactly these experts, the BCE loss trains the soft router towards them.
+The hard router activates exactly these experts, the BCE loss trains the soft router towards them (design.md,
+2.4 and 2.6).
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,8 +39,8 @@ def located_schema(schema: Schema, *, has_evoked_frames: bool | None = None) -> 
     """Frames without slots for all that can be located: frames that text evokes, and slots; each name once.
 
     Args:
-        schema: of whole records; at least one frame is evoked by text or has slots.
-        has_evoked_frames: whether its frames have fillers; None takes what is so for the schema's shape.
+        schema: that of whole records; at least one frame is evoked by text or has slots.
+        has_evoked_frames: True if its frames have fillers; None takes what is so for the schema's shape.
     """
     if has_evoked_frames is None:
         has_evoked_frames = schema.task in TASKS_WITH_EVOKED_FRAMES
@@ -53,12 +54,12 @@ def located_schema(schema: Schema, *, has_evoked_frames: bool | None = None) -> 
 
 
 def element_faults(elements: Sequence[Record], text: str, schema: Schema) -> Iterator[tuple[int, str]]:
-    """Which spans cannot be given to associating, by their position, and why; nothing if all can.
+    """The faults of spans that cannot be given to associating, by their positions.
 
     Args:
         elements: each a frame of `located_schema` with a filler and without slots.
-        text: that they are spans of.
-        schema: of the records that they are to be parts of.
+        text: the one that they are spans of.
+        schema: that of the records that they are to be parts of.
     """
     names = [frame.name for frame in located_schema(schema, has_evoked_frames=True).frames]
     for index, element in enumerate(elements):

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeGuard
 
 import yaml
 from pydantic import BaseModel
 
 from ucuie.errors import SchemaError, did_you_mean, show
 from ucuie.schema.model import Frame, Schema, Slot
-from ucuie.schema.sources import FRAME_KEYS, SLOT_KEYS, SchemaSource, read_schema_source
+from ucuie.schema.sources import FRAME_KEYS, SLOT_KEYS, read_schema_source
 
 MANY_FRAMES = 40
 LONG_NAME = 40
 LONG_DESCRIPTION = 200
 _Place = tuple[str | int, ...]
+_Doubt = tuple[_Place, str]
+"""A warning with its place in the schema, such as ("frames", 0, "slots", 1)."""
 _SIMILAR_NAMES = 0.92
 _SIMILAR_WORDS = 0.75
 _MAX_COMPARED = 500
@@ -53,22 +55,10 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Advice:
-    """A warning about a schema.
-
-    Args:
-        words: what is doubtful, and what to do.
-        line: of the file, counted from 1; None where the source has no lines.
-    """
+    """A doubt about a schema and what to do; the line counts from 1, None if the source has none."""
 
     words: str
     line: int | None = None
-
-
-class _Doubt(NamedTuple):
-    """A warning with its place in the schema, such as ("frames", 0, "slots", 1)."""
-
-    place: _Place
-    words: str
 
 
 @dataclass(frozen=True)
@@ -86,86 +76,65 @@ def check_schema(source: Any) -> CheckedSchema:
         SchemaError: the schema cannot be used; all faults at once.
     """
     schema = Schema.of(source)
-    read = SchemaSource(schema.model_dump(), "the schema") if isinstance(source, Schema) else None
-    read = read or read_schema_source(source)
-    advice = [Advice(doubt.words, read.line_at(*doubt.place)) for doubt in _warnings(schema)]
+    read = read_schema_source(schema.model_dump() if isinstance(source, Schema) else source)
+    advice = [Advice(words, read.line_at(*place)) for place, words in _warnings(schema)]
     return CheckedSchema(schema, tuple(sorted(advice, key=lambda one: one.line or 0)))
 
 
 def _warnings(schema: Schema) -> Iterator[_Doubt]:
     if len(schema.frames) > MANY_FRAMES:
-        yield _Doubt(
-            (),
+        words = (
             f"{len(schema.frames)} types in one schema: the more there are, the slower and less sure the "
-            "answers; ask for groups of them one after another",
+            "answers; ask for groups of them one after another"
         )
+        yield (), words
     yield from _pairs(schema.frames, ("frames",), "types")
     for index, frame in enumerate(schema.frames):
         place = ("frames", index)
-        yield from _about(frame, place, "type")
+        yield from ((place, words) for words in _about(frame, "type"))
         yield from _pairs(frame.slots, (*place, "slots"), f"slots of {show(frame.name)}")
         for number, slot in enumerate(frame.slots):
-            yield from _about(slot, (*place, "slots", number), "slot")
-            yield from _misplaced(slot, frame, (*place, "slots", number))
+            doubts = (*_about(slot, "slot"), *_misplaced(slot, frame))
+            yield from (((*place, "slots", number), words) for words in doubts)
 
 
-def _about(one: Frame | Slot, place: _Place, kind: str) -> Iterator[_Doubt]:
-    name = one.name
+def _about(one: Frame | Slot, kind: str) -> Iterator[str]:
+    name, description = one.name, one.description
     word = name.casefold()
     if written := _WRITTEN_OUT.get(re.sub(r"^[bis]-", "", word)):
-        yield _Doubt(place, f"the {kind} {show(name)} is an abbreviation; write out {written!r}")
-    elif word in _VAGUE and kind == "type" and one.description is None:
-        yield _Doubt(place, f"the {kind} {show(name)} does not say what belongs to it; give it a description")
+        yield f"the {kind} {show(name)} is an abbreviation; write out {written!r}"
+    elif word in _VAGUE and kind == "type" and description is None:
+        yield f"the {kind} {show(name)} does not say what belongs to it; give it a description"
     elif "_" in name or re.search(r"[a-z][A-Z]", name):
-        plain = re.sub(r"_+|(?<=[a-z])(?=[A-Z])", " ", name).strip()
-        yield _Doubt(
-            place,
-            f"the {kind} {show(name)} reads better as {plain.lower()!r}: names are words to the model",
-        )
+        plain = re.sub(r"_+|(?<=[a-z])(?=[A-Z])", " ", name).strip().lower()
+        yield f"the {kind} {show(name)} reads better as {plain!r}: names are words to the model"
     if len(name) > LONG_NAME:
-        yield _Doubt(place, f"the {kind} {show(name)} is long; a short name and a description say it better")
-    description = one.description
+        yield f"the {kind} {show(name)} is long; a short name and a description say it better"
     if description is not None and len(description) > LONG_DESCRIPTION:
-        yield _Doubt(
-            place,
+        yield (
             f"the description of {show(name)} has {len(description)} characters; a sentence of up to "
-            f"{LONG_DESCRIPTION} is read with every text",
+            f"{LONG_DESCRIPTION} is read with every text"
         )
     if description is not None and _words(description) <= _words(name):
-        yield _Doubt(
-            place, f"the description of {show(name)} says no more than the name; leave it out or add to it"
-        )
+        yield f"the description of {show(name)} says no more than the name; leave it out or add to it"
 
 
-def _misplaced(slot: Slot, frame: Frame, place: _Place) -> Iterator[_Doubt]:
+def _misplaced(slot: Slot, frame: Frame) -> Iterator[str]:
     if slot.name.casefold() == frame.name.casefold():
-        yield _Doubt(
-            place,
-            f"the slot {show(slot.name)} is named like its type; the mention itself is found without a slot",
-        )
-    keys = FRAME_KEYS | SLOT_KEYS
-    near = get_close_matches(slot.name, keys, n=1, cutoff=0.8)
-    if near:
+        yield f"the slot {show(slot.name)} is named like its type; the mention itself is found without a slot"
+    if near := get_close_matches(slot.name, FRAME_KEYS | SLOT_KEYS, n=1, cutoff=0.8):
         hint = "" if slot.name == near[0] else f"; did you mean {near[0]!r}?"
-        yield _Doubt(place, f"{show(slot.name)} of {show(frame.name)} was read as a slot, not as a key{hint}")
+        yield f"{show(slot.name)} of {show(frame.name)} was read as a slot, not as a key{hint}"
 
 
 def _pairs(many: Sequence[Frame | Slot], place: _Place, kind: str) -> Iterator[_Doubt]:
     """Names and descriptions that are hard to tell apart, at the later of the two."""
-    numbered = list(enumerate(many))[:_MAX_COMPARED]
-    for (_, first), (index, second) in combinations(numbered, 2):
+    for (_, first), (index, second) in combinations(enumerate(many[:_MAX_COMPARED]), 2):
+        both = f"the {kind} {show(first.name)} and {show(second.name)} have nearly the same"
         if _is_alike(first.name, second.name):
-            yield _Doubt(
-                (*place, index),
-                f"the {kind} {show(first.name)} and {show(second.name)} have nearly the same name; keep one, "
-                "or say in descriptions what parts them",
-            )
+            yield (*place, index), f"{both} name; keep one, or say in descriptions what parts them"
         elif first.description and second.description and _overlap(first.description, second.description):
-            yield _Doubt(
-                (*place, index),
-                f"the {kind} {show(first.name)} and {show(second.name)} have nearly the same description; "
-                "say what is true of only one of them",
-            )
+            yield (*place, index), f"{both} description; say what is true of only one of them"
 
 
 def _is_alike(first: str, second: str) -> bool:
@@ -207,9 +176,7 @@ def _frame_content(frame: Frame) -> object:
     # "description" as a frame's own keys.
     elif frame.name != "frames" and frame.description is None:
         return slots
-    return (
-        {"slots": slots} if frame.description is None else {"description": frame.description, "slots": slots}
-    )
+    return ({} if frame.description is None else {"description": frame.description}) | {"slots": slots}
 
 
 def _dump(value: object) -> str:
@@ -232,10 +199,8 @@ def schema_of_names(names: str) -> Schema:
     for item in filter(None, map(str.strip, _COMMA.split(names))):
         match = _ITEM.fullmatch(item)
         if match is None:
-            raise SchemaError(
-                f"{show(item)} is no name with perhaps slots in brackets, such as "
-                "'works for (person, company)'"
-            )
+            example = "'works for (person, company)'"
+            raise SchemaError(f"{show(item)} is no name with perhaps slots in brackets, such as {example}")
         slots = [slot.strip() for slot in (match[2] or "").split(",") if slot.strip()]
         frames.append({"name": match[1].strip(), "slots": slots})
     return Schema.of({"frames": frames})
@@ -245,23 +210,22 @@ def class_named(address: str) -> type[BaseModel]:
     """The pydantic class at "module:Class", or "file.py:Class"; its module is imported, so its code runs.
 
     Raises:
-        SchemaError: there is no such module or class, the module does not import, or the class is no
-            pydantic model.
+        SchemaError: the module does not import, or has no such pydantic class.
     """
     place, separator, name = address.rpartition(":")
     if not separator or not place or not name:
         raise SchemaError(f"{show(address)} is no address of a class; write module:Class or file.py:Class")
     module = _module_at(place)
     found = getattr(module, name, None)
+    if _is_model(found):
+        return found
     models = sorted(key for key, value in vars(module).items() if _is_model(value))
-    if found is None:
-        raise SchemaError(f"{place} has no class {show(name)}{did_you_mean(name, models)}")
-    if not _is_model(found):
-        raise SchemaError(f"{show(name)} in {place} is no pydantic model class{did_you_mean(name, models)}")
-    return found  # type: ignore[no-any-return]  # `_is_model` said so
+    is_none = f"{place} has no class {show(name)}"
+    is_other = f"{show(name)} in {place} is no pydantic model class"
+    raise SchemaError(f"{is_none if found is None else is_other}{did_you_mean(name, models)}")
 
 
-def _is_model(value: object) -> bool:
+def _is_model(value: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel
 
 

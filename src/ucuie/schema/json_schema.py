@@ -13,7 +13,7 @@ _ALTERNATIVES = ("anyOf", "oneOf", "allOf")
 
 
 def is_json_schema(source: Mapping[Any, Any]) -> bool:
-    """Whether a mapping is a JSON Schema of an object, and not one from frames to slots."""
+    """True for a JSON Schema of an object, False for a mapping from frames to slots."""
     is_object = source.get("type") == "object" and isinstance(source.get("properties"), Mapping)
     return is_object or ("$schema" in source and not isinstance(source["$schema"], Mapping))
 
@@ -22,8 +22,8 @@ def frames_of_json_schema(source: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The frames of a JSON Schema, in plain form.
 
     Raises:
-        SchemaError: it describes no object, refers to what is not in it, nests objects in slots, or mixes
-            lists of objects with other properties.
+        SchemaError: it describes no object, refers to what is not in it or in a circle, nests objects in
+            slots, or mixes lists of objects with other properties.
     """
     root = _resolved(source, source)
     properties = _properties(root, "the JSON Schema")
@@ -81,7 +81,6 @@ def _listed_object(content: Mapping[str, Any], root: Mapping[str, Any]) -> Mappi
     for option in _options(content, root):
         items = option.get("items")
         if isinstance(items, Mapping) and "properties" in (found := _resolved(items, root)):
-            # The name under which pydantic keeps a class is its title.
             return found
     return None
 
@@ -97,11 +96,7 @@ def _options(content: Any, root: Mapping[str, Any]) -> Iterator[Mapping[str, Any
 
 
 def _resolved(content: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a schema refers to, if it does.
-
-    Raises:
-        SchemaError: it is no mapping, or the place it refers to is not in `root`, or it refers in a circle.
-    """
+    """The schema itself, or the one that it refers to."""
     seen = set()
     while isinstance(content, Mapping) and isinstance(reference := content.get("$ref"), str):
         if reference in seen:

@@ -29,7 +29,7 @@ Task = Literal["NER", "RE", "EE", "ABSA"]
 Capability = Literal["judging", "locating", "associating"]
 Split = Literal["train", "validation", "test"]
 ElementKind = Literal["record", "filler", "slot"]
-"""What has a score: a record as a whole, the text that evokes it, what fills one of its slots."""
+"""An element with a score: a record as a whole, the text that evokes it, the text that fills a slot."""
 Span = tuple[int, int]
 """A half-open range of code points of a text: `text[start:end]`."""
 
@@ -47,8 +47,12 @@ def _name(value: str) -> str:
     value = value.strip()
     if not value:
         raise ValueError("a name is empty")
+    return _encodable("name", value)
+
+
+def _encodable(what: str, value: str) -> str:
     if not _is_encodable(value):
-        raise ValueError(f"the name {show(value)} holds a lone surrogate, which no tokenizer can read")
+        raise ValueError(f"the {what} {show(value)} holds a lone surrogate, which no tokenizer can read")
     return value
 
 
@@ -60,14 +64,8 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def _description(value: str) -> str:
-    if not _is_encodable(value):
-        raise ValueError(f"the description {show(value)} holds a lone surrogate, which no tokenizer can read")
-    return value
-
-
 Name = Annotated[str, AfterValidator(_name)]
-Description = Annotated[str, AfterValidator(_description)]
+Description = Annotated[str, AfterValidator(partial(_encodable, "description"))]
 
 
 def _if_given(**constraints: Any) -> Any:
@@ -109,10 +107,7 @@ class Frame(_Value):
 
     @model_validator(mode="after")
     def _slots_are_unique(self) -> Self:
-        index = _repetition(self.slot_names)
-        if index is not None:
-            name = show(self.slot_names[index])
-            raise _repetition_error(f"frame {show(self.name)} lists slot {name} twice", ("slots", index))
+        _refuse_repetition(self.slot_names, "slot", f"frame {show(self.name)}")
         return self
 
 
@@ -135,11 +130,7 @@ class Schema(_Value):
 
     @classmethod
     def from_yaml(cls, text: str) -> "Schema":
-        """The schema that the content of a YAML file describes.
-
-        Raises:
-            SchemaError: as `of`.
-        """
+        """The schema that the content of a YAML file describes; raises as `of`."""
         return cls._of_read(read_schema_yaml(text))
 
     @classmethod
@@ -182,18 +173,10 @@ class Schema(_Value):
     # Not a minimum length of the field: pydantic counts only valid frames, so that one faulty frame would
     # be reported as none.
     @model_validator(mode="after")
-    def _has_frames(self) -> Self:
+    def _has_unique_frames(self) -> Self:
         if not self.frames:
             raise ValueError("the schema has no frames")
-        return self
-
-    @model_validator(mode="after")
-    def _frames_are_unique(self) -> Self:
-        index = _repetition(self.frame_names)
-        if index is not None:
-            raise _repetition_error(
-                f"the schema lists frame {show(self.frame_names[index])} twice", ("frames", index)
-            )
+        _refuse_repetition(self.frame_names, "frame", "the schema")
         return self
 
 
@@ -314,11 +297,7 @@ class Example:
 
     @classmethod
     def from_json(cls, line: str | bytes) -> "Example":
-        """The example in one JSON line.
-
-        Raises:
-            pydantic.ValidationError: the line is not a valid example.
-        """
+        """The example in one JSON line; a pydantic.ValidationError says why it is none."""
         return _EXAMPLE.validate_json(line)
 
 
@@ -354,19 +333,12 @@ def _name_faults(record: Record, schema: Schema) -> list[str]:
     ]
 
 
-def _repetition(names: Sequence[str]) -> int | None:
-    """The index of the first name that stood earlier already."""
+def _refuse_repetition(names: Sequence[str], kind: str, owner: str) -> None:
+    """Raises for the first name that stood earlier already, with its place in the frame or schema."""
     seen = set()
     for index, name in enumerate(names):
         if name in seen:
-            return index
+            # The message goes in as a value: pydantic would read braces of a name as placeholders.
+            context = {"fault": f"{owner} lists {kind} {show(name)} twice", "within": (f"{kind}s", index)}
+            raise PydanticCustomError("repetition", "{fault}; each name may stand there once", context)
         seen.add(name)
-    return None
-
-
-def _repetition_error(fault: str, within: tuple[str, int]) -> PydanticCustomError:
-    """`within` leads from the frame or schema to the repetition, for error messages with a line."""
-    # The message goes in as a value: pydantic would read braces of a name as placeholders.
-    return PydanticCustomError(
-        "repetition", "{fault}; each name may stand there once", {"fault": fault, "within": within}
-    )

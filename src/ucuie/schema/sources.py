@@ -29,7 +29,6 @@ from pydantic_core import ErrorDetails
 
 from ucuie.errors import SchemaError, did_you_mean, show
 from ucuie.schema.json_schema import frames_of_json_schema, is_json_schema
-from ucuie.schema.located_yaml import line_at, load_located
 
 FRAME_KEYS = {"description", "slots"}
 SLOT_KEYS = {"description", "required"}
@@ -57,25 +56,34 @@ class SchemaSource:
         return "\n".join(lines)
 
     def line_at(self, *location: int | str) -> int | None:
-        """The line of a place such as ("frames", 0, "slots", 1), counted from 1, if the source has lines."""
-        return line_at(self.plain, location)
+        """The line of a place such as ("frames", 0, "slots", 1), counted from 1, if the source has lines.
 
-
-_OWN_FAULTS = ("value_error", "repetition")
+        It is that of the innermost string on the way there.
+        """
+        node: Any = self.plain
+        line = _first_line(node)
+        for step in location:
+            if isinstance(node, Mapping):
+                line = next((_first_line(key) for key in node if key == step), None) or line
+            try:
+                node = node[step]
+            except (KeyError, IndexError, TypeError):
+                break
+            line = _first_line(node) or line
+        return line
 
 
 def _message(fault: ErrorDetails) -> str:
-    """What is wrong; a fault that pydantic words itself gets its place and value."""
-    if fault["type"] in _OWN_FAULTS:
+    """A fault in words; one that pydantic words itself gets its place and value."""
+    if fault["type"] in {"value_error", "repetition"}:
         return fault["msg"].removeprefix("Value error, ")
     *within, last = fault["loc"]
+    owner = ".".join(map(str, within))
     if fault["type"] == "extra_forbidden":
         keys = ("name", *sorted(SLOT_KEYS if "slots" in within else FRAME_KEYS))
-        return (
-            f"{'.'.join(map(str, within))}: the key {show(last)} is not known{did_you_mean(str(last), keys)}"
-        )
+        return f"{owner}: the key {show(last)} is not known{did_you_mean(str(last), keys)}"
     if fault["type"] == "missing":
-        return f"{'.'.join(map(str, within))}: the key {show(last)} is missing in {show(fault['input'])}"
+        return f"{owner}: the key {show(last)} is missing in {show(fault['input'])}"
     if fault["type"] == "string_type" and last == "description" and "slots" in within:
         return (
             f"{show(fault['input'])} stands where the description of a slot should be; slots of a frame that "
@@ -96,26 +104,17 @@ def read_schema_source(source: Any) -> SchemaSource:
     if isinstance(source, str) and not source.strip():
         raise SchemaError(f"{show(source)} is not a schema; {HINT}")
     if isinstance(source, str | Path):
-        path = _ready_file(source) or Path(source)
+        path = Path(source)
+        # A path, and a name that a file has, are no names of ready schemas.
+        if isinstance(source, str) and source in ready_schemas() and not path.is_file():
+            path = ready_schemas()[source]
         return SchemaSource(_canonical(_read_file(path)), str(path))
     return SchemaSource(_canonical(source), "the schema")
 
 
-def _ready_file(source: str | Path) -> Path | None:
-    """The file of a ready schema; a path, and a name that a file has, are no names of ready schemas."""
-    if not isinstance(source, str) or source not in ready_schemas() or Path(source).is_file():
-        return None
-    return ready_schemas()[source]
-
-
 def read_schema_yaml(text: str) -> SchemaSource:
-    """The content of a YAML file in its plain form.
-
-    Raises:
-        SchemaError: the YAML is malformed (with its line), or none of the accepted forms.
-    """
-    origin = "the YAML"
-    return SchemaSource(_canonical(_parse_yaml(text, origin)), origin)
+    """The content of a YAML file in its plain form; raises as `read_schema_source`."""
+    return SchemaSource(_canonical(_parse_yaml(text, "the YAML")), "the YAML")
 
 
 def _canonical(source: Any) -> dict[str, Any]:
@@ -124,10 +123,9 @@ def _canonical(source: Any) -> dict[str, Any]:
     if isinstance(source, Mapping):
         if is_json_schema(source):
             return {"frames": frames_of_json_schema(source)}
-        if set(source) == {"frames"} and _is_list(source["frames"]):
-            source = source["frames"]
-        else:
+        if set(source) != {"frames"} or not _is_list(source["frames"]):
             return {"frames": [_frame(name, content) for name, content in source.items()]}
+        source = source["frames"]
     if not _is_list(source):
         raise SchemaError(f"{show(source)} is not a schema; {HINT}")
     return {"frames": [_listed_frame(item) for item in source]}
@@ -240,7 +238,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parse_yaml(text: str, origin: str) -> Any:
     try:
-        return load_located(text)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise SchemaError(f"{error.problem} ({origin}, line {line})") from None
@@ -248,16 +246,66 @@ def _parse_yaml(text: str, origin: str) -> Any:
         raise SchemaError(f"{error} ({origin})") from None
 
 
-_FOLDER = Path(__file__).with_name("ready")
+def _first_line(node: Any) -> int | None:
+    if isinstance(node, _LocatedString):
+        return node.line
+    if isinstance(node, Mapping):
+        return _first_line(node.get("name"))
+    return None
+
+
+class _LocatedString(str):
+    """A string that remembers the line of the file it stands on."""
+
+    line: int
+
+
+class _Loader(yaml.SafeLoader):
+    """Every scalar is a string or null (`no` is a name, not false), strings have lines, and keys are unique.
+
+    Nothing may refer to another place: a few lines of references to references would fill any memory.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - declared by the base class
+        first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            problem = "a schema is written out, without references to other places"
+            raise yaml.composer.ComposerError(None, None, problem, mark)
+        return super().compose_node(parent, index)
+
+    def construct_located_string(self, node: yaml.ScalarNode) -> _LocatedString:
+        string = _LocatedString(self.construct_scalar(node))
+        string.line = node.start_mark.line + 1
+        return string
+
+    def construct_unique_mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
+        mapping = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str) or key in mapping:
+                is_name = isinstance(key, str)
+                problem = f"the key {show(str(key))} stands twice" if is_name else "a key is not a name"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            mapping[key] = self.construct_object(value_node, deep=True)
+        return mapping
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_located_string)
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_unique_mapping)
 
 
 @cache
 def ready_schemas() -> dict[str, Path]:
     """The files of the ready schemas by their names, in alphabetical order."""
-    return {path.stem: path for path in sorted(_FOLDER.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(Path(__file__).with_name("ready").glob("*.yaml"))}
 
 
 def title_of(path: Path) -> str:
-    """What a ready schema is for, in a few words."""
+    """The purpose of a ready schema, in a few words."""
     first_line, _, _ = path.read_text("utf-8").partition("\n")
     return first_line.removeprefix("#").strip()

@@ -1,7 +1,4 @@
-"""The models of a server, and what extracts with them: all that the engine's thread does.
-
-Only that thread comes here, so that a model is never in two threads at the same time.
-"""
+"""The models of a server and their extractors, for one thread alone: a model is never in two at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ucuie.extract.query import Query, answer_each
 from ucuie.extract.result import Extraction
-from ucuie.model.operating_point import OperatingPoint
 from ucuie.schema import CAPABILITIES, Capability
+from ucuie.server.messages import ModelFactsMessage
 
 if TYPE_CHECKING:
     from ucuie.extract.extractor import Extractor
@@ -22,7 +19,7 @@ _MAX_EXTRACTORS = 3
 
 @dataclass(frozen=True)
 class Switches:
-    """What of the model takes part; queries with equal switches may share a batch.
+    """The parts of a model that take part; queries with equal switches may share a batch.
 
     Args:
         capabilities: the capability experts; None means all.
@@ -33,54 +30,26 @@ class Switches:
     model: str | None = None
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """What can be said about the model without asking it.
-
-    Args:
-        name: the model's, as extractions call it.
-        num_parameters: backbone and adapter together.
-        device: where it runs, such as "cpu".
-        capabilities: those that can be switched; empty for a model without capability experts.
-        context_tokens: of prompt and output together; None if it has no limit.
-        operating_point: where it stands unless a request says otherwise.
-    """
-
-    name: str
-    num_parameters: int
-    device: str
-    capabilities: tuple[Capability, ...]
-    context_tokens: int | None
-    operating_point: OperatingPoint
-
-
 class Extractors:
     """An extractor for each set of switches, the last few; they share the models.
 
     Args:
         load: gives the models by their names, the first for requests that name none.
-        batch_size: texts per forward pass.
-        options: of the extractors, such as `max_new_tokens`.
+        **options: of the extractors, such as `batch_size`.
     """
 
-    def __init__(
-        self, load: "Callable[[], Mapping[str, LoadedModel]]", *, batch_size: int, **options: Any
-    ) -> None:
+    def __init__(self, load: "Callable[[], Mapping[str, LoadedModel]]", **options: Any) -> None:
         self._load = load
-        self._options = options | {"batch_size": batch_size}
+        self._options = options
         self._loaded: Mapping[str, LoadedModel] = {}
         self._extractors: dict[Switches, Extractor] = {}
 
-    def prepare(self) -> dict[str, ModelFacts]:
-        """Loads the models, and says what there is to say about them.
-
-        Raises:
-            ModelError: one cannot be loaded.
-        """
+    def prepare(self) -> dict[str, ModelFactsMessage]:
+        """Loads the models; gives what there is to say about them by their names."""
         self._loaded = self._load()
         for name in reversed(list(self._loaded)):
             self._extractor(Switches(model=name))
-        return {name: _facts(loaded) for name, loaded in self._loaded.items()}
+        return {name: _facts(name, loaded) for name, loaded in self._loaded.items()}
 
     def answer(self, queries: Sequence[Query], switches: Switches) -> list[Extraction | Exception]:
         """The extraction of each query, or why there is none."""
@@ -104,22 +73,23 @@ class Extractors:
         return extractor
 
 
-def _facts(loaded: "LoadedModel") -> ModelFacts:
+def _facts(name: str, loaded: "LoadedModel") -> ModelFactsMessage:
     model = loaded.model
-    return ModelFacts(
-        name=loaded.name,
+    return ModelFactsMessage(
+        name=name,
         num_parameters=model.num_parameters(),
         device=str(next(model.parameters()).device),
         capabilities=_switchable(model),
         context_tokens=getattr(model.config, "max_position_embeddings", None),
-        operating_point=loaded.operating_point,
+        end_bias=loaded.operating_point.end_bias,
+        threshold=loaded.operating_point.threshold,
     )
 
 
-def _switchable(model: Any) -> tuple[Capability, ...]:
+def _switchable(model: Any) -> list[Capability]:
     """The capabilities that can be switched; none where the adapter has no experts for them."""
     try:
         with model.base_model.capabilities(*CAPABILITIES):
-            return CAPABILITIES
+            return list(CAPABILITIES)
     except (AttributeError, ValueError):
-        return ()
+        return []

@@ -1,4 +1,4 @@
-"""What stands between the network and the API: who may ask, how much and how slowly.
+"""The guard between the network and the API: who may ask, how much and how slowly.
 
 Plain ASGI, outside of the framework, so that nothing of a refused request is read, let alone parsed.
 """
@@ -29,12 +29,7 @@ _RETRY_SECONDS = 2
 
 
 class Guard:
-    """Lets a request through when its sender may ask and its whole body is there.
-
-    Args:
-        app: gets the requests that are let through.
-        settings: the limits.
-    """
+    """Lets a request through to the app when its sender may ask and its whole body is there."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
         self._app = app
@@ -52,11 +47,8 @@ class Guard:
         self._check_host(headers)
         self._check_key(scope["path"], headers)
         if self._num_requests >= self._settings.max_requests:
-            raise Problem(
-                QUEUE_FULL,
-                f"{self._num_requests:,} requests are being worked on; try again in {_RETRY_SECONDS} s",
-                headers={"retry-after": str(_RETRY_SECONDS)},
-            )
+            detail = f"{self._num_requests:,} requests are being worked on; try again in {_RETRY_SECONDS} s"
+            raise Problem(QUEUE_FULL, detail, headers={"retry-after": str(_RETRY_SECONDS)})
         self._num_requests += 1
         try:
             body = await self._read_body(scope, headers, receive)
@@ -86,10 +78,7 @@ class Guard:
         given = bearer.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
         # Digests of equal length, and all of them: the time says nothing about any key.
         digest = _digest(given)
-        is_known = False
-        for known in self._key_digests:
-            is_known |= hmac.compare_digest(digest, known)
-        if not is_known:
+        if not sum(hmac.compare_digest(digest, known) for known in self._key_digests):
             raise Problem(
                 UNAUTHORIZED,
                 ("no API key was sent" if not given else "the API key is not known")
@@ -105,15 +94,15 @@ class Guard:
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.receive_seconds):
-                while True:
+                has_more = True
+                while has_more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise Problem(CLIENT_GONE, "the connection ended within the request")
                     body += message.get("body", b"")
                     if len(body) > limit:
                         raise _body_too_large(limit)
-                    if not message.get("more_body"):
-                        break
+                    has_more = message.get("more_body", False)
         except TimeoutError:
             raise Problem(
                 TOO_SLOW,

@@ -1,4 +1,4 @@
-"""What clients send and get: the bodies of the API. What they ask the engine is `queries`."""
+"""The bodies of the API, those that clients send and those that they get. What they ask is `queries`."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +10,6 @@ from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.schema import Capability, Record, Schema, Task
 from ucuie.schema.drafting import schema_yaml
-from ucuie.server.problems import ProblemDocument
 from ucuie.server.schemas import NamedSchema
 
 SchemaSource = Annotated[
@@ -38,7 +37,7 @@ ElementList = Annotated[
 class _Message(BaseModel):
     """A body that clients send: unknown fields are refused, with the nearest known one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -62,55 +61,10 @@ class TextToRead(_Message):
 class ExtractRequest(_Message, AnswerOptions):
     """What to extract from which texts: either `text` or `texts`; and how they are to be answered."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"text": "Ada Lovelace lived in London.", "schema": ["person", "location"]},
-                {
-                    "texts": [{"id": "a", "text": "Maria Okafor works for Bayer."}, "She lives in Cologne."],
-                    "schema": {"work for": ["subject", "object"], "live in": ["subject", "object"]},
-                },
-                {"text": "The soup was great.", "schema": "opinions"},
-                {
-                    "text": "Maria Okafor left Bayer.",
-                    "schema": {"leave": ["who", "where"]},
-                    "task": "judging",
-                },
-                {
-                    "text": "Maria Okafor left Bayer.",
-                    "schema": {"leave": ["who", "where"]},
-                    "task": "locating",
-                },
-                {
-                    "text": "Maria Okafor left Bayer.",
-                    "schema": {"leave": ["who", "where"]},
-                    "task": "associating",
-                    "elements": [
-                        {"frame": "who", "filler": {"text": "Maria Okafor", "start": 0, "end": 12}},
-                        {"frame": "where", "filler": {"text": "Bayer", "start": 18, "end": 23}},
-                    ],
-                },
-                {
-                    "text": "Ada Lovelace lived in London.",
-                    "schema": ["person", "location"],
-                    "threshold": {"person": 0.5, "*": 0.2},
-                    "end_bias": 1.0,
-                    "n_best": 3,
-                },
-                {
-                    "text": "Ada Lovelace lived in London.",
-                    "schema": ["person", "location"],
-                    "capabilities": ["judging", "locating"],
-                    "explain": True,
-                },
-            ]
-        },
-    )
-
-    text: str | None = Field(default=None, description="One text.")
-    texts: list[str | TextToRead] | None = Field(
-        default=None, min_length=1, description="Several texts; ids are positions from 1 where none is given."
-    )
+    text: str | None = None
+    """One text."""
+    texts: list[str | TextToRead] | None = Field(default=None, min_length=1)
+    """Several texts; ids are positions from 1 where none is given."""
     schema_source: SchemaSource = Field(alias="schema")
     elements: ElementList | None = None
     task: Literal[Task, Capability] | None = Field(
@@ -120,13 +74,10 @@ class ExtractRequest(_Message, AnswerOptions):
             "the types that occur, locating for candidate spans, associating to link the given `elements`."
         ),
     )
-    model: str | None = Field(
-        default=None, description="Which of the server's models; left out, the first.", max_length=200
-    )
-    capabilities: list[Capability] | None = Field(
-        default=None,
-        description="Which of the model's capability experts take part; left out, all.",
-    )
+    model: str | None = Field(default=None, max_length=200)
+    """Which of the server's models; left out, the first."""
+    capabilities: list[Capability] | None = None
+    """Which of the model's capability experts take part; left out, all."""
 
     @model_validator(mode="after")
     def _has_texts(self) -> Self:
@@ -141,26 +92,12 @@ class ExtractResponse(BaseModel):
     extractions: list[Extraction]
 
 
-class StreamedProblem(BaseModel):
-    """The line of a stream that stands for a text without an extraction."""
-
-    id: str
-    problem: ProblemDocument
-
-
 class SchemaToCheck(_Message):
     """A schema, as JSON or as the content of a YAML file."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"schema": ["person", "city"]}, {"yaml": "work for: [subject, object]\n"}]
-        },
-    )
-
     schema_source: SchemaSource | None = Field(default=None, alias="schema")
-    yaml: str | None = Field(
-        default=None, description="Instead of `schema`: YAML, for faults with their lines."
-    )
+    yaml: str | None = None
+    """Instead of `schema`: YAML, for faults with their lines."""
 
     @model_validator(mode="after")
     def _has_one_schema(self) -> Self:

@@ -1,73 +1,62 @@
-"""The OpenAPI document, as far as the framework cannot know it: problems, lines of a stream, keys."""
+"""The OpenAPI document, as far as the framework cannot know it: problems, lines of a stream, examples."""
 
+from pathlib import Path
 from typing import Any
 
+import yaml
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+from fastapi.utils import deep_dict_update
+from pydantic import BaseModel
 
-from ucuie.server.messages import StreamedProblem
-from ucuie.server.problems import MEDIA_TYPE, ProblemDocument
+from ucuie.server.problems import (
+    INVALID_REQUEST,
+    MALFORMED,
+    MEDIA,
+    MEDIA_TYPE,
+    QUEUE_FULL,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    WRONG_HOST,
+    Kind,
+    ProblemDocument,
+)
 
-STREAMED_LINE = {"$ref": "#/components/schemas/StreamedLine"}
-_PROBLEMS = {
-    400: "The request cannot be read.",
-    401: "An API key is needed.",
-    404: "There is nothing of that name.",
-    408: "The request came in too slowly.",
-    413: "The request is too large.",
-    415: "The request is not JSON.",
-    421: "The server does not go by that name.",
-    422: "The request cannot be used.",
-    429: "Too many texts are waiting; `Retry-After` says when to try again.",
-    500: "The server failed.",
-    503: "The server is not ready.",
-    504: "The time limit is over.",
-}
-ALWAYS = (400, 408, 413, 421, 429, 503)
-"""What any request may be answered with, whatever it asks for."""
-GUARDED = (*ALWAYS, 401)
-"""Where keys are asked for."""
-POSTED = (*GUARDED, 415, 422)
-"""Where there is a body."""
+_SCHEMAS = "#/components/schemas/"
+STREAMED_LINE = {"$ref": f"{_SCHEMAS}StreamedLine"}
 
 
-def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route says about its answers with these statuses."""
-    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+def problem_answers(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route that are problems of these kinds."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}ProblemDocument"}}}
     return {
-        status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
+        kind.status: {"description": f"{kind.meaning or kind.title}.", "content": content} for kind in kinds
     }
 
 
+class StreamedProblem(BaseModel):
+    """The line of a stream that stands for a text without an extraction."""
+
+    id: str
+    problem: ProblemDocument
+
+
+ALWAYS = problem_answers(MALFORMED, TOO_SLOW, TOO_LARGE, WRONG_HOST, QUEUE_FULL, UNAVAILABLE)
+"""Problems of any request, whatever it asks for."""
+GUARDED = ALWAYS | problem_answers(UNAUTHORIZED)
+"""Problems of addresses that ask for keys."""
+POSTED = GUARDED | problem_answers(MEDIA, INVALID_REQUEST)
+"""Problems of requests with a body."""
+
+
 def describe(app: FastAPI) -> None:
-    """Adds to the OpenAPI document what the framework cannot know."""
-
-    def make() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=app.description,
-                routes=app.routes,
-            )
-            components = document.setdefault("components", {})
-            for message in (ProblemDocument, StreamedProblem):
-                described = message.model_json_schema(ref_template="#/components/schemas/{model}")
-                components["schemas"] |= described.pop("$defs", {})
-                components["schemas"][message.__name__] = described
-            components["schemas"]["StreamedLine"] = {
-                "anyOf": [
-                    {"$ref": "#/components/schemas/Extraction"},
-                    {"$ref": "#/components/schemas/StreamedProblem"},
-                ]
-            }
-            components["securitySchemes"] = {
-                "key": {"type": "http", "scheme": "bearer", "description": "Only where the server has keys."}
-            }
-            document["security"] = [{}, {"key": []}]
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = make  # type: ignore[method-assign]
+    """Adds to the document what the framework cannot know."""
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    for message in (ProblemDocument, StreamedProblem):
+        described = message.model_json_schema(ref_template=f"{_SCHEMAS}{{model}}")
+        schemas |= described.pop("$defs", {})
+        schemas[message.__name__] = described
+    more = Path(__file__).with_suffix(".yaml").read_text("utf-8")
+    deep_dict_update(document, yaml.safe_load(more))

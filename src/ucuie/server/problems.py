@@ -1,4 +1,4 @@
-"""What goes wrong, as problem documents (RFC 9457): the field, what is wrong with it, what to do.
+"""Problem documents (RFC 9457) for all that goes wrong: the field, what is wrong with it, what to do.
 
 Every answer with a status of 400 or more has one, those of the framework too.
 """
@@ -18,7 +18,7 @@ from ucuie.server.text_queue import NotReadyError, QueueFullError
 
 MEDIA_TYPE = "application/problem+json"
 _NAMESPACE = "urn:ucuie:problem:"
-Location = tuple[int | str, ...]
+_Location = tuple[int | str, ...]
 
 
 class RequestFault(BaseModel):
@@ -34,6 +34,9 @@ class RequestFault(BaseModel):
     field: str
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.field}: {self.detail}" if self.field else self.detail
+
 
 class ProblemDocument(BaseModel):
     """The body of every answer that is not the one asked for.
@@ -47,27 +50,7 @@ class ProblemDocument(BaseModel):
         request_id: what the server's log calls the request.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:ucuie:problem:invalid-request",
-                    "title": "The request cannot be used",
-                    "status": 422,
-                    "detail": "texts[1]: the text ' ' is empty; there is nothing to extract from",
-                    "errors": [
-                        {
-                            "field": "texts[1]",
-                            "detail": "the text ' ' is empty; there is nothing to extract from",
-                        }
-                    ],
-                    "request_id": "6f1c2a0e9b7d4c58",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: str
     title: str
@@ -78,26 +61,36 @@ class ProblemDocument(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
+    """A kind of problem; `meaning` is what the OpenAPI document says of it, where that is not the title."""
+
     name: str
     title: str
     status: int
+    meaning: str = ""
 
 
-INVALID_REQUEST = _Kind("invalid-request", "The request cannot be used", 422)
-MALFORMED = _Kind("malformed", "The request cannot be read", 400)
-UNAUTHORIZED = _Kind("unauthorized", "An API key is needed", 401)
-NOT_FOUND = _Kind("not-found", "There is nothing here", 404)
-NOT_ALLOWED = _Kind("method-not-allowed", "That method is not for this address", 405)
-TOO_SLOW = _Kind("too-slow", "The request came in too slowly", 408)
-TOO_LARGE = _Kind("too-large", "The request is too large", 413)
-MEDIA = _Kind("media-type", "The request is not JSON", 415)
-WRONG_HOST = _Kind("wrong-host", "This server does not go by that name", 421)
-QUEUE_FULL = _Kind("queue-full", "The server is busy", 429)
-CLIENT_GONE = _Kind("client-gone", "The client has gone", 499)
-INTERNAL = _Kind("internal", "The server failed", 500)
-UNAVAILABLE = _Kind("unavailable", "The server is not ready", 503)
-TIME_LIMIT = _Kind("time-limit", "The time limit is over", 504)
+INVALID_REQUEST = Kind("invalid-request", "The request cannot be used", 422)
+MALFORMED = Kind("malformed", "The request cannot be read", 400)
+UNAUTHORIZED = Kind("unauthorized", "An API key is needed", 401)
+NOT_FOUND = Kind("not-found", "There is nothing here", 404, "There is nothing of that name")
+NOT_ALLOWED = Kind("method-not-allowed", "That method is not for this address", 405)
+TOO_SLOW = Kind("too-slow", "The request came in too slowly", 408)
+TOO_LARGE = Kind("too-large", "The request is too large", 413)
+MEDIA = Kind("media-type", "The request is not JSON", 415)
+WRONG_HOST = Kind(
+    "wrong-host", "This server does not go by that name", 421, "The server does not go by that name"
+)
+QUEUE_FULL = Kind(
+    "queue-full",
+    "The server is busy",
+    429,
+    "Too many texts are waiting; `Retry-After` says when to try again",
+)
+CLIENT_GONE = Kind("client-gone", "The client has gone", 499)
+INTERNAL = Kind("internal", "The server failed", 500)
+UNAVAILABLE = Kind("unavailable", "The server is not ready", 503)
+TIME_LIMIT = Kind("time-limit", "The time limit is over", 504)
 
 
 @dataclass(eq=False)
@@ -111,23 +104,20 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         headers: HTTP headers that go with the answer.
     """
 
-    kind: _Kind
+    kind: Kind
     detail: str = ""
     faults: Sequence[RequestFault] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def document(self, request_id: str | None = None) -> ProblemDocument:
         """The document for the request of that id."""
-        detail = self.detail or "\n".join(
-            f"{fault.field}: {fault.detail}" if fault.field else fault.detail
-            for fault in self.faults[:MAX_LISTED_FAULTS]
-        )
+        listed = tuple(self.faults[:MAX_LISTED_FAULTS])
         return ProblemDocument(
             type=_NAMESPACE + self.kind.name,
             title=self.kind.title,
             status=self.kind.status,
-            detail=detail,
-            errors=tuple(self.faults[:MAX_LISTED_FAULTS]),
+            detail=self.detail or "\n".join(map(str, listed)),
+            errors=listed,
             request_id=request_id,
         )
 
@@ -141,13 +131,17 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         )
 
 
+def fault_at(field: str, detail: str, kind: Kind = INVALID_REQUEST) -> Problem:
+    """The problem of a request with one fault, by its field."""
+    return Problem(kind, faults=[RequestFault(field=field, detail=detail)])
+
+
 def problem_of(error: Exception) -> Problem:
     """The problem that an exception stands for; a server's own failure says nothing of its inside."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, UserError):
-        field = "schema" if isinstance(error, SchemaError) else ""
-        return Problem(INVALID_REQUEST, faults=[RequestFault(field=field, detail=str(error))])
+        return fault_at("schema" if isinstance(error, SchemaError) else "", str(error))
     if isinstance(error, QueueFullError):
         return Problem(QUEUE_FULL, str(error), headers={"retry-after": str(error.retry_seconds)})
     if isinstance(error, NotReadyError):
@@ -163,7 +157,40 @@ def problem_of(error: Exception) -> Problem:
     )
 
 
-def field_name(location: Sequence[int | str]) -> str:
+def _invalid(error: RequestValidationError) -> Problem:
+    details: dict[_Location, list[str]] = {}
+    for fault in error.errors():
+        if fault["type"] == "json_invalid":
+            reason = fault.get("ctx", {}).get("error", fault["msg"])
+            return Problem(MALFORMED, f"the body is not JSON: {reason} (character {fault['loc'][-1]})")
+        details.setdefault(_without_members(fault, error.body), []).append(_detail(fault))
+    return Problem(
+        INVALID_REQUEST,
+        faults=[
+            RequestFault(field=_field_name(location) or "the body", detail=_joined(of_one))
+            for location, of_one in details.items()
+            # A member of a union that fits but for something in it is the one that was meant.
+            if not any(other != location and other[: len(location)] == location for other in details)
+        ],
+    )
+
+
+def _without_members(fault: Mapping[str, Any], body: Any) -> _Location:
+    """The place of a fault in the body; pydantic names the members of unions in between."""
+    _, *steps = fault["loc"]
+    location = []
+    for number, step in enumerate(steps, start=1):
+        leads_on = (
+            step in body if isinstance(body, dict) else isinstance(body, list) and isinstance(step, int)
+        )
+        if leads_on:
+            body = body[step]
+        if leads_on or (fault["type"] == "missing" and number == len(steps)):
+            location.append(step)
+    return tuple(location)
+
+
+def _field_name(location: _Location) -> str:
     """`texts[3].text` for ("texts", 3, "text")."""
     name = ""
     for step in location:
@@ -171,56 +198,11 @@ def field_name(location: Sequence[int | str]) -> str:
     return name
 
 
-def _invalid(error: RequestValidationError) -> Problem:
-    faults = []
-    for fault in error.errors():
-        if fault["type"] == "json_invalid":
-            reason = fault.get("ctx", {}).get("error", fault["msg"])
-            return Problem(
-                MALFORMED,
-                f"the body is not JSON: {reason} (character {fault['loc'][-1]})",
-            )
-        faults.append(fault)
-    return Problem(INVALID_REQUEST, faults=_without_unions(faults, error.body))
-
-
-def _without_unions(faults: Sequence[Mapping[str, Any]], body: Any) -> list[RequestFault]:
-    """The faults, those of the members of a union as one, unless a member fits but for something in it."""
-    deepest: dict[Location, list[RequestFault]] = {}
-    for fault in faults:
-        place, *location = fault["loc"]
-        plain, is_member = _without_members(location, body, is_missing=fault["type"] == "missing")
-        detail = _detail(fault)
-        listed = deepest.setdefault(plain, [])
-        if is_member and listed:
-            earlier = listed.pop().detail.partition(", got ")[0]
-            detail = f"{earlier}, or {detail.removeprefix('should be ')}"
-        listed.append(RequestFault(field=field_name(plain) or f"the {place}", detail=detail))
-    return [
-        fault
-        for location, listed in deepest.items()
-        if not any(other != location and other[: len(location)] == location for other in deepest)
-        for fault in listed
-    ]
-
-
-def _without_members(location: Sequence[int | str], body: Any, *, is_missing: bool) -> tuple[Location, bool]:
-    """The steps of a place that lead on into the body, and whether the last one does not.
-
-    Pydantic names the members of unions in between. A field that is missing is no step into the body either.
-    """
-    plain: list[int | str] = []
-    is_member = False
-    for number, step in enumerate(location, start=1):
-        leads_on = (
-            step in body if isinstance(body, dict) else isinstance(body, list) and isinstance(step, int)
-        )
-        is_member = not leads_on and not (is_missing and number == len(location))
-        if leads_on:
-            body = body[step]
-        if not is_member:
-            plain.append(step)
-    return tuple(plain), is_member
+def _joined(details: Sequence[str]) -> str:
+    """The words of all members of a union as one sentence, with the value at its end."""
+    *earlier, last = details
+    first, *others = [detail.partition(", got ")[0] for detail in earlier] + [last]
+    return ", or ".join([first, *(other.removeprefix("should be ") for other in others)])
 
 
 def _detail(fault: Mapping[str, Any]) -> str:
@@ -244,19 +226,13 @@ def _of_framework(error: HTTPException) -> Problem:
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     match error.status_code:
         case 404:
-            return Problem(
-                NOT_FOUND,
-                "no such address; the playground is at /, the API is described at /openapi.json",
-                headers=headers,
-            )
+            detail = "no such address; the playground is at /, the API is described at /openapi.json"
+            return Problem(NOT_FOUND, detail, headers=headers)
         case 405:
             return Problem(NOT_ALLOWED, f"use {headers.get('allow', 'another method')} here", headers=headers)
         case 400:
-            return Problem(
-                MALFORMED,
-                "the body is not JSON: it is not UTF-8, or nested too deeply, or has a number with too many "
-                "digits",
-            )
+            reason = "it is not UTF-8, or nested too deeply, or has a number with too many digits"
+            return Problem(MALFORMED, f"the body is not JSON: {reason}")
         case status:
-            kind = _Kind("http", HTTPStatus(status).phrase, status)
+            kind = Kind("http", HTTPStatus(status).phrase, status)
             return Problem(kind, str(error.detail), headers=headers)

@@ -1,17 +1,14 @@
-"""What a request asks the engine: schemas, texts and options, each within its limit.
+"""Reads messages as queries, within the server's limits; a problem names the field and what to do."""
 
-In: messages and the server's limits. Out: queries, or a problem that names the field and what to do.
-"""
-
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, show
 from ucuie.extract.options import AnswerOptions
 from ucuie.schema import Schema
-from ucuie.server.messages import ExtractRequest, TextToRead
-from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Problem, RequestFault
+from ucuie.server.messages import ExtractRequest, SchemaToCheck, TextToRead
+from ucuie.server.problems import INVALID_REQUEST, TOO_LARGE, Problem, RequestFault, fault_at
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 
@@ -19,36 +16,31 @@ if TYPE_CHECKING:
     from ucuie.extract.query import Query
 
 
-def read_schema(
+def _read_schema(
     source: str | list[Any] | dict[str, Any], named: NamedSchemas, settings: ServerSettings
 ) -> Schema:
-    """The schema of a request.
+    try:
+        # A string is a name and never a path: files of the server are none of the client's business.
+        schema = named[source].schema if isinstance(source, str) else Schema.of(source)
+    except RecursionError:
+        raise fault_at("schema", "is nested too deeply; a schema is frames with slots") from None
+    _check_schema_size(schema, settings)
+    return schema
+
+
+def read_checked_schema(message: SchemaToCheck, named: NamedSchemas, settings: ServerSettings) -> Schema:
+    """The schema of a message, which may be YAML.
 
     Raises:
         SchemaError: it is unknown or invalid.
         Problem: it is nested too deeply or too large.
     """
-    try:
-        # A string is a name and never a path: files of the server are none of the client's business.
-        schema = named[source].schema if isinstance(source, str) else Schema.of(source)
-    except RecursionError:
-        detail = "is nested too deeply; a schema is frames with slots"
-        raise Problem(INVALID_REQUEST, faults=[RequestFault(field="schema", detail=detail)]) from None
-    _check_schema_size(schema, settings)
-    return schema
-
-
-def read_yaml_schema(text: str, settings: ServerSettings) -> Schema:
-    """The schema that YAML describes.
-
-    Raises:
-        SchemaError: it is invalid.
-        Problem: it is too large.
-    """
+    if message.yaml is None:
+        assert message.schema_source is not None
+        return _read_schema(message.schema_source, named, settings)
     # Before anything is read: YAML takes its time.
-    if len(text) > settings.max_schema_characters:
-        raise _too_large("yaml", len(text), settings.max_schema_characters, "characters")
-    schema = Schema.from_yaml(text)
+    _check_size("yaml", len(message.yaml), settings.max_schema_characters, "characters")
+    schema = Schema.from_yaml(message.yaml)
     _check_schema_size(schema, settings)
     return schema
 
@@ -56,7 +48,7 @@ def read_yaml_schema(text: str, settings: ServerSettings) -> Schema:
 def read_queries(
     request: ExtractRequest, named: NamedSchemas, settings: ServerSettings, *, max_texts: int
 ) -> "list[Query]":
-    """What a request asks the engine.
+    """The queries of a request.
 
     Raises:
         SchemaError: the schema is unknown or invalid.
@@ -66,7 +58,7 @@ def read_queries(
 
     texts = _texts(request)
     _check_sizes(request, texts, settings, max_texts=max_texts)
-    schema = read_schema(request.schema_source, named, settings)
+    schema = _read_schema(request.schema_source, named, settings)
     task = request.task or schema.task
     _check_elements_are_wanted(request, texts)
     options = _read_options(request, schema)
@@ -89,25 +81,24 @@ def check_elements(request: ExtractRequest, queries: "Sequence[Query]") -> None:
 
 
 def text_field(request: ExtractRequest, index: int) -> str:
-    """What the field of a text is called."""
+    """The name of the field that a text stands in."""
     return "text" if request.texts is None else f"texts[{index}]"
 
 
 def text_problem(request: ExtractRequest, index: int, query: "Query", error: TextError) -> Problem:
-    """What a stream says of a text that has no extraction: which of its fields is at fault."""
+    """The problem of a text that has no extraction, with the field that is at fault: text or elements."""
     try:
         query.check()
     except TextError:
         faults = []
     else:
         faults = _listed_element_faults(request, [(index, query)])
-    return Problem(
-        INVALID_REQUEST, faults=faults or [RequestFault(field=text_field(request, index), detail=str(error))]
-    )
+    if faults:
+        return Problem(INVALID_REQUEST, faults=faults)
+    return fault_at(text_field(request, index), str(error))
 
 
 def _texts(request: ExtractRequest) -> list[TextToRead]:
-    """The texts of a request, each with its id."""
     # Not validated anew: the parts are.
     if request.texts is None:
         return [TextToRead.model_construct(id="1", text=request.text or "", elements=request.elements)]
@@ -120,42 +111,37 @@ def _texts(request: ExtractRequest) -> list[TextToRead]:
 def _check_sizes(
     request: ExtractRequest, texts: Sequence[TextToRead], settings: ServerSettings, *, max_texts: int
 ) -> None:
-    if len(texts) > max_texts:
-        raise _too_large("texts", len(texts), max_texts, "texts")
+    _check_size("texts", len(texts), max_texts, "texts")
     for index, item in enumerate(texts):
-        if len(item.text) > settings.max_text_characters:
-            raise _too_large(
-                text_field(request, index), len(item.text), settings.max_text_characters, "characters"
-            )
-        num_elements = len(item.elements or ())
-        if num_elements > settings.max_elements:
-            raise _too_large(_elements_field(request, index), num_elements, settings.max_elements, "elements")
+        _check_size(text_field(request, index), len(item.text), settings.max_text_characters, "characters")
+        _check_size(
+            _elements_field(request, index), len(item.elements or ()), settings.max_elements, "elements"
+        )
     # Beams of a text share a batch.
     if request.n_best > settings.batch_size:
         detail = (
-            f"is {show(request.n_best)}, this server gives a text {settings.batch_size:,} answers at most"
+            f"is {show(request.n_best)}, this server gives a text {settings.batch_size:,} answers at most; "
+            "ask for fewer"
         )
-        raise Problem(TOO_LARGE, faults=[RequestFault(field="n_best", detail=f"{detail}; ask for fewer")])
+        raise fault_at("n_best", detail, TOO_LARGE)
     num_answers = request.n_best * len(texts)
     if num_answers > max_texts:
         detail = (
             f"makes {num_answers:,} answers to {len(texts):,} texts, this server gives {max_texts:,}; "
             "ask for fewer, or send the texts in parts"
         )
-        raise Problem(TOO_LARGE, faults=[RequestFault(field="n_best", detail=detail)])
+        raise fault_at("n_best", detail, TOO_LARGE)
 
 
 def _check_elements_are_wanted(request: ExtractRequest, texts: Sequence[TextToRead]) -> None:
     if request.texts is not None and request.elements is not None:
         detail = "belong to `text`; of several texts each is an object with its own id, text and elements"
-        raise Problem(INVALID_REQUEST, faults=[RequestFault(field="elements", detail=detail)])
+        raise fault_at("elements", detail)
     if request.task == "associating":
         return
+    detail = "are only for the task associating; leave them out, or set `task` to it"
     faults = [
-        RequestFault(
-            field=_elements_field(request, index),
-            detail="are only for the task associating; leave them out, or set `task` to it",
-        )
+        RequestFault(field=_elements_field(request, index), detail=detail)
         for index, item in enumerate(texts)
         if item.elements is not None
     ]
@@ -166,16 +152,15 @@ def _check_elements_are_wanted(request: ExtractRequest, texts: Sequence[TextToRe
 def _listed_element_faults(
     request: ExtractRequest, queries: "Iterable[tuple[int, Query]]"
 ) -> list[RequestFault]:
-    """What is wrong with located spans of texts, which come with their positions."""
-    found = (fault for index, query in queries for fault in _element_faults(request, index, query))
+    """The faults of located spans; each query comes with the position of its text."""
+    found = (
+        RequestFault(field=field if position is None else f"{field}[{position}]", detail=detail)
+        for index, query in queries
+        for field in [_elements_field(request, index)]
+        for position, detail in query.element_faults()
+    )
     # No more are looked for: the nearest name to an unknown one takes time.
     return list(islice(found, MAX_LISTED_FAULTS))
-
-
-def _element_faults(request: ExtractRequest, index: int, query: "Query") -> Iterator[RequestFault]:
-    field = _elements_field(request, index)
-    for position, detail in query.element_faults():
-        yield RequestFault(field=field if position is None else f"{field}[{position}]", detail=detail)
 
 
 def _elements_field(request: ExtractRequest, index: int) -> str:
@@ -190,19 +175,18 @@ def _read_options(request: ExtractRequest, schema: Schema) -> AnswerOptions:
     try:
         options.threshold.check(schema)
     except ConfigError as error:
-        raise Problem(INVALID_REQUEST, faults=[RequestFault(field="threshold", detail=str(error))]) from None
+        raise fault_at("threshold", str(error)) from None
     return options
 
 
 def _check_schema_size(schema: Schema, settings: ServerSettings) -> None:
     num_names = len(schema.frames) + sum(len(frame.slots) for frame in schema.frames)
-    if num_names > settings.max_schema_names:
-        raise _too_large("schema", num_names, settings.max_schema_names, "frames and slots")
+    _check_size("schema", num_names, settings.max_schema_names, "frames and slots")
     num_characters = len(schema.model_dump_json())
-    if num_characters > settings.max_schema_characters:
-        raise _too_large("schema", num_characters, settings.max_schema_characters, "characters")
+    _check_size("schema", num_characters, settings.max_schema_characters, "characters")
 
 
-def _too_large(field: str, num: int, limit: int, unit: str) -> Problem:
-    detail = f"has {num:,} {unit}, this server takes {limit:,}; send it in parts"
-    return Problem(TOO_LARGE, faults=[RequestFault(field=field, detail=detail)])
+def _check_size(field: str, num: int, limit: int, unit: str) -> None:
+    if num > limit:
+        detail = f"has {num:,} {unit}, this server takes {limit:,}; send it in parts"
+        raise fault_at(field, detail, TOO_LARGE)

@@ -1,6 +1,5 @@
 """The schemas that a server knows by name: those of a folder, examples, the package's ready ones."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +15,13 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True)
 class NamedSchema:
-    """A schema that requests may name.
-
-    Args:
-        name: what requests write instead of the schema.
-        title: what it is for; empty if nobody said so.
-        schema: the schema.
-        text: one to try it on; empty if there is none.
-    """
+    """A schema that requests may name instead of writing it, with what it is for and a text to try it on."""
 
     name: str
     title: str
     schema: Schema
     text: str
+    """Empty, as the title, where there is none."""
 
 
 class NamedSchemas:
@@ -45,11 +38,11 @@ class NamedSchemas:
         examples = yaml.safe_load(_EXAMPLES.read_text("utf-8"))
         known = {} if folder is None else _read_folder(folder)
         for name, example in examples.items():
-            schema = Schema.of(example["schema"])
-            known.setdefault(name, NamedSchema(name, example["title"], schema, example["text"]))
+            named = NamedSchema(name, example["title"], Schema.of(example["schema"]), example["text"])
+            known.setdefault(name, named)
         for name, path in ready_schemas().items():
             known.setdefault(name, NamedSchema(name, title_of(path), Schema.of(path), ""))
-        self._by_name: Mapping[str, NamedSchema] = known
+        self._by_name = known
 
     def all(self) -> tuple[NamedSchema, ...]:
         """Every schema, in order."""

@@ -17,8 +17,7 @@ from ucuie.errors import ConfigError, show
 from ucuie.model import collector_paused
 from ucuie.model.source import DEFAULT, model_name
 from ucuie.server.app import create_app
-from ucuie.server.logs import log_to_stderr
-from ucuie.server.metrics import Metrics
+from ucuie.server.observer import Metrics, log_to_stderr
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 from ucuie.server.text_queue import TextQueue
@@ -147,6 +146,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
-    """Where a listening socket is reached."""
+    """The address of a listening socket, as browsers write it."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""What a server allows and for how long: one frozen object, whose defaults the command's help shows."""
+"""The limits of a server and who may ask it: one frozen object, whose defaults the command's help shows."""
 
 import os
 from ipaddress import ip_address
@@ -104,7 +104,7 @@ class ServerSettings(Config):
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """True if only this machine can reach the server."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ucuie.errors import TextError, UcuieError
 from ucuie.extract.query import Query
 from ucuie.extract.result import Extraction
-from ucuie.server.extractors import Extractors, ModelFacts, Switches
+from ucuie.server.extractors import Extractors, Switches
+from ucuie.server.messages import ModelFactsMessage
 
 if TYPE_CHECKING:
     from ucuie.model.folder import LoadedModel
@@ -51,10 +52,10 @@ class NotReadyError(UcuieError):
 
 
 class QueueWatcher(Protocol):
-    """Is told what the engine does."""
+    """Is told of every batch that is answered."""
 
     def batch_done(self, num_texts: int, num_records: int, seconds: float) -> None:
-        """A batch is answered."""
+        """Notes a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +69,11 @@ class TextQueue:
     """Answers queries of many requests, one model at a time.
 
     Args:
-        load: as of `Extractors`; called in the engine's thread.
+        load: as of `Extractors`; called in the queue's thread.
         batch_size: texts that the extractor gets together.
         queue_size: texts that may wait.
         wait_seconds: how long they may have to, as far as can be told from the texts before them.
-        watcher: is told of every batch.
-        options: of the extractors, such as `max_new_tokens`.
+        **options: of the extractors, such as `max_new_tokens`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TextQueue:
         **options: Any,
     ) -> None:
         self.queue_size = queue_size
-        self.facts: dict[str, ModelFacts] = {}
+        self.facts: dict[str, ModelFactsMessage] = {}
         """By name, the first first; empty until the models are loaded."""
         self._wait_seconds = wait_seconds
         self._extractors = Extractors(load, batch_size=batch_size, **options)
@@ -96,18 +96,15 @@ class TextQueue:
         self._watcher = watcher
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ucuie-engine")
         self._waiting: deque[_Job] = deque()
-        self._num_running = 0
+        self.num_running = 0
+        """Texts that the extractor is at."""
         self._has_work = asyncio.Event()
         self._is_closed = False
         self._dispatcher: asyncio.Task[None] | None = None
         self._texts_per_second: float | None = None
 
     async def start(self) -> None:
-        """Loads the model and begins to answer.
-
-        Raises:
-            ModelError: it cannot be loaded.
-        """
+        """Loads the models and begins to answer; a ModelError says that one cannot be loaded."""
         self.facts = await asyncio.get_running_loop().run_in_executor(self._thread, self._extractors.prepare)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="ucuie-dispatcher")
 
@@ -121,12 +118,12 @@ class TextQueue:
 
     @property
     def is_ready(self) -> bool:
-        """Whether queries are taken."""
+        """True while queries are taken."""
         return self.is_alive and self._dispatcher is not None
 
     @property
     def is_alive(self) -> bool:
-        """Whether the engine can still become or stay ready."""
+        """True while the queue can still become or stay ready."""
         return not self._is_closed and (self._dispatcher is None or not self._dispatcher.done())
 
     @property
@@ -134,13 +131,8 @@ class TextQueue:
         """Texts in the queue."""
         return len(self._waiting)
 
-    @property
-    def num_running(self) -> int:
-        """Texts that the extractor is at."""
-        return self._num_running
-
     def check_room(self, num_texts: int = 1) -> None:
-        """Whether so many texts may be submitted now.
+        """Refuses so many texts if they may not be submitted now.
 
         Raises:
             QueueFullError: they do not fit.
@@ -165,27 +157,17 @@ class TextQueue:
     ) -> list[asyncio.Future[Extraction | Exception]]:
         """Queues queries, all or none; a future that is cancelled gives its place up.
 
-        Each future gives the extraction or, as a value, why there is none.
-
-        Raises:
-            QueueFullError: they do not fit.
-            NotReadyError: the model is not loaded, or the engine is closed.
+        Each future gives the extraction or, as a value, why there is none. Raises as `check_room`.
         """
         self.check_room(len(queries))
         loop = asyncio.get_running_loop()
         jobs = [_Job(query, switches, loop.create_future()) for query in queries]
         self._waiting.extend(jobs)
-        if jobs:
-            self._has_work.set()
+        self._has_work.set()
         return [job.answer for job in jobs]
 
     async def answer(self, queries: Sequence[Query], switches: Switches) -> list[Extraction | TextError]:
-        """The extraction of each query, or why its text cannot be used.
-
-        Raises:
-            QueueFullError: they do not fit.
-            NotReadyError: the model is not loaded, or the engine is closed.
-        """
+        """The extraction of each query, or why its text cannot be used; raises as `check_room`."""
         futures = self.submit(queries, switches)
         try:
             return [_usable(await future) for future in futures]
@@ -196,12 +178,9 @@ class TextQueue:
     async def stream(
         self, queries: Iterable[Query], switches: Switches, *, seconds: float
     ) -> AsyncIterator[Extraction | TextError | TimeoutError]:
-        """The same in order, each as soon as it is there; a stream keeps one batch in the queue, no more.
+        """The answers in order, each as soon as it is there; a stream keeps one batch in the queue, no more.
 
-        Args:
-            queries: any number of them.
-            switches: what of the model takes part for every query.
-            seconds: that each may take; what takes longer gives a TimeoutError.
+        What takes longer than `seconds` gives a TimeoutError.
         """
         ahead: deque[asyncio.Future[Extraction | Exception]] = deque()
         remaining = iter(queries)
@@ -236,20 +215,20 @@ class TextQueue:
             jobs = self._take()
             if not jobs:
                 continue
-            last_size = self._num_running = len(jobs)
+            last_size = self.num_running = len(jobs)
             start = time.perf_counter()
             queries = [job.query for job in jobs]
             answers = await loop.run_in_executor(
                 self._thread, self._extractors.answer, queries, jobs[0].switches
             )
-            self._num_running = 0
+            self.num_running = 0
             self._note(answers, time.perf_counter() - start)
             for job, answer in zip(jobs, answers, strict=True):
                 if not job.answer.done():
                     job.answer.set_result(answer)
 
     async def _wait_for_work(self) -> bool:
-        """Whether there is any; False once the engine is closed and everything is answered."""
+        """False once the queue is closed and everything is answered."""
         if not self._waiting:
             self._has_work.clear()
             if self._is_closed:
@@ -265,10 +244,7 @@ class TextQueue:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _take(self) -> list[_Job]:
-        """The longest waiting job, and others with the same switches, as many as make a batch.
-
-        A text with alternatives counts as many times as it has answers.
-        """
+        """The longest waiting job, and others with the same switches, to as many answers as make a batch."""
         jobs: list[_Job] = []
         others: list[_Job] = []
         num_answers = 0

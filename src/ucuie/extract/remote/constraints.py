@@ -15,8 +15,7 @@ from ucuie.errors import show
 from ucuie.extract.remote.answers import Form
 from ucuie.extract.remote.client import ChatClient, EndpointError, RefusedError, SilentError
 from ucuie.extract.remote.session import Session
-from ucuie.language.gbnf import build_gbnf
-from ucuie.language.grammar import build_grammar
+from ucuie.language.grammar import build_gbnf, build_grammar
 from ucuie.schema import Capability, Schema, Task
 
 logger = logging.getLogger(__name__)

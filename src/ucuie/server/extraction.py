@@ -11,9 +11,17 @@ from starlette.types import Receive
 from ucuie.errors import TextError, did_you_mean, show
 from ucuie.extract.result import Extraction
 from ucuie.server.extractors import Switches
-from ucuie.server.messages import ExtractRequest, ExtractResponse, StreamedProblem
-from ucuie.server.openapi import POSTED, STREAMED_LINE, problem_answers
-from ucuie.server.problems import CLIENT_GONE, INVALID_REQUEST, TIME_LIMIT, Problem, RequestFault
+from ucuie.server.messages import ExtractRequest, ExtractResponse
+from ucuie.server.openapi import POSTED, STREAMED_LINE, StreamedProblem, problem_answers
+from ucuie.server.problems import (
+    CLIENT_GONE,
+    INTERNAL,
+    INVALID_REQUEST,
+    TIME_LIMIT,
+    Problem,
+    RequestFault,
+    fault_at,
+)
 from ucuie.server.queries import check_elements, read_queries, text_field, text_problem
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
@@ -22,7 +30,7 @@ from ucuie.server.text_queue import TextQueue
 if TYPE_CHECKING:
     from ucuie.extract.query import Query
 
-NDJSON = "application/x-ndjson"
+_NDJSON = "application/x-ndjson"
 
 
 def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, schemas: NamedSchemas) -> None:
@@ -32,7 +40,7 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
         "/v1/extract",
         tags=["extraction"],
         summary="Extract records from one or many texts",
-        responses=problem_answers(*POSTED, 500, 504),
+        responses=POSTED | problem_answers(INTERNAL, TIME_LIMIT),
     )
     async def extract(message: ExtractRequest, request: Request) -> ExtractResponse:
         # First: before the model is there, reading queries would wait for the imports that come with it.
@@ -63,60 +71,58 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
             "texts; a text without one has a line with `id` and `problem` instead, and the others go on."
         ),
         response_class=StreamingResponse,
-        responses=problem_answers(*POSTED, 500)
-        | {
-            200: {
-                "description": "One JSON object a line.",
-                "content": {NDJSON: {"schema": STREAMED_LINE}},
-            }
-        },
+        responses=POSTED
+        | problem_answers(INTERNAL)
+        | {200: {"description": "One JSON object a line.", "content": {_NDJSON: {"schema": STREAMED_LINE}}}},
     )
     async def extract_stream(message: ExtractRequest, request: Request) -> StreamingResponse:
         switches = _switches(message, engine)
         queries = read_queries(message, schemas, settings, max_texts=settings.max_stream_texts)
         _note(request, queries)
         answers = engine.stream(queries, switches, seconds=settings.request_seconds)
-        request_id = request.state.request_id
-        return StreamingResponse(
-            (
-                _line(message, index, queries[index], answer, settings, request_id)
-                async for index, answer in _numbered(answers)
-            ),
-            media_type=NDJSON,
-        )
+        lines = _lines(message, queries, answers, settings, request.state.request_id)
+        return StreamingResponse(lines, media_type=_NDJSON)
+
+
+async def _lines(
+    message: ExtractRequest,
+    queries: "Sequence[Query]",
+    answers: AsyncIterator[Extraction | TextError | TimeoutError],
+    settings: ServerSettings,
+    request_id: str,
+) -> AsyncIterator[str]:
+    remaining = iter(enumerate(queries))
+    async for answer in answers:
+        index, query = next(remaining)
+        if isinstance(answer, Extraction):
+            yield answer.to_json() + "\n"
+            continue
+        if isinstance(answer, TextError):
+            problem = text_problem(message, index, query, answer)
+        else:
+            problem = _time_limit(settings)
+        line = StreamedProblem(id=query.id, problem=problem.document(request_id))
+        yield line.model_dump_json(exclude_none=True) + "\n"
 
 
 def _switches(message: ExtractRequest, engine: TextQueue) -> Switches:
-    """What of the model takes part in a request.
-
-    Raises:
-        Problem: the model has no such switches.
-        QueueFullError: there is no room for a text.
-        NotReadyError: the model is not there yet.
-    """
     engine.check_room()
     name = next(iter(engine.facts)) if message.model is None else message.model
     if name not in engine.facts:
-        detail = f"the server has no model {show(name)}{did_you_mean(name, engine.facts)}"
-        raise Problem(INVALID_REQUEST, faults=[RequestFault(field="model", detail=detail)])
+        raise fault_at("model", f"the server has no model {show(name)}{did_you_mean(name, engine.facts)}")
     known = engine.facts[name].capabilities
-    field = "explain" if message.explain else "capabilities"
     if not known and (message.explain or message.capabilities is not None):
-        detail = f"the model {name} has no capability experts; leave it out"
-        raise Problem(INVALID_REQUEST, faults=[RequestFault(field=field, detail=detail)])
+        field = "explain" if message.explain else "capabilities"
+        raise fault_at(field, f"the model {name} has no capability experts; leave it out")
     if message.capabilities is None:
         return Switches(model=name)
-    chosen = tuple(capability for capability in known if capability in message.capabilities)
+    chosen = [capability for capability in known if capability in message.capabilities]
     # All of them is what happens without a choice: one engine state fewer.
-    return Switches(None if chosen == known else chosen, name)
+    return Switches(None if chosen == known else tuple(chosen), name)
 
 
 async def _unless_gone(receive: Receive, work: Awaitable[Any]) -> Any:
-    """What the work gives; it is cancelled when the client goes away.
-
-    Raises:
-        Problem: the client has gone.
-    """
+    """The result of some work, which is cancelled when the client goes away; then a Problem is raised."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
@@ -134,33 +140,6 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _numbered(
-    answers: AsyncIterator[Extraction | TextError | TimeoutError],
-) -> AsyncIterator[tuple[int, Extraction | TextError | TimeoutError]]:
-    index = 0
-    async for answer in answers:
-        yield index, answer
-        index += 1
-
-
-def _line(
-    message: ExtractRequest,
-    index: int,
-    query: "Query",
-    answer: Extraction | TextError | TimeoutError,
-    settings: ServerSettings,
-    request_id: str,
-) -> str:
-    if isinstance(answer, Extraction):
-        return answer.to_json() + "\n"
-    if isinstance(answer, TimeoutError):
-        problem = _time_limit(settings)
-    else:
-        problem = text_problem(message, index, query, answer)
-    line = StreamedProblem(id=query.id, problem=problem.document(request_id))
-    return line.model_dump_json(exclude_none=True) + "\n"
-
-
 def _time_limit(settings: ServerSettings) -> Problem:
     return Problem(
         TIME_LIMIT,
@@ -169,9 +148,9 @@ def _time_limit(settings: ServerSettings) -> Problem:
 
 
 def _note(request: Request, queries: "Sequence[Query]") -> None:
-    """What the log says about a request, and the texts for those who ask for them."""
+    """Keeps for the log what a request asks."""
+    request.state.texts = [query.text for query in queries]
     request.state.noted = {
         "num_texts": len(queries),
-        "num_characters": sum(len(query.text) for query in queries),
+        "num_characters": sum(map(len, request.state.texts)),
     }
-    request.state.texts = [query.text for query in queries]
