@@ -1,4 +1,4 @@
-"""Right or wrong, for every predicted element alone: what the score of an element is to be measured by.
+"""Right or wrong, for every predicted element alone, so that its score can be measured.
 
 The rules are those of the scorer `offset`: exact types and spans, and every gold element makes one prediction
 right. A record is right with all its slots, a slot where it hangs on the right text.
@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ucuie.metrics.counts import Element
-from ucuie.metrics.elements import linked_arguments, mentions, span_key, whole_records
+from ucuie.metrics.counts import Element, linked_arguments, mentions, span_key, whole_records
 from ucuie.schema import ELEMENT_KINDS, Capability, ElementKind, Example, Record, Task
 
 
@@ -18,10 +17,9 @@ class Mark:
     """A predicted element with the verdict on it.
 
     Args:
-        kind: whether a record, a filler or a slot.
         label: its frame, or frame and slot.
         score: as it was predicted; None without one.
-        is_right: whether the gold has it.
+        is_right: the gold has it, and no earlier prediction took it.
     """
 
     kind: ElementKind
@@ -46,23 +44,16 @@ def _scored(
     kind: ElementKind, task: Task | Capability, records: Sequence[Record]
 ) -> Iterator[tuple[Element, float | None]]:
     """The elements of a kind, each with its score."""
-    elements: Sequence[Element]
-    if kind == "record" and task == "judging":
-        elements = [
-            (record.frame, frozenset(filled.slot for filled in record.slots)) for record in records
-        ]  # without text there is nothing else to be right about
-    elif kind == "record":
-        elements = whole_records(records, span_key)
+    elements: list[Element]
+    if kind == "record":
+        elements, scores = whole_records(records, span_key), [record.score for record in records]
+        if task == "judging":  # without text there is nothing else to be right about
+            elements = [(record.frame, frozenset(one.slot for one in record.slots)) for record in records]
     elif kind == "filler":
         elements = mentions(records, span_key)
+        scores = [record.filler.score for record in records if record.filler is not None]
     else:
         elements = linked_arguments(records, span_key)
-    return zip(elements, _scores(kind, records), strict=True)
-
-
-def _scores(kind: ElementKind, records: Sequence[Record]) -> list[float | None]:
-    if kind == "record":
-        return [record.score for record in records]
-    if kind == "filler":
-        return [record.filler.score for record in records if record.filler is not None]
-    return [filled.filler.score for record in records for filled in record.slots if filled.filler is not None]
+        slots = [filled for record in records for filled in record.slots]
+        scores = [filled.filler.score for filled in slots if filled.filler is not None]
+    return zip(elements, scores, strict=True)

@@ -1,4 +1,4 @@
-"""What went wrong: every filler that was missed, invented, or found with something about it wrong.
+"""All mistakes: every filler that was missed, invented, or found with something about it wrong.
 
 A finding is one filler in its place: the text that evokes a frame, or the filler of one of its slots. Gold
 and predicted findings of a text are paired, the best agreement first, and each is used once:
@@ -30,10 +30,8 @@ class Finding:
     """A filler in its place.
 
     Args:
-        frame: name of the frame that was predicted or missed.
-        slot: its slot; None for the text that evokes the frame.
-        filler: the text and where it stands.
-        owner: what else the record holds: of events the trigger's span, of relations the other fillers.
+        slot: None for the text that evokes the frame.
+        owner: the rest of the record: of events the trigger's span, of relations all fillers.
     """
 
     frame: str
@@ -51,6 +49,11 @@ class Finding:
         """The place of the filler in the text."""
         return self.filler.span
 
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as plain values; its span counts in the example's text."""
+        filler = self.filler
+        return {"label": self.label, "text": filler.text, "start": filler.start, "end": filler.end}
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -64,18 +67,15 @@ class Mistake:
     @property
     def labels(self) -> tuple[str, str]:
         """The gold and the predicted label."""
-        return (
-            NOTHING if self.gold is None else self.gold.label,
-            NOTHING if self.predicted is None else self.predicted.label,
-        )
+        return _label(self.gold), _label(self.predicted)
 
     def to_dict(self) -> dict[str, Any]:
-        """The mistake as plain values; spans count in the example's text."""
+        """The mistake as plain values."""
         return {
             "kind": self.kind,
             "id": self.example.id,
-            "gold": self.gold and _plain(self.gold),
-            "predicted": self.predicted and _plain(self.predicted),
+            "gold": self.gold and self.gold.to_dict(),
+            "predicted": self.predicted and self.predicted.to_dict(),
         }
 
 
@@ -95,13 +95,13 @@ class Mistakes:
 
     @property
     def kinds(self) -> dict[Kind, int]:
-        """How many there are of each kind."""
+        """The number of mistakes of each kind."""
         found = Counter(mistake.kind for mistake in self.mistakes)
         return {kind: found[kind] for kind in KINDS}
 
     @property
     def confusions(self) -> list[tuple[tuple[str, str], int]]:
-        """What was taken for what, the most frequent first; what is right is left out."""
+        """(gold label, predicted label) with how often, the most frequent first; right ones are left out."""
         wrong = Counter({pair: count for pair, count in self.confusion.items() if pair[0] != pair[1]})
         return sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
 
@@ -128,30 +128,27 @@ def find_mistakes(examples: Iterable[Example], predictions: Iterable[Sequence[Re
     mistakes: list[Mistake] = []
     confusion: Counter[tuple[str, str]] = Counter()
     for example, predicted in zip(examples, predictions, strict=True):
-        for kind, gold, found in _pairs(list(_findings(example.records)), list(_findings(predicted))):
+        for kind, gold, found in _pairs([*_findings(example.records)], [*_findings(predicted)]):
+            confusion[_label(gold), _label(found)] += 1
             if kind is None:
                 right += 1
-                assert gold is not None
-                confusion[gold.label, gold.label] += 1
-                continue
-            mistake = Mistake(kind, example, gold, found)
-            mistakes.append(mistake)
-            confusion[mistake.labels] += 1
+            else:
+                mistakes.append(Mistake(kind, example, gold, found))
     return Mistakes(right, tuple(mistakes), confusion)
+
+
+def _label(finding: Finding | None) -> str:
+    return NOTHING if finding is None else finding.label
 
 
 def _findings(records: Iterable[Record]) -> Iterator[Finding]:
     for record in records:
         if record.filler is not None:
             yield Finding(record.frame, None, record.filler, None)
-        for filled in record.slots:
-            if filled.filler is not None:
-                owner = _partners(record) if record.filler is None else record.filler.span
-                yield Finding(record.frame, filled.slot, filled.filler, owner)
-
-
-def _partners(record: Record) -> Hashable:
-    return frozenset((filled.slot, filled.filler.span) for filled in record.slots if filled.filler)
+        filled = [(one.slot, one.filler) for one in record.slots if one.filler is not None]
+        partners = frozenset((slot, filler.span) for slot, filler in filled)
+        for slot, filler in filled:
+            yield Finding(record.frame, slot, filler, record.filler.span if record.filler else partners)
 
 
 _Key = Callable[[Finding], Hashable]
@@ -195,8 +192,3 @@ def _overlap(gold: Finding, predicted: Finding) -> int:
     if gold.label != predicted.label:
         return 0
     return max(0, min(gold.span[1], predicted.span[1]) - max(gold.span[0], predicted.span[0]))
-
-
-def _plain(finding: Finding) -> dict[str, Any]:
-    filler = finding.filler
-    return {"label": finding.label, "text": filler.text, "start": filler.start, "end": filler.end}
