@@ -8,7 +8,7 @@ texts is within a standard error of the least.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,6 @@ from ucuie.model.calibration import DECIMALS, SMALLEST, Floats, Isotonic, Sigmoi
 
 NUM_FOLDS = 5
 NUM_BINS = 15
-
-Method = Literal["none", "temperature", "sigmoid", "isotonic"]
 
 _SEED = 0
 
@@ -47,13 +45,13 @@ class Elements:
 
 def fit(elements: Elements) -> Sigmoid | Isotonic:
     """The curve of the method that does best on held-out texts, fitted to all elements."""
-    methods = [method for method, least in _LEAST_ELEMENTS.items() if len(elements) >= least]
+    methods = [method for least, method in _FITS.items() if len(elements) >= least]
     if len(methods) == 1 or len(np.unique(elements.texts)) < NUM_FOLDS:
         return Sigmoid(method="none")
-    losses = [log_losses(_held_out(elements, _FITS[method]), elements.is_right) for method in methods]
+    losses = [log_losses(_held_out(elements, method), elements.is_right) for method in methods]
     best = min(losses, key=lambda loss: float(loss.mean()))
     chosen = next(index for index, loss in enumerate(losses) if _is_as_good(loss, best))
-    return _FITS[methods[chosen]](elements)
+    return methods[chosen](elements)
 
 
 def cross_validated(elements: Elements) -> Floats:
@@ -151,13 +149,13 @@ def _fit_logistic(inputs: Floats, is_right: NDArray[np.bool_], start: Floats) ->
     return weights
 
 
-_FITS: Mapping[Method, Callable[[Elements], Sigmoid | Isotonic]] = {
-    "none": lambda _: Sigmoid(method="none"),
-    "temperature": _fit_temperature,
-    "sigmoid": _fit_sigmoid,
-    "isotonic": _fit_isotonic,
+_FITS: Mapping[int, Callable[[Elements], Sigmoid | Isotonic]] = {
+    0: lambda _: Sigmoid(method="none"),
+    20: _fit_temperature,
+    50: _fit_sigmoid,
+    300: _fit_isotonic,
 }
-_LEAST_ELEMENTS: Mapping[Method, int] = {"none": 0, "temperature": 20, "sigmoid": 50, "isotonic": 300}
+"""The methods from stiff to flexible, by the least number of elements that each needs."""
 
 
 @dataclass(frozen=True)

@@ -91,28 +91,21 @@ class Report:
         Raises:
             LookupError, TypeError, AttributeError: it is another value.
         """
-        return cls(
-            plain["scorer"],
-            tuple(
-                RowScore(
-                    found["dataset"],
-                    row["task"],
-                    row["row"],
-                    {
-                        label: Counts(counts["gold"], counts["predicted"], counts["matched"])
-                        for label, counts in found["labels"].items()
-                    },
-                )
-                for row in plain["rows"]
-                for found in row["datasets"]
-            ),
-        )
+        scores = []
+        for row in plain["rows"]:
+            for found in row["datasets"]:
+                labels = {
+                    label: Counts(counts["gold"], counts["predicted"], counts["matched"])
+                    for label, counts in found["labels"].items()
+                }
+                scores.append(RowScore(found["dataset"], row["task"], row["row"], labels))
+        return cls(plain["scorer"], tuple(scores))
 
 
 def score(
     examples: Iterable[Example], predictions: Iterable[Sequence[Record]], *, scorer: str = "offset"
 ) -> Report:
-    """How well the predictions, one sequence of records for each example, agree with the gold.
+    """The agreement with the gold of predictions, one sequence of records for each example.
 
     Raises:
         ConfigError: there is no such scorer.

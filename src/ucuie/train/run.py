@@ -48,7 +48,13 @@ from ucuie.train.config import StageConfig, TrainConfig, WarmingConfig
 from ucuie.train.distributed import is_sharded, trained_tensors
 from ucuie.train.packing import pack, packed_attention
 from ucuie.train.rows import TrainingData, TrainingSet, collate, read_training_data, warming_examples
-from ucuie.train.trainer import UcuieTrainer, check_optimizer, divide_step, trainer_arguments
+from ucuie.train.trainer import (
+    ShardingTrainer,
+    UcuieTrainer,
+    check_optimizer,
+    divide_step,
+    trainer_arguments,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -246,13 +252,13 @@ class Stages:
         folder = self.folder / name
         packing, pad_id = self.config.packing, self._backbone.tokenizer.pad_token_id or 0
         is_watched = validation is not None and len(validation) > 0
-        trainer = UcuieTrainer(
+        # One process has all weights anyway.
+        is_sharing = self.config.sharding == "full" and PartialState().num_processes > 1
+        trainer = (ShardingTrainer if is_sharing else UcuieTrainer)(
             model=self.model,
             args=trainer_arguments(self.config, stage, folder, has_validation=is_watched),
             loss=self.config.loss,
             gates_are_labels=isinstance(stage, WarmingConfig),
-            # One process has all weights anyway.
-            shares_weights=self.config.sharding == "full" and PartialState().num_processes > 1,
             train_dataset=train,
             eval_dataset=validation if is_watched else None,
             data_collator=pack if packing else partial(collate, pad_id=pad_id),

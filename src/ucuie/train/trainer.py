@@ -81,7 +81,7 @@ def trainer_arguments(
         ConfigError: an argument is unknown, impossible, or follows from other keys.
     """
     rows, times = divide_step(config, PartialState().num_processes)
-    own = {
+    own: dict[str, Any] = {
         "per_device_train_batch_size": rows,
         "gradient_accumulation_steps": times,
         "output_dir": str(folder),
@@ -128,18 +128,9 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
     Args:
         gates_are_labels: capability warming: the experts are scaled by the capability labels, while the
             BCE loss goes on training the router towards them.
-        shares_weights: share the weights out over the processes; see `distributed`.
     """
 
-    def __init__(
-        self,
-        *,
-        loss: LossConfig,
-        gates_are_labels: bool = False,
-        shares_weights: bool = False,
-        **arguments: Any,
-    ) -> None:
-        self._shares_weights = shares_weights
+    def __init__(self, *, loss: LossConfig, gates_are_labels: bool = False, **arguments: Any) -> None:
         super().__init__(**arguments)
         # Every term is divided by what the whole step has of its kind, so nothing is left to scale.
         self.loss_is_scaled_for_ga = True
@@ -261,50 +252,44 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
             for capability, gate in zip(CAPABILITIES, row, strict=True):
                 self._terms.add(f"gates/{task}/{capability}", gate, gate.new_ones(()))
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the means of the terms since the last log."""
+        if "loss" in logs:
+            logs |= self._terms.take()
+        super().log(logs, start_time)
+
+
+class ShardingTrainer(UcuieTrainer):
+    """Shares the weights out over the processes; see `distributed`."""
+
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
-        # Whole weights need not fit on it.
-        if not self._shares_weights:
-            super()._move_model_to_device(model, device)
+        """Leave it where it is: whole weights need not fit on the device."""
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """The optimiser; where weights are shared out, of the parts: a checkpoint's are loaded by now."""
-        if self._shares_weights and not is_sharded(self.model):
+        """The optimiser of the parts; a checkpoint's weights have been loaded by now, into whole ones."""
+        if not is_sharded(self.model):
             shard(self.model, dtype=torch.bfloat16 if self.args.bf16 else None)
         optimizer: Optimizer = super().create_optimizer(model)
         return optimizer
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the model into a checkpoint."""
-        if not is_sharded(self.model):
-            super().save_model(output_dir, _internal_call)
-            return
+        """Write the whole model into a checkpoint."""
         self._save(output_dir, state_dict=trained_tensors(self.model))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if not is_sharded(self.model):
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
         state = whole_state(self.optimizer)
         if self.args.should_save:
             torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not is_sharded(self.model):
-            super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
             return
+        folder = Path(checkpoint)
         # Mapped, since each process needs a part of it only.
-        state = torch.load(
-            Path(checkpoint) / OPTIMIZER_NAME, map_location="cpu", mmap=True, weights_only=True
-        )
+        state = torch.load(folder / OPTIMIZER_NAME, map_location="cpu", mmap=True, weights_only=True)
         self.optimizer.load_state_dict(shared_state(state, self.optimizer))
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the means of the terms since the last log."""
-        if "loss" in logs:
-            logs |= self._terms.take()
-        super().log(logs, start_time)
+        self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER_NAME, weights_only=True))
 
 
 class _Terms:
