@@ -1,5 +1,7 @@
 """All mistakes: every filler that was missed, invented, or found with something about it wrong.
 
+`mark_elements` says of every predicted element alone if it is right, so that its score can be measured.
+
 A finding is one filler in its place: the text that evokes a frame, or the filler of one of its slots. Gold
 and predicted findings of a text are paired, the best agreement first, and each is used once:
 
@@ -17,7 +19,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ucuie.schema import Example, Filler, Record, Span
+from ucuie.metrics.counts import Element, linked_arguments, mentions, span_key, whole_records
+from ucuie.schema import ELEMENT_KINDS, Capability, ElementKind, Example, Filler, Record, Span, Task
 
 Kind = Literal["unlinked", "wrong slot", "wrong type", "wrong boundary", "missed", "spurious"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -192,3 +195,54 @@ def _overlap(gold: Finding, predicted: Finding) -> int:
     if gold.label != predicted.label:
         return 0
     return max(0, min(gold.span[1], predicted.span[1]) - max(gold.span[0], predicted.span[0]))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A predicted element with the verdict on it.
+
+    Args:
+        label: its frame, or frame and slot.
+        score: as it was predicted; None without one.
+        is_right: the gold has it, and no earlier prediction took it.
+    """
+
+    kind: ElementKind
+    label: str
+    score: float | None
+    is_right: bool
+
+
+def mark_elements(example: Example, predicted: Sequence[Record]) -> list[Mark]:
+    """A mark for each record, frame filler and slot filler that was predicted, kind by kind.
+
+    The rules are those of the scorer `offset`: exact types and spans, and every gold element makes one
+    prediction right. A record is right with all its slots, a slot where it hangs on the right text.
+    """
+    marks = []
+    for kind in ELEMENT_KINDS:
+        unmatched = Counter(element for element, _ in _scored(kind, example.task, example.records))
+        for element, score in _scored(kind, example.task, predicted):
+            is_right = unmatched[element] > 0
+            unmatched[element] -= 1
+            marks.append(Mark(kind, element[0], score, is_right))
+    return marks
+
+
+def _scored(
+    kind: ElementKind, task: Task | Capability, records: Sequence[Record]
+) -> Iterator[tuple[Element, float | None]]:
+    """The elements of a kind, each with its score."""
+    elements: list[Element]
+    if kind == "record":
+        elements, scores = whole_records(records, span_key), [record.score for record in records]
+        if task == "judging":  # without text there is nothing else to be right about
+            elements = [(record.frame, frozenset(one.slot for one in record.slots)) for record in records]
+    elif kind == "filler":
+        elements = mentions(records, span_key)
+        scores = [record.filler.score for record in records if record.filler is not None]
+    else:
+        elements = linked_arguments(records, span_key)
+        slots = [filled for record in records for filled in record.slots]
+        scores = [filled.filler.score for filled in slots if filled.filler is not None]
+    return zip(elements, scores, strict=True)
