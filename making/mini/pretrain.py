@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from making.mini.corpus import DOMAIN_WEIGHTS, Corpus, pack_corpus
-from making.mini.shared_rows import PADDING, Layout, SharedRows, collate, use_shared_attention
+from making.mini.shared_rows import SharedRows, collate
 from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation, build_mixture
 from ucuie.engine.grammar_state import GrammarFactory
@@ -47,6 +47,7 @@ from ucuie.files import write_bytes
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.pool import InstructionPool
 from ucuie.train.objective import IGNORED, task_loss
+from ucuie.train.packing import packed_attention
 
 CHECKPOINT = "checkpoint.pt"
 LOGITS_ROWS = 4  # rows whose logits exist at the same time while evaluating
@@ -219,7 +220,6 @@ class Run:
         self.output = output
         self.device = device
         self.model = build_model(config.model, tokenizer).to(device)
-        use_shared_attention(self.model)
         self.optimizers = build_optimizers(self.model, config.optimizer)
         self.progress = Progress()
         self.losses: dict[str, list[float]] = defaultdict(list)
@@ -285,12 +285,12 @@ class Run:
             is_example_step = examples is not None and _is_example_step(config, progress.step)
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32):
                 if is_example_step:
-                    batch = {name: part.to(self.device) for name, part in next(example_batches).items()}
-                    segments = batch.pop("segments")
-                    num_tokens = int((segments != PADDING).sum())
-                    num_labels = (batch["labels"] != IGNORED).sum().clamp(min=1)
-                    inputs = batch | {"layout": Layout(segments)}
-                    loss = task_loss(self.model, inputs) / num_labels
+                    batch = next(example_batches)
+                    num_tokens = batch.pop("num_tokens")
+                    inputs = {name: part.to(self.device) for name, part in batch.items()}
+                    num_labels = (inputs["labels"] != IGNORED).sum().clamp(min=1)
+                    with packed_attention(self.model, shares_instructions=True):
+                        loss = task_loss(self.model, inputs) / num_labels
                     progress.example_steps += 1
                 else:
                     rows = corpus.batch(rows=config.rows, seed=config.seed, step=progress.step)
@@ -315,7 +315,7 @@ class Run:
         if not is_stopping():
             self.evaluate(corpus, factor)
 
-    def _example_batches(self, examples: SharedRows) -> Iterator[dict[str, torch.Tensor]]:
+    def _example_batches(self, examples: SharedRows) -> Iterator[dict[str, Any]]:
         """Rows of examples from the step that the run stands at, made ahead in a process of their own."""
         rows = self.config.example_rows
         skipped = self.progress.example_steps

@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ucuie.evaluation.fitting import Elements, cross_validated, fit
-from ucuie.evaluation.reliability import chance_error, expected_calibration_error, log_loss, reliability
+from ucuie.errors import ConfigError
+from ucuie.evaluation.fitting import (
+    Elements,
+    chance_error,
+    cross_validated,
+    expected_calibration_error,
+    fit,
+    log_loss,
+    reliability,
+)
 from ucuie.model.calibration import Calibration, Calibrator, Isotonic, Sigmoid
 from ucuie.schema import FilledSlot, Filler, Record
 

@@ -81,7 +81,7 @@ def test_perfect_predictions_score_100(tmp_path: Path) -> None:
     gold = read_gold(write(tmp_path / "test.jsonl", *(line(number) for number in range(3))))
     report = evaluate(Perfect(gold), gold, tmp_path / "out")  # type: ignore[arg-type]
     assert report.scores[0].micro("NER").f1 == 100
-    assert report.ceiling.micro("NER").f1 == 100
+    assert report.breakdown.ceiling.micro("NER").f1 == 100
     assert report.texts_per_second == pytest.approx(100)
 
 

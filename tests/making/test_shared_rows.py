@@ -4,17 +4,17 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from making.mini.shared_rows import PADDING, SHARED, Layout, SharedRows, collate, use_shared_attention
+from making.mini.shared_rows import SharedRows, collate
 from tiny_model import make_backbone, tokenizer
 from ucuie.data import SchemaAugmentation, read_examples
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.pool import InstructionPool
 from ucuie.train.objective import IGNORED, task_loss
+from ucuie.train.packing import packed_attention
 
 ROOT = Path(__file__).parents[2]
 LENGTH = 1200
@@ -49,9 +49,7 @@ def rows(make_rows):
 
 @pytest.fixture(scope="module")
 def model():
-    backbone = make_backbone().eval()
-    use_shared_attention(backbone)
-    return backbone
+    return make_backbone().eval()
 
 
 def _gradient(model, loss):
@@ -61,30 +59,33 @@ def _gradient(model, loss):
 
 
 def _loss_of_rows(model, rows):
-    batch = collate(rows)
-    layout = Layout(batch.pop("segments"))
-    return task_loss(model, batch | {"layout": layout})
+    inputs = collate(rows)
+    inputs.pop("num_tokens")
+    with packed_attention(model, shares_instructions=True):
+        return task_loss(model, inputs)
 
 
 def _loss_apart(model, row):
     """Every text alone behind the instruction, read by the model as it is."""
     losses = []
-    learned = np.flatnonzero(row.labels != IGNORED)
-    for segment in range(1, row.segments.max() + 1):
-        keep = (row.segments == SHARED) | (row.segments == segment)
-        labels = np.where(row.segments == segment, row.labels, IGNORED)[keep]
-        inputs = {
-            "input_ids": torch.tensor(row.ids[keep])[None],
-            "labels": torch.tensor(labels)[None],
-            "allowed": torch.tensor(row.allowed[row.segments[learned] == segment]),
-        }
+    for text in _asked(row):
+        ids = torch.tensor([row.instruction_ids + text.ids])
+        labels = torch.full_like(ids, IGNORED)
+        learned = len(row.instruction_ids) + text.positions
+        labels[0, learned] = ids[0, learned]
+        inputs = {"input_ids": ids, "labels": labels, "allowed": torch.tensor(text.allowed)}
         losses.append(task_loss(model, inputs))
     return torch.stack(losses).sum()
 
 
+def _asked(row):
+    """The texts of a row without its padding."""
+    return [text for text in row.texts if len(text.positions)]
+
+
 def test_loss_and_gradient_are_those_of_texts_in_rows_of_their_own(model, rows):
     chosen = [rows[place] for place in range(6)]
-    assert max(row.segments.max() for row in chosen) > 2
+    assert max(len(_asked(row)) for row in chosen) > 2
     shared = _loss_of_rows(model, chosen)
     apart = torch.stack([_loss_apart(model, row) for row in chosen]).sum()
     torch.testing.assert_close(shared, apart, rtol=1e-5, atol=1e-4)
@@ -111,37 +112,33 @@ def test_a_row_asks_all_its_texts_the_same_and_no_more_than_allowed(rows, exampl
         row = rows[place]
         assert len({(examples[index].task, examples[index].schema) for index in indices}) == 1
         assert len({record.frame for index in indices for record in examples[index].records}) <= 4
-        assert len(row.allowed) == (row.labels != IGNORED).sum() > 0
-        assert row.segments.max() <= len(indices)
+        assert all(len(text.allowed) == len(text.positions) for text in row.texts)
+        assert 0 < len(_asked(row)) <= len(indices)
 
 
 def test_a_row_is_a_function_of_its_place_and_epoch(make_rows):
     left, right = make_rows(), make_rows()
     right[3]
-    for name, part in vars(left[2]).items():
-        assert np.array_equal(part, getattr(right[2], name)), name
+    assert left[2].instruction_ids == right[2].instruction_ids
+    assert [text.ids for text in left[2].texts] == [text.ids for text in right[2].texts]
 
 
-def test_positions_of_each_text_go_on_from_the_instruction(rows):
+def test_padding_is_no_token_and_nothing_is_learned_of_it(rows):
     row = rows[0]
-    end = (row.segments == SHARED).sum()
-    for segment in range(1, row.segments.max() + 1):
-        positions = row.positions[row.segments == segment]
-        assert positions.tolist() == list(range(end, end + len(positions)))
-    assert (row.ids[row.segments == PADDING] == 0).all()
+    batch = collate([row])
+    assert batch["input_ids"].shape == (1, LENGTH)
+    assert batch["num_tokens"] == len(row.instruction_ids) + sum(len(text.ids) for text in _asked(row))
+    assert (batch["labels"][0, batch["num_tokens"] :] == IGNORED).all()
 
 
 def test_texts_that_do_not_fit_are_counted(make_rows):
     rows = make_rows(length=300)
     assert rows.num_too_long > 0
-    assert all(len(rows[place].ids) == 300 for place in range(len(rows)))
+    assert all(collate([rows[place]])["input_ids"].shape == (1, 300) for place in range(len(rows)))
 
 
 def test_a_row_whose_text_did_not_fit_in_the_end_has_an_instruction_only(model, rows):
     row = rows[0]
-    alone = row.segments == SHARED
-    segments = np.where(alone, SHARED, PADDING)
-    labels = np.full_like(row.labels, IGNORED)
-    empty = replace(row, segments=segments, labels=labels, allowed=row.allowed[:0])
+    empty = replace(row, texts=(rows._padding(LENGTH - len(row.instruction_ids)),))
     assert _loss_of_rows(model, [empty]) == 0
     torch.testing.assert_close(_loss_of_rows(model, [empty, row]), _loss_of_rows(model, [row]))

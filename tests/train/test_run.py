@@ -24,8 +24,7 @@ from ucuie.model.folder import load_model
 from ucuie.model.info import read_info
 from ucuie.train import TrainConfig
 from ucuie.train.rows import TrainingSet, collate
-from ucuie.train.run import run_training
-from ucuie.train.stages import last_checkpoint
+from ucuie.train.run import last_checkpoint, run_training
 from ucuie.train.trainer import UcuieTrainer
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}

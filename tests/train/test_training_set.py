@@ -87,6 +87,14 @@ def test_schemas_too_long_for_the_context_are_narrowed_where_the_augmentation_ma
     rows = TrainingSet(wide, encoder, augmentation=SchemaAugmentation(max_frames=6), **options)
     assert len(rows) == len(wide)
     assert all(len(ids_of(rows[epoch, (index,)])) <= 400 for epoch in range(3) for index in range(len(rows)))
+    options["max_length"] = max(rows.questions.lengths.values())
+    shared = TrainingSet(
+        wide, encoder, augmentation=SchemaAugmentation(max_frames=6), texts_per_row=2, **options
+    )
+    for key in shared.questions.rows():
+        for row in (shared[epoch, key] for epoch in range(8)):
+            longest = max(len(text.ids) for text in row.texts)
+            assert len(row.instruction_ids) + longest <= options["max_length"]
 
 
 def test_the_usual_length_of_a_text_is_that_of_nearly_all(tokenizer):

@@ -24,8 +24,7 @@ def register_peft_type() -> PeftType:
     if PEFT_TYPE_NAME in PeftType.__members__:
         return PeftType[PEFT_TYPE_NAME]
     member = str.__new__(PeftType, PEFT_TYPE_NAME)
-    member._name_ = PEFT_TYPE_NAME
-    member._value_ = PEFT_TYPE_NAME
+    member._name_ = member._value_ = PEFT_TYPE_NAME
     PeftType._member_map_[PEFT_TYPE_NAME] = member
     PeftType._value2member_map_[PEFT_TYPE_NAME] = member
     PeftType._member_names_.append(PEFT_TYPE_NAME)
@@ -34,7 +33,7 @@ def register_peft_type() -> PeftType:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where experts and routers lie in the stacked parameters of one adapted linear.
+    """The places of experts and routers in the stacked parameters of one adapted linear.
 
     The rows of `down` and the columns of `up` are, in this order: the shared expert, then capability by
     capability its sub-experts, `rank` each. Below them `down` holds the routers: one row per sub-expert
@@ -78,7 +77,7 @@ class Layout:
 
     @property
     def routes_capabilities(self) -> bool:
-        """Whether the linear computes its capability gates itself (`W_G`)."""
+        """True where the linear computes its capability gates itself (`W_G`)."""
         return self.has_soft_router and self.num_gates > 0
 
     @property
@@ -98,7 +97,7 @@ class HierarchicalMoeConfig(PeftConfig):  # type: ignore[misc]  # PEFT is not ty
         num_capabilities: C, capability experts.
         router: what the capability gates are. "soft": a sigmoid over the mean hidden state of the
             instruction; "hard": the row's `capability_labels`.
-        use_shared_expert: whether one more expert is always on.
+        use_shared_expert: True has one more expert, which is always on.
         use_capability_experts: False leaves the shared expert alone, which is plain LoRA.
         num_levels: 2 is the paper's hierarchy; 1 is a flat LoRA-MoE, one softmax over all C * Q experts
             and no capability gates.
@@ -131,23 +130,17 @@ class HierarchicalMoeConfig(PeftConfig):  # type: ignore[misc]  # PEFT is not ty
             self.task_type = TaskType.CAUSAL_LM
         super().__post_init__()
         self.peft_type = register_peft_type()
-        if isinstance(self.target_modules, list):
-            self.target_modules = set(self.target_modules)
-        if isinstance(self.exclude_modules, list):
-            self.exclude_modules = set(self.exclude_modules)
-        faults = self._faults()
-        if faults:
+        for name in ("target_modules", "exclude_modules"):
+            if isinstance(value := getattr(self, name), list):
+                setattr(self, name, set(value))
+        if faults := self._faults():
             raise ConfigError("HierarchicalMoeConfig: " + "; ".join(faults))
 
     def _faults(self) -> list[str]:
         faults = [
-            f"{name} must be at least 1, not {value}"
-            for name, value in (
-                ("r", self.r),
-                ("num_sub_experts", self.num_sub_experts),
-                ("num_capabilities", self.num_capabilities),
-            )
-            if value < 1
+            f"{name} must be at least 1, not {getattr(self, name)}"
+            for name in ("r", "num_sub_experts", "num_capabilities")
+            if getattr(self, name) < 1
         ]
         if self.alpha <= 0:
             faults.append(f"alpha must be above 0, not {self.alpha}")
@@ -173,7 +166,7 @@ class HierarchicalMoeConfig(PeftConfig):  # type: ignore[misc]  # PEFT is not ty
         return tuple(f"capability_{index}" for index in range(self.num_capabilities))
 
     def layout(self) -> Layout:
-        """Give the layout of every linear this configuration adapts."""
+        """The layout of every linear that this configuration adapts."""
         return Layout(
             rank=self.r,
             scaling=self.alpha / self.r,
@@ -185,7 +178,7 @@ class HierarchicalMoeConfig(PeftConfig):  # type: ignore[misc]  # PEFT is not ty
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what `adapter_config.json` holds; sets become sorted lists, so files are reproducible."""
+        """The content of `adapter_config.json`; sets become sorted lists, so files are reproducible."""
         return {
             key: sorted(value) if isinstance(value, set) else value
             for key, value in super().to_dict().items()

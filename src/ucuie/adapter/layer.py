@@ -135,7 +135,7 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
                 router_logits = routing.pool(gate_logits) + gate_bias
             gates = self._gates(layout, routing, router_logits, hidden.device)
             self._record(routing, router_logits, gates, weights)
-            scales = expert_scales(layout, weights, None if gates is None else routing.spread(gates))
+            scales = _expert_scales(layout, weights, None if gates is None else routing.spread(gates))
             mixed = ranks.view(-1, layout.num_experts, layout.rank) * scales.to(ranks.dtype)
         mixed = mixed.view(-1, layout.num_ranks).to(output.dtype)
         flat = output.view(batch * tokens, -1)
@@ -177,11 +177,7 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
         self.state.records[self.name] = Decision(router_logits, gates, usage, kept)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Refuse.
-
-        Raises:
-            NotImplementedError: always.
-        """
+        """Refuse with a NotImplementedError that says why."""
         raise NotImplementedError(
             "a hierarchical mixture of experts cannot be merged into the weights: how much each expert adds "
             "depends on the instruction and on every token"
@@ -194,13 +190,10 @@ class HierarchicalMoeLinear(BaseTunerLayer, nn.Module):  # type: ignore[misc]  #
         return "hierarchical_moe." + super().__repr__()
 
 
-def expert_scales(layout: Layout, weights: Tensor, gates: Tensor | None) -> Tensor:
-    """What every expert's ranks are multiplied by, `alpha / r` included: (B * T, experts, 1) float32.
+def _expert_scales(layout: Layout, weights: Tensor, gates: Tensor | None) -> Tensor:
+    """The factors on every expert's ranks, `alpha / r` included: (B * T, experts, 1) float32.
 
-    Args:
-        layout: where the linear's experts and routers lie.
-        weights: (B, T, *layout.choices), the routers' softmax.
-        gates: (B or 1, T or 1, C), None with one level.
+    `weights` is the routers' softmax, (B, T, *choices); `gates` is (B or 1, T or 1, C), None with one level.
     """
     factors = layout.scaling if gates is None else (gates * layout.scaling).unsqueeze(-1)
     scales = (weights * factors).view(-1, layout.num_routed_experts)

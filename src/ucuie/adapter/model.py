@@ -43,7 +43,7 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
 
     @property
     def state(self) -> RoutingState:
-        """What all adapted linears of the backbone share, whichever adapter or tuner put them there."""
+        """The state that all adapted linears of the backbone share, whichever tuner put them there."""
         return next(self._layers()).state
 
     def _layers(self) -> Iterator[HierarchicalMoeLinear]:
@@ -64,9 +64,8 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
             return
         if not (hasattr(target, "in_features") and hasattr(target, "out_features")):
             raise TypeError(f"{current_key} is a {type(target).__name__}; only linears can be adapted")
-        first = next(self._layers(), None)
-        if first is not None:
-            state = first.state
+        if next(self._layers(), None) is not None:
+            state = self.state
         else:
             # Not earlier: a tuner that finds nothing to adapt has to leave the backbone without hooks.
             state = RoutingState()
@@ -102,8 +101,7 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
     def auxiliary_losses(self, *, widen: Callable[[Tensor], Tensor] | None = None) -> AuxiliaryLosses:
         """The auxiliary losses of the last forward of more than one token, with their gradients.
 
-        Args:
-            widen: see `routing.auxiliary_losses`.
+        `widen` is that of `routing.auxiliary_losses`.
 
         Raises:
             RuntimeError: there was no forward yet, or it had labels but no instruction for the router.
@@ -130,10 +128,8 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
         layout = self._config.layout()
         statistics = {}
         for name, record in self._records().items():
-            usage = record.usage
-            if usage is not None:
-                usage = usage.detach().view(layout.num_capabilities, layout.num_sub_experts)
             gates = None if record.gates is None else record.gates.detach()
+            usage = record.usage.detach().view(layout.num_capabilities, layout.num_sub_experts)
             statistics[name] = RoutingStatistics(capability_gates=gates, sub_expert_weights=usage)
         return statistics
 
@@ -152,12 +148,16 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
         """
         if self._config.layout().num_gates == 0:
             raise ValueError("this adapter has no capability gates, so no capability can be switched")
+        enabled = self._are_named(capabilities)
+        self.state.enabled = None if all(enabled) else enabled
+
+    def _are_named(self, capabilities: Sequence[str]) -> tuple[bool, ...]:
+        """True for each capability, in the order of the gates, that is among those named."""
         names = self._config.capability_names
         for name in capabilities:
             if name not in names:
                 raise ValueError(f"unknown capability {name!r}{did_you_mean(name, names)}")
-        enabled = tuple(name in capabilities for name in names)
-        self.state.enabled = None if all(enabled) else enabled
+        return tuple(name in capabilities for name in names)
 
     @contextmanager
     def capabilities(self, *names: str) -> Iterator[None]:
@@ -181,12 +181,8 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
         layout = self._config.layout()
         if not layout.routes_capabilities:
             raise ValueError("this adapter has no soft router, so there are no gates to pin")
-        names = self._config.capability_names
-        for name in capabilities:
-            if name not in names:
-                raise ValueError(f"unknown capability {name!r}{did_you_mean(name, names)}")
         # In float32 the sigmoid of these is exactly 1 and 0.
-        logits = [PINNED_LOGIT if name in capabilities else -PINNED_LOGIT for name in names]
+        logits = [PINNED_LOGIT if is_on else -PINNED_LOGIT for is_on in self._are_named(capabilities)]
         adapter_name = self.active_adapters[0]
         for layer in self._layers():
             if adapter_name in layer.layout:
@@ -212,7 +208,7 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
             input_ids: (B, T).
             attention_mask: (B, T).
             instruction_mask: (B, T) bool, True on the instruction's tokens.
-            capability_labels: (B, C), what a hard router's gates are.
+            capability_labels: (B, C), the gates of a hard router.
 
         Raises:
             MissingGatesError: a soft router came without instruction_mask, or a hard one without labels.
@@ -246,13 +242,9 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
         instruction_mask: Tensor | None = None,
         capability_labels: Tensor | None = None,
     ) -> dict[str, TokenRouting]:
-        """How every token is routed in one forward of whole sequences, by linear.
+        """The routing of every token in one forward of whole sequences, by linear.
 
-        Args:
-            input_ids: (B, T).
-            attention_mask: (B, T).
-            instruction_mask: (B, T) bool, True on the instruction's tokens.
-            capability_labels: (B, C), what a hard router's gates are.
+        The arguments are those of `compute_gates`.
 
         Raises:
             ValueError: the adapter has no capability experts, so nothing is routed.

@@ -1,4 +1,4 @@
-"""What travels with one forward: routing inputs on the way in, the routers' decisions on the way out.
+"""The routing of one forward: its inputs on the way in, the routers' decisions on the way out.
 
 In: the extra arguments of a forward (instruction mask, capability labels or gates). Out: a `Routing` that
 every adapted linear reads, and the losses and statistics that follow from their `Decision`s. Values only:
@@ -28,7 +28,7 @@ class RoutingInputs:
         instruction_mask: (B, T) bool, True on the tokens of the instruction.
         capability_labels: (B, C) float, the row's hard labels.
         capability_gates: (B, C) float, gates to use whatever the router says.
-        segment_ids: (1, T) int64 of a packed batch: which of its S sequences a token belongs to, from 0 on.
+        segment_ids: (1, T) int64 of a packed batch: the number of each token's sequence, from 0 on.
     """
 
     instruction_mask: Tensor | None = None
@@ -38,12 +38,8 @@ class RoutingInputs:
 
     def for_rows(self, num_rows: int) -> "RoutingInputs":
         """Repeat every row for its beams, the way `generate` repeats its inputs."""
-        return RoutingInputs(
-            **{
-                name: None if rows is None else repeat_rows(rows, num_rows)
-                for name, rows in vars(self).items()
-            }
-        )
+        given = {name: rows for name, rows in vars(self).items() if rows is not None}
+        return RoutingInputs(**{name: repeat_rows(rows, num_rows) for name, rows in given.items()})
 
 
 def repeat_rows(rows: Tensor, num_rows: int) -> Tensor:
@@ -60,7 +56,7 @@ def repeat_rows(rows: Tensor, num_rows: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Routing:
-    """What every adapted linear needs to know about the forward under way.
+    """The inputs of every adapted linear in the forward under way.
 
     Args:
         pooling: (B, T) float32, 1 / (instruction tokens of the row) on these and 0 elsewhere, so that its
@@ -70,8 +66,8 @@ class Routing:
         labels: (B, C) hard labels, the gates of a hard router.
         override: (B, C) gates to use in every linear.
         fixed: gates (B or 1, C) by name of the linear.
-        enabled: which capabilities are switched on; None for all.
-        segments: (T,) which of the sequences of a packed batch a token belongs to; None where rows are
+        enabled: for each capability, if it is switched on; None for all.
+        segments: (T,) the sequence of a packed batch that each token belongs to; None where rows are
             sequences.
         num_segments: S, sequences of a packed batch.
     """
@@ -98,7 +94,7 @@ class Routing:
         return sum_segments(weighted[0], self.segments, self.num_segments)
 
     def spread(self, gates: Tensor) -> Tensor:
-        """What each sequence has (B, S or 1, N), for every token: broadcasts against (B, T, N)."""
+        """The gates of each sequence (B, S or 1, N), for every token: broadcasts against (B, T, N)."""
         if self.segments is None or len(gates) == 1:
             return gates.unsqueeze(1)
         return gates.index_select(0, self.segments).unsqueeze(0)
@@ -153,9 +149,7 @@ def _check_instructions(counts: Tensor) -> None:
 def token_weighting(token_mask: Tensor | None, tokens: Tensor) -> Tensor:
     """Weights (B * T,) float32 whose product with per-token values is the mean over real tokens.
 
-    Args:
-        token_mask: (B, T), True on real tokens; None if all of them are.
-        tokens: (B, T, ...), for shape and device.
+    `token_mask` (B, T) is True on real tokens, None if all are; `tokens` (B, T, ...) is for shape and device.
     """
     if token_mask is None:
         num_tokens = tokens.shape[0] * tokens.shape[1]
@@ -166,19 +160,19 @@ def token_weighting(token_mask: Tensor | None, tokens: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Decision:
-    """What one adapted linear decided in one forward; gradients intact.
+    """The decisions of one adapted linear in one forward; gradients intact.
 
     Args:
         router_logits: (B, C), the capability router's logits; None if it did not run.
         gates: (B or 1, C), the gates that scaled the experts; None where there are none.
         usage: the mean distribution over sub-experts, a row per softmax: (C, Q), or (1, C * Q) with one
-            level; None without capability experts.
+            level.
         weights: (B, T, C, Q) or (B, T, 1, C * Q), the distribution of every token; None unless asked for.
     """
 
     router_logits: Tensor | None
     gates: Tensor | None
-    usage: Tensor | None
+    usage: Tensor
     weights: Tensor | None = None
 
 
@@ -199,22 +193,20 @@ class AuxiliaryLosses:
 
 @dataclass(frozen=True)
 class RoutingStatistics:
-    """What one adapted linear did in the last forward of more than one token; no gradients.
+    """The routing of one adapted linear in the last forward of more than one token; no gradients.
 
     Args:
-        capability_gates: (B or 1, C), the gates that scaled the capability experts; None with one level
-            or without capability experts.
-        sub_expert_weights: (C, Q), the mean weight of each sub-expert over the batch's real tokens; None
-            without capability experts.
+        capability_gates: (B or 1, C), the gates that scaled the capability experts; None with one level.
+        sub_expert_weights: (C, Q), the mean weight of each sub-expert over the batch's real tokens.
     """
 
     capability_gates: Tensor | None
-    sub_expert_weights: Tensor | None
+    sub_expert_weights: Tensor
 
 
 @dataclass(frozen=True)
 class TokenRouting:
-    """What one adapted linear did with every token of a forward; no gradients.
+    """The routing of every token of a forward by one adapted linear; no gradients.
 
     Args:
         capability_gates: (B or 1, C), the gates that scaled the capability experts; None with one level.
@@ -242,11 +234,11 @@ def auxiliary_losses(
             tokens, such as all processes'. The entropy loss is not a mean over tokens, so it has to be
             widened before it is computed.
     """
-    usages = [record.usage.to(device) for record in records if record.usage is not None]
     logits = [record.router_logits.to(device) for record in records if record.router_logits is not None]
     bce = entropy = torch.zeros((), device=device)
-    if usages:
-        usage = torch.stack(usages) if widen is None else widen(torch.stack(usages))
+    if records:
+        usage = torch.stack([record.usage.to(device) for record in records])
+        usage = usage if widen is None else widen(usage)
         entropy = torch.special.xlogy(usage, usage).sum(dim=-1).mean()
     if logits and labels is not None:
         stacked = torch.stack(logits)

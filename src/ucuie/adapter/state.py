@@ -50,10 +50,10 @@ class RoutingState:
     def __init__(self) -> None:
         self.enabled: tuple[bool, ...] | None = None
         self._handles: list[RemovableHandle] = []
-        self.keeps_tokens = False
         self._forget()
 
     def _forget(self) -> None:
+        self.keeps_tokens = False
         self.records: dict[str, Decision] = {}
         self.labels: Tensor | None = None
         self._routing: Routing | None = None
@@ -66,7 +66,6 @@ class RoutingState:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.keeps_tokens = False
         self._forget()
 
     def attach(self, backbone: nn.Module) -> None:
@@ -94,7 +93,7 @@ class RoutingState:
 
     @property
     def has_fixed_gates(self) -> bool:
-        """Whether a `fixing` context is open."""
+        """True while a `fixing` context is open."""
         return self._fixed is not None
 
     @contextmanager
@@ -135,7 +134,7 @@ class RoutingState:
             self._routing, self.records = previous
 
     def router_gates(self) -> dict[str, Tensor]:
-        """What the capability routers of the last forward said, by linear: (B, C) each, none switched off."""
+        """The gates of the capability routers of the last forward, by linear: (B, C), none switched off."""
         return {
             name: record.router_logits.sigmoid()
             for name, record in self.records.items()
@@ -224,14 +223,15 @@ def _token_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 
 def _segments(inputs: RoutingInputs) -> tuple[Tensor | None, int]:
-    """Which sequence each token of a packed batch belongs to (T,), and how many there are."""
+    """The sequence of a packed batch that each token belongs to (T,), and how many there are."""
     if inputs.segment_ids is None:
         return None, 0
+    segments = inputs.segment_ids.reshape(-1)
     for rows in (inputs.capability_labels, inputs.capability_gates):
         if rows is not None:
             # Known without waiting for the device.
-            return inputs.segment_ids.reshape(-1), len(rows)
-    return inputs.segment_ids.reshape(-1), int(inputs.segment_ids.max()) + 1
+            return segments, len(rows)
+    return segments, int(segments.max()) + 1
 
 
 def _check(

@@ -70,18 +70,17 @@ def with_schema(example: Example, schema: Schema) -> Example:
     return replace(example, schema=schema, records=order_records(example.records, schema))
 
 
-def narrow_schema(example: Example, max_frames: int | None) -> Example:
-    """The example with its first `max_frames` frames, those of its records always; None keeps all.
+def narrow_schema(schema: Schema, records: Sequence[Record], max_frames: int | None) -> Schema:
+    """The first `max_frames` frames of a schema, those of the records always; None keeps all.
 
     No chance is in it: it is the longest that `vary_schema` can make without negatives, or near it.
     """
-    if max_frames is None or len(example.schema.frames) <= max_frames:
-        return example
-    present = {record.frame for record in example.records}
-    absent = [frame.name for frame in example.schema.frames if frame.name not in present]
+    if max_frames is None or len(schema.frames) <= max_frames:
+        return schema
+    present = {record.frame for record in records}
+    absent = [frame.name for frame in schema.frames if frame.name not in present]
     names = present | set(absent[: max(max_frames - len(present), 0 if present else 1)])
-    frames = tuple(frame for frame in example.schema.frames if frame.name in names)
-    return replace(example, schema=Schema(frames=frames))
+    return Schema(frames=tuple(frame for frame in schema.frames if frame.name in names))
 
 
 def _with_frames_dropped(

@@ -1,1 +1,1 @@
-"""How good a model is: predictions on gold data, and scores that mean how often they are right."""
+"""The quality of a model: predictions on gold data, and scores that mean how often they are right."""

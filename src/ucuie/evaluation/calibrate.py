@@ -6,17 +6,25 @@ In: an extractor and gold. Out: a `Calibration` for the model folder, the operat
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ucuie.errors import DataError
 from ucuie.evaluation.choosing import ChosenPoint, Found, choose_point
-from ucuie.evaluation.fitting import Elements, cross_validated, fit
-from ucuie.evaluation.reliability import Bin, chance_error, expected_calibration_error, log_loss, reliability
+from ucuie.evaluation.fitting import (
+    Bin,
+    Elements,
+    chance_error,
+    cross_validated,
+    expected_calibration_error,
+    fit,
+    log_loss,
+    reliability,
+)
 from ucuie.extract.extractor import Extractor, Query
 from ucuie.extract.options import AnswerOptions
 from ucuie.extract.query import Progress
@@ -29,33 +37,25 @@ MIN_ELEMENTS_OF_TASK = 100
 """A task with fewer elements of a kind shares the calibrator of all tasks."""
 
 
-@dataclass(frozen=True)
-class Score:
-    """A raw score with the verdict on its element; `text` is the index of its example."""
+class Marked(NamedTuple):
+    """The scored elements of one kind, with the task and the data set of each, (N,)."""
 
-    kind: ElementKind
-    task: Task | Capability
-    dataset: str
-    text: int
-    score: float
-    is_right: bool
+    elements: Elements
+    tasks: NDArray[np.str_]
+    datasets: NDArray[np.str_]
 
 
 @dataclass(frozen=True)
 class ErrorRow:
     """How far scores of one kind, task and data set are from what was right; None stands for all of them.
 
+    The expected calibration error (`ece`), the log-loss in nats and the reliability (`bins`) are those of the
+    raw scores before, and of calibrated, cross-validated ones after.
+
     Args:
         method: of the task's calibrator, or of the one that it shares; None in rows of anything else.
-        num_elements: that were predicted.
-        accuracy: the share of them that is right.
-        ece_before: expected calibration error of the raw scores.
-        ece_after: of calibrated ones, cross-validated.
-        ece_by_chance: what perfect scores would show with so few elements.
-        log_loss_before: of the raw scores, in nats.
-        log_loss_after: of calibrated ones, cross-validated.
-        bins_before: the reliability of the raw scores.
-        bins_after: that of calibrated ones, cross-validated.
+        accuracy: the share of elements that is right.
+        ece_by_chance: the error that perfect scores would show with so few elements.
     """
 
     kind: ElementKind
@@ -75,16 +75,14 @@ class ErrorRow:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """What a calibration found, with the calibration itself.
+    """A calibration and the errors before and after.
 
     Args:
         model: the name that extractions call it.
-        num_texts: that it could read.
-        num_unreadable: that it could not.
+        num_unreadable: texts that the model could not read, which `num_texts` leaves out.
         calibration: the curves, fitted on scores at `point`.
         point: the one chosen, or the model's own.
-        choice: of the point; None where none was to be chosen.
-        rows: the calibration errors.
+        choice: None where no point was to be chosen.
     """
 
     model: str
@@ -121,8 +119,8 @@ def calibrate(
     Args:
         extractor: the model; an earlier calibration of it is left aside.
         examples: gold that the model was not trained on, of one or several data sets.
-        end_biases: to choose from, 0 in any case: the texts are read once under each. None leave the model
-            where it stands.
+        end_biases: those to choose from, and 0: the texts are read once under each. An empty collection
+            leaves the model where it stands.
         progress: is shown every extraction on its way.
 
     Raises:
@@ -135,8 +133,8 @@ def calibrate(
     found = _found(extractor, readable, biases, progress)
     choice = choose_point(readable, found, _fitted) if end_biases else None
     point = own if choice is None else choice.point
-    scores = list(_scores(readable, found[point.end_bias]))
-    if not scores:
+    marked = _marked(readable, found[point.end_bias])
+    if not marked:
         raise DataError("the data", ["the model found nothing in its texts"], "give it more of them")
     calibration = _fitted(readable, found[point.end_bias])
     return CalibrationReport(
@@ -146,7 +144,7 @@ def calibrate(
         calibration=calibration,
         point=point,
         choice=choice,
-        rows=tuple(_rows(scores, calibration.calibrators)),
+        rows=tuple(_rows(marked, calibration.calibrators)),
     )
 
 
@@ -174,53 +172,49 @@ def _found(
 def _fitted(examples: Sequence[Example], found: Found) -> Calibration:
     """Calibrators for the scores of what was found in each example."""
     texts = Counter(example.dataset for example in examples)
-    return Calibration(texts=dict(texts), calibrators=tuple(_calibrators(list(_scores(examples, found)))))
+    return Calibration(texts=dict(texts), calibrators=tuple(_calibrators(_marked(examples, found))))
 
 
-def _scores(examples: Sequence[Example], found: Found) -> Iterator[Score]:
+def _marked(examples: Sequence[Example], found: Found) -> dict[ElementKind, Marked]:
+    """The scored elements that were found, by kind; kinds without any are left out."""
+    marked: dict[ElementKind, list[tuple[float, bool, int, str, str]]] = {kind: [] for kind in ELEMENT_KINDS}
     for index, (example, records) in enumerate(zip(examples, found, strict=True)):
         for mark in mark_elements(example, records):
             if mark.score is not None:
-                yield Score(mark.kind, example.task, example.dataset, index, mark.score, mark.is_right)
+                one = (mark.score, mark.is_right, index, example.task, example.dataset)
+                marked[mark.kind].append(one)
+    columns = {kind: map(np.array, zip(*rows, strict=True)) for kind, rows in marked.items() if rows}
+    return {
+        kind: Marked(Elements(scores, is_right, texts), tasks, datasets)
+        for kind, (scores, is_right, texts, tasks, datasets) in columns.items()
+    }
 
 
-def _calibrators(scores: Sequence[Score]) -> Iterator[Calibrator]:
+def _calibrators(marked: Mapping[ElementKind, Marked]) -> Iterator[Calibrator]:
     """One for each kind and task with elements enough, and for each kind one of all tasks together."""
-    for kind in ELEMENT_KINDS:
-        of_kind = [score for score in scores if score.kind == kind]
-        for task in dict.fromkeys(score.task for score in of_kind):
-            of_task = [score for score in of_kind if score.task == task]
-            if len(of_task) >= MIN_ELEMENTS_OF_TASK:
-                yield _calibrator(kind, task, of_task)
-        shared = [score for score in of_kind if score.task not in CAPABILITIES]
-        if shared:
-            yield _calibrator(kind, None, shared)
+    for kind, (elements, tasks, _) in marked.items():
+        parts = [(task, tasks == task) for task in dict.fromkeys(tasks.tolist())]
+        parts = [(task, is_taken) for task, is_taken in parts if is_taken.sum() >= MIN_ELEMENTS_OF_TASK]
+        for task, is_taken in [*parts, (None, ~np.isin(tasks, CAPABILITIES))]:
+            taken = elements.where(is_taken)
+            if len(taken):
+                yield Calibrator(
+                    kind=kind,
+                    task=task,
+                    curve=fit(taken),
+                    num_elements=len(taken),
+                    num_right=int(taken.is_right.sum()),
+                )
 
 
-def _calibrator(kind: ElementKind, task: Task | Capability | None, scores: Sequence[Score]) -> Calibrator:
-    elements = _elements(scores)
-    return Calibrator(
-        kind=kind,
-        task=task,
-        curve=fit(elements),
-        num_elements=len(elements),
-        num_right=int(elements.is_right.sum()),
-    )
-
-
-def _rows(scores: Sequence[Score], calibrators: Iterable[Calibrator]) -> Iterator[ErrorRow]:
+def _rows(marked: Mapping[ElementKind, Marked], calibrators: Iterable[Calibrator]) -> Iterator[ErrorRow]:
     """For each kind the error of all scores, then of each task, then of its data sets if it has several."""
     methods = {(one.kind, one.task): one.curve.method for one in calibrators}
-    for kind in ELEMENT_KINDS:
-        of_kind = [score for score in scores if score.kind == kind]
-        if not of_kind:
-            continue
-        elements = _elements(of_kind)
-        tasks = np.array([score.task for score in of_kind])
-        datasets = np.array([score.dataset for score in of_kind])
-        calibrated = _held_out_scores(elements, tasks, {task for one, task in methods if one == kind})
+    for kind, (elements, tasks, datasets) in marked.items():
+        own = {task for one, task in methods if one == kind}
+        calibrated = _held_out_scores(elements, tasks, own)
         yield _row(kind, None, None, None, elements, calibrated)
-        for task in dict.fromkeys(score.task for score in of_kind):
+        for task in dict.fromkeys(tasks.tolist()):
             is_task = tasks == task
             method = methods.get((kind, task)) or f"of all: {methods.get((kind, None), 'none')}"
             yield _row(kind, task, None, method, elements.where(is_task), calibrated[is_task])
@@ -231,21 +225,17 @@ def _rows(scores: Sequence[Score], calibrators: Iterable[Calibrator]) -> Iterato
 
 
 def _held_out_scores(
-    elements: Elements, tasks: NDArray[np.str_], own: Collection[str | None]
+    elements: Elements, tasks: NDArray[np.str_], own: set[Task | Capability | None]
 ) -> NDArray[np.float64]:
     """Calibrated scores (N,), each by a calibrator as it will be used, but fitted without its text.
 
-    Args:
-        elements: scores and verdicts of one kind of element.
-        tasks: the task of each element.
-        own: tasks that have a calibrator of their own.
+    Tasks in `own` have a calibrator of their own.
     """
     calibrated = elements.scores.copy()
     is_shared = ~np.isin(tasks, CAPABILITIES)
     calibrated[is_shared] = cross_validated(elements.where(is_shared))
-    for task in own:
-        if task is not None:
-            calibrated[tasks == task] = cross_validated(elements.where(tasks == task))
+    for task in own - {None}:
+        calibrated[tasks == task] = cross_validated(elements.where(tasks == task))
     return calibrated
 
 
@@ -271,12 +261,4 @@ def _row(
         log_loss_after=log_loss(calibrated, elements.is_right),
         bins_before=reliability(elements.scores, elements.is_right),
         bins_after=reliability(calibrated, elements.is_right),
-    )
-
-
-def _elements(scores: Sequence[Score]) -> Elements:
-    return Elements(
-        np.array([score.score for score in scores]),
-        np.array([score.is_right for score in scores]),
-        np.array([score.text for score in scores]),
     )

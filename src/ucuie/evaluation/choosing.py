@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ucuie.evaluation.fitting import NUM_FOLDS, dealt_folds
 from ucuie.extract.thresholds import Thresholds
 from ucuie.metrics import HEADLINE_ROWS, score
 from ucuie.metrics.scorers import score_offset
@@ -25,23 +26,18 @@ NEUTRAL = OperatingPoint()
 """A model ends as it was trained to, and nothing is left out."""
 EQUAL_F1 = 0.05
 """Points of F1 that a report with one decimal does not show: no reason to go further away from neutral."""
-NUM_FOLDS = 5
 
 Found = Sequence[Sequence[Record]]
 """The records of each text."""
 Fit = Callable[[Sequence[Example], Found], Calibration]
 """Calibrators from gold and what was found in it, with raw scores."""
 
-_SEED = 0
-
 
 @dataclass(frozen=True)
 class DatasetF1:
-    """How good the answers to one data set are, in per cent.
+    """The F1 of the answers to one data set, in per cent.
 
     Args:
-        dataset: the data set's name.
-        num_texts: texts of the data set that were read.
         before: at the neutral point.
         after: at the point chosen, cross-validated.
     """
@@ -54,11 +50,10 @@ class DatasetF1:
 
 @dataclass(frozen=True)
 class ChosenPoint:
-    """A point and what it is good for.
+    """The best point; the neutral one where no other did better on texts that it was not chosen on.
 
     Args:
-        point: the best one; the neutral one where no other did better on texts that it was not chosen on.
-        end_biases: that it was chosen from.
+        end_biases: the biases that it was chosen from.
         datasets: their F1; where the neutral point stays, before and after are the same.
     """
 
@@ -85,7 +80,7 @@ def choose_point(examples: Sequence[Example], found: Mapping[float, Found], fit:
 
     Args:
         examples: gold; parts of answers, such as those of the task judging, are left aside.
-        found: in each example under each bias, with raw scores; 0 is one of the biases.
+        found: the records of each example under each bias, with raw scores; 0 is one of the biases.
         fit: makes the calibrators by whose scores a threshold goes.
     """
     whole = [index for index, example in enumerate(examples) if example.task in TASKS]
@@ -96,10 +91,8 @@ def choose_point(examples: Sequence[Example], found: Mapping[float, Found], fit:
     if len(examples) >= NUM_FOLDS:
         held_out = _dataset_f1(examples, _held_out(examples, found, fit))
         if _mean(held_out.values()) > _mean(before.values()):
-            after = held_out
             point, _ = _best(examples, found, fit)
-    if point == NEUTRAL:
-        after = before
+            after = before if point == NEUTRAL else held_out
     names = [example.dataset for example in examples]
     datasets = tuple(DatasetF1(name, names.count(name), before[name], after[name]) for name in before)
     return ChosenPoint(point, tuple(found), datasets)
@@ -110,7 +103,7 @@ def f1_by_threshold(examples: Sequence[Example], found: Found) -> NDArray[np.flo
 
     Args:
         examples: gold of whole answers.
-        found: in each, with the scores that thresholds go by.
+        found: the records of each, with the scores that thresholds go by.
     """
     totals: dict[str, dict[str, NDArray[np.int64]]] = {}
     for example, records in zip(examples, found, strict=True):
@@ -144,10 +137,16 @@ def _best(
     examples: Sequence[Example], found: Mapping[float, Found], fit: Fit
 ) -> tuple[OperatingPoint, Calibration]:
     """The best point on some texts, and the calibrators of its bias, fitted to the same texts."""
-    calibrations = {bias: fit(examples, records) for bias, records in found.items()}
+    calibrations = {bias: fit(examples, of_texts) for bias, of_texts in found.items()}
     f1 = {
-        bias: f1_by_threshold(examples, _calibrated(examples, records, calibrations[bias]))
-        for bias, records in found.items()
+        bias: f1_by_threshold(
+            examples,
+            [
+                calibrations[bias].apply(records, example.task)
+                for example, records in zip(examples, of_texts, strict=True)
+            ],
+        )
+        for bias, of_texts in found.items()
     }
     least = max(by_threshold.max() for by_threshold in f1.values()) - EQUAL_F1
     bias = min((one for one in f1 if f1[one].max() >= least), key=abs)
@@ -158,8 +157,8 @@ def _best(
 def _held_out(
     examples: Sequence[Example], found: Mapping[float, Found], fit: Fit
 ) -> list[tuple[Record, ...]]:
-    """What is kept of each text at a point that was chosen without its fold."""
-    fold_of = _folds(examples)
+    """The records that are kept of each text at a point that was chosen without its fold."""
+    fold_of = dealt_folds(np.array([example.dataset for example in examples]))
     kept: list[tuple[Record, ...]] = [()] * len(examples)
     for fold in range(NUM_FOLDS):
         others, own = np.flatnonzero(fold_of != fold).tolist(), np.flatnonzero(fold_of == fold).tolist()
@@ -173,24 +172,6 @@ def _held_out(
             records = calibration.apply(found[point.end_bias][index], examples[index].task)
             kept[index], _ = thresholds.keep(records)
     return kept
-
-
-def _folds(examples: Sequence[Example]) -> NDArray[np.int64]:
-    """The fold (N,) of each text, by chance; each data set is dealt out evenly."""
-    order = np.random.default_rng(_SEED).permutation(len(examples))
-    names = np.array([example.dataset for example in examples])
-    order = order[np.argsort(names[order], kind="stable")]
-    folds = np.empty(len(examples), dtype=np.int64)
-    folds[order] = np.arange(len(examples)) % NUM_FOLDS
-    return folds
-
-
-def _calibrated(
-    examples: Sequence[Example], found: Found, calibration: Calibration
-) -> list[tuple[Record, ...]]:
-    return [
-        calibration.apply(records, example.task) for example, records in zip(examples, found, strict=True)
-    ]
 
 
 def _dataset_f1(examples: Sequence[Example], found: Found) -> dict[str, float]:

@@ -10,7 +10,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from ucuie.extract.query import Progress, answer_staged, resume_key
 from ucuie.extract.result import Extraction
 from ucuie.files import StagedLines, staged_files, write_text
 from ucuie.metrics import Breakdown, Report, break_down, scorer_names, write_breakdown
-from ucuie.schema import Dropped, Example, Record
+from ucuie.schema import Dropped, Example
 
 DEFAULT_SCORER = "offset"
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -31,16 +31,16 @@ REPORT_FILE = "report.json"
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What an evaluation found; `report.json` holds the same.
+    """The findings of an evaluation; `report.json` holds the same.
 
     Args:
         model: the name that extractions call it.
-        end_bias: that it was used with, its own and the one asked for together.
+        end_bias: its own and the one asked for together.
         threshold: the least scores of whole answers that were kept, by the names of types; `*` is all others.
         num_examples: texts, those included that the model could not read.
         num_unreadable: texts with a type too large for the model; all their records count as missed.
         num_truncated: texts of which an output was cut at the limit asked for.
-        dropped: what the model wrote that was no record, counted by reason.
+        dropped: outputs that were no records, counted by reason.
         seconds: wall-clock time of all extractions.
         breakdown: one report for each scorer, and the first of them taken apart.
     """
@@ -61,11 +61,6 @@ class EvaluationReport:
         return self.breakdown.reports
 
     @property
-    def ceiling(self) -> Report:
-        """What perfect predictions without offsets would score, under `offset`."""
-        return self.breakdown.ceiling
-
-    @property
     def texts_per_second(self) -> float:
         """Throughput on this machine; 0 without any time."""
         return self.num_examples / self.seconds if self.seconds else 0.0
@@ -84,7 +79,7 @@ class EvaluationReport:
             "texts_per_second": self.texts_per_second,
             "scores": [report.to_dict() for report in self.scores],
             "intervals": [asdict(interval) for interval in self.breakdown.intervals],
-            "placing_ceiling": self.ceiling.to_dict(),
+            "placing_ceiling": self.breakdown.ceiling.to_dict(),
         }
 
 
@@ -104,7 +99,7 @@ def evaluate(
         examples: gold, of one or several data sets; see `ucuie.data.read_gold`.
         output: folder to write into; files of earlier evaluations are replaced.
         scorer: a name in `SCORERS`, or "all", whose first is taken apart.
-        options: of all answers; None uses the model as it is.
+        options: those of all answers; None uses the model as it is.
         progress: is shown every extraction on its way.
 
     Raises:
@@ -121,7 +116,6 @@ def evaluate(
         answers = progress(answers, len(readable))
     extractions = list(answers)
     by_example = _with_unreadable(extractions, queries, faults, extractor.model_name)
-    predictions: list[tuple[Record, ...]] = [extraction.records for extraction in by_example]
     used = options.at(extractor.operating_point)
     report = EvaluationReport(
         model=extractor.model_name,
@@ -132,12 +126,13 @@ def evaluate(
         num_truncated=sum(extraction.truncated for extraction in extractions),
         dropped=Counter(dropped.reason for extraction in extractions for dropped in extraction.dropped),
         seconds=sum(extraction.seconds for extraction in extractions),
-        breakdown=break_down(examples, predictions, scorers=scorers),
+        breakdown=break_down(examples, [one.records for one in by_example], scorers=scorers),
     )
     with staged_files(output, last=REPORT_FILE) as folder:
         lines = (f"{extraction.to_json()}\n" for extraction in by_example)
         write_text(folder / PREDICTIONS_FILE, "".join(lines))
-        write_breakdown(report.breakdown, folder, title=f"{report.model} on {_names_of(examples)}")
+        names = ", ".join(dict.fromkeys(example.dataset or "data without a name" for example in examples))
+        write_breakdown(report.breakdown, folder, title=f"{report.model} on {names}")
         content = report.to_dict() | {"environment": _environment()}
         write_text(folder / REPORT_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     staged.discard()
@@ -145,33 +140,19 @@ def evaluate(
 
 
 def _with_unreadable(
-    extractions: Sequence[Extraction],
-    queries: Sequence[Query],
-    faults: Mapping[int, Exception],
-    model: str,
+    extractions: Iterable[Extraction], queries: Sequence[Query], faults: Mapping[int, Exception], model: str
 ) -> list[Extraction]:
     """An extraction for every query: an empty one, with the reason, where the model could not read it."""
-    answered = iter(extractions)
-    return [
-        Extraction(
-            id=query.id,
-            text=query.text,
-            dropped=(Dropped(reason="the model cannot read it", value=str(faults[index])),),
-            model=model,
-            seconds=0,
-        )
-        if index in faults
-        else next(answered)
-        for index, query in enumerate(queries)
-    ]
-
-
-def _names_of(examples: Sequence[Example]) -> str:
-    return ", ".join(dict.fromkeys(example.dataset or "data without a name" for example in examples))
+    whole = list(extractions)
+    for index, fault in sorted(faults.items()):
+        query, why = queries[index], Dropped(reason="the model cannot read it", value=str(fault))
+        unread = Extraction(id=query.id, text=query.text, dropped=(why,), model=model, seconds=0)
+        whole.insert(index, unread)
+    return whole
 
 
 def _environment() -> dict[str, Any]:
-    """What the times depend on."""
+    """The machine and the packages that the times depend on."""
     import torch
 
     packages = ("ucuie", "torch", "transformers", "peft", "llguidance")

@@ -1,4 +1,4 @@
-"""Scores and verdicts in, the curve that fits them best out.
+"""Scores and verdicts in, the curve that fits them best out; and how far scores are from what they say.
 
 Four methods stand by, from stiff to flexible: leaving scores alone, one temperature (Guo et al. 2017), a
 sigmoid (Platt 1999), isotonic regression (Zadrozny and Elkan 2002) with its steps joined by lines (Oron and
@@ -8,17 +8,15 @@ texts is within a standard error of the least.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ucuie.evaluation.reliability import log_losses
-from ucuie.model.calibration import DECIMALS, Floats, Isotonic, Sigmoid, log_odds, probability
+from ucuie.model.calibration import DECIMALS, SMALLEST, Floats, Isotonic, Sigmoid, log_odds, probability
 
 NUM_FOLDS = 5
-
-Method = Literal["none", "temperature", "sigmoid", "isotonic"]
+NUM_BINS = 15
 
 _SEED = 0
 
@@ -30,7 +28,7 @@ class Elements:
     Args:
         scores: raw, in [0, 1].
         is_right: the verdicts.
-        texts: which text each one is from; elements of one text are never parted by cross-validation.
+        texts: the text that each one is from; elements of one text are never parted by cross-validation.
     """
 
     scores: Floats
@@ -47,13 +45,13 @@ class Elements:
 
 def fit(elements: Elements) -> Sigmoid | Isotonic:
     """The curve of the method that does best on held-out texts, fitted to all elements."""
-    methods = [method for method, least in _LEAST_ELEMENTS.items() if len(elements) >= least]
+    methods = [method for least, method in _FITS.items() if len(elements) >= least]
     if len(methods) == 1 or len(np.unique(elements.texts)) < NUM_FOLDS:
         return Sigmoid(method="none")
-    losses = [log_losses(_held_out(elements, _FITS[method]), elements.is_right) for method in methods]
+    losses = [log_losses(_held_out(elements, method), elements.is_right) for method in methods]
     best = min(losses, key=lambda loss: float(loss.mean()))
     chosen = next(index for index, loss in enumerate(losses) if _is_as_good(loss, best))
-    return _FITS[methods[chosen]](elements)
+    return methods[chosen](elements)
 
 
 def cross_validated(elements: Elements) -> Floats:
@@ -69,10 +67,8 @@ def cross_validated(elements: Elements) -> Floats:
 
 def _held_out(elements: Elements, fit_curve: Callable[[Elements], Sigmoid | Isotonic]) -> Floats:
     """Scores of the elements of each fold of the texts by what was fitted to the other folds."""
-    texts = np.unique(elements.texts)
-    folds = np.empty(len(texts), dtype=np.int64)
-    folds[np.random.default_rng(_SEED).permutation(len(texts))] = np.arange(len(texts)) % NUM_FOLDS
-    fold_of = folds[np.searchsorted(texts, elements.texts)]
+    texts, places = np.unique(elements.texts, return_inverse=True)
+    fold_of = dealt_folds(np.zeros(len(texts)))[places]
     calibrated = np.empty(len(elements))
     for fold in range(NUM_FOLDS):
         is_held_out = fold_of == fold
@@ -81,14 +77,19 @@ def _held_out(elements: Elements, fit_curve: Callable[[Elements], Sigmoid | Isot
     return calibrated
 
 
+def dealt_folds(groups: NDArray[Any]) -> NDArray[np.int64]:
+    """The fold (N,) of each of some texts, by chance; those of each group are dealt out evenly."""
+    order = np.random.default_rng(_SEED).permutation(len(groups))
+    order = order[np.argsort(groups[order], kind="stable")]
+    folds = np.empty(len(groups), dtype=np.int64)
+    folds[order] = np.arange(len(groups)) % NUM_FOLDS
+    return folds
+
+
 def _is_as_good(losses: Floats, best: Floats) -> bool:
-    """Whether losses (N,) are worse than the best ones by no more than a standard error of the difference."""
+    """Losses (N,) are worse than the best ones by no more than a standard error of the difference."""
     difference = losses - best
     return bool(difference.mean() <= difference.std() / np.sqrt(len(difference)))
-
-
-def _leave_alone(elements: Elements) -> Sigmoid:
-    return Sigmoid(method="none")
 
 
 def _fit_temperature(elements: Elements) -> Sigmoid:
@@ -148,10 +149,59 @@ def _fit_logistic(inputs: Floats, is_right: NDArray[np.bool_], start: Floats) ->
     return weights
 
 
-_FITS: Mapping[Method, Callable[[Elements], Sigmoid | Isotonic]] = {
-    "none": _leave_alone,
-    "temperature": _fit_temperature,
-    "sigmoid": _fit_sigmoid,
-    "isotonic": _fit_isotonic,
+_FITS: Mapping[int, Callable[[Elements], Sigmoid | Isotonic]] = {
+    0: lambda _: Sigmoid(method="none"),
+    20: _fit_temperature,
+    50: _fit_sigmoid,
+    300: _fit_isotonic,
 }
-_LEAST_ELEMENTS: Mapping[Method, int] = {"none": 0, "temperature": 20, "sigmoid": 50, "isotonic": 300}
+"""The methods from stiff to flexible, by the least number of elements that each needs."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Elements with scores next to each other, from the lowest to the highest: promised and right."""
+
+    lowest: float
+    highest: float
+    num_elements: int
+    mean_score: float
+    accuracy: float
+
+
+def reliability(scores: Floats, is_right: NDArray[np.bool_], *, num_bins: int = NUM_BINS) -> tuple[Bin, ...]:
+    """Elements in bins of equal mass, by score; fewer bins where there are fewer elements."""
+    order = np.argsort(scores, kind="stable")
+    bins = []
+    for indices in np.array_split(order, min(num_bins, len(order))) if len(order) else ():
+        own = scores[indices]
+        accuracy = float(is_right[indices].mean())
+        bins.append(Bin(float(own[0]), float(own[-1]), len(own), float(own.mean()), accuracy))
+    return tuple(bins)
+
+
+def expected_calibration_error(
+    scores: Floats, is_right: NDArray[np.bool_], *, num_bins: int = NUM_BINS
+) -> float:
+    """The mean distance between score and accuracy over bins of equal mass, in [0, 1]; 0 without elements."""
+    bins = reliability(scores, is_right, num_bins=num_bins)
+    total = sum(one.num_elements * abs(one.mean_score - one.accuracy) for one in bins)
+    return total / len(scores) if len(scores) else 0.0
+
+
+def log_loss(scores: Floats, is_right: NDArray[np.bool_]) -> float:
+    """Minus the mean log-probability of the verdicts, in nats; 0 without elements."""
+    return float(log_losses(scores, is_right).mean()) if len(scores) else 0.0
+
+
+def log_losses(scores: Floats, is_right: NDArray[np.bool_]) -> Floats:
+    """Minus the log-probability of each verdict (N,), in nats."""
+    clipped = np.clip(scores, SMALLEST, 1 - SMALLEST)
+    return -np.where(is_right, np.log(clipped), np.log1p(-clipped))
+
+
+def chance_error(scores: Floats, *, draws: int = 200) -> float:
+    """The calibration error that perfect scores would show here, since there are only so many elements."""
+    generator = np.random.default_rng(_SEED)
+    verdicts = (generator.random(len(scores)) < scores for _ in range(draws))
+    return float(np.mean([expected_calibration_error(scores, is_right) for is_right in verdicts]))

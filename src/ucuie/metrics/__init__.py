@@ -11,8 +11,7 @@ Loads no torch.
 
 from ucuie.metrics.breakdown import Breakdown, break_down, render_page, render_text, write_breakdown
 from ucuie.metrics.counts import Counts
-from ucuie.metrics.marks import Mark, mark_elements
-from ucuie.metrics.mistakes import find_mistakes
+from ucuie.metrics.mistakes import Mark, find_mistakes, mark_elements
 from ucuie.metrics.report import HEADLINE_ROWS, Report, placing_ceiling, score, scorer_names
 from ucuie.metrics.scorers import SCORERS
 from ucuie.metrics.uncertainty import (

@@ -28,12 +28,12 @@ _CONTEXT = 60
 
 @dataclass(frozen=True)
 class Breakdown:
-    """What there is to know about some predictions.
+    """The scores, intervals and mistakes of some predictions.
 
     Args:
         reports: the scores under each scorer, with those of every label.
-        intervals: of the F1 of every row, under the first scorer.
-        mistakes: by spans, whatever the scorer.
+        intervals: those of the F1 of every row, under the first scorer.
+        mistakes: all of them by spans, whatever the scorer.
         ceiling: what perfect predictions without offsets would score, under `offset`.
     """
 
@@ -48,25 +48,13 @@ class Breakdown:
         return self.reports[0]
 
     def ceiling_of(self, interval: Interval) -> float | None:
-        """What placing alone lets the row of an interval reach, in per cent; None under another scorer."""
+        """The F1 of the ceiling in the row of an interval, in per cent; None under another scorer."""
         if self.report.scorer != "offset":
             return None
-        scores = self.ceiling.of(interval.row, task=interval.task)
-        by_dataset = {score.dataset: score.counts.f1 for score in scores}
         if interval.dataset is None:
             return self.ceiling.mean_f1(interval.row, task=interval.task)
-        return by_dataset[interval.dataset]
-
-    @property
-    def comparison(self) -> list[tuple[str, str, str, list[float | None]]]:
-        """(task, row, data set, F1 under each scorer); None where a scorer knows no such row."""
-        f1 = {
-            (one.task, one.row, one.dataset, report.scorer): one.counts.f1
-            for report in self.reports
-            for one in report.scores
-        }
-        places = dict.fromkeys(place[:3] for place in f1)
-        return [(*place, [f1.get((*place, report.scorer)) for report in self.reports]) for place in places]
+        scores = self.ceiling.of(interval.row, task=interval.task)
+        return next(score.counts.f1 for score in scores if score.dataset == interval.dataset)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -92,7 +80,7 @@ def break_down(
         examples: gold.
         predictions: one sequence of records for each example.
         scorers: names in `SCORERS`, at least one.
-        resamples: draws for each confidence interval; 0 leaves intervals out.
+        resamples: draws for each confidence interval.
         seed: makes the draws repeatable.
 
     Raises:
@@ -120,15 +108,19 @@ def write_breakdown(found: Breakdown, folder: Path, *, title: str) -> None:
 def render_text(found: Breakdown) -> str:
     """Tables of plain text, and of each kind of mistake the first five."""
     tables = [comparison_table(found)] if len(found.reports) > 1 else []
-    tables += [score_table(found), *map(_label_table, found.report.scores)]
-    tables += _mistake_tables(found.mistakes)
+    tables += [score_table(found), *map(_label_table, found.report.scores), *_mistake_tables(found.mistakes)]
     return "\n\n".join(table.to_text() for table in tables) + "\n"
 
 
 def comparison_table(found: Breakdown) -> Table:
     """F1 under several scorers side by side; a dash where a scorer knows no such row."""
-    rows = [(task, row, dataset or "-", *map(_or_dash, f1)) for task, row, dataset, f1 in found.comparison]
-    columns = ("task", "row", "data set", *(report.scorer for report in found.reports))
+    scorers = [report.scorer for report in found.reports]
+    f1: dict[tuple[str, str, str], dict[str, float]] = {}
+    for report in found.reports:
+        for one in report.scores:
+            f1.setdefault((one.task, one.row, one.dataset or "-"), {})[report.scorer] = one.counts.f1
+    rows = [(*place, *(_or_dash(by_scorer.get(name)) for name in scorers)) for place, by_scorer in f1.items()]
+    columns = ("task", "row", "data set", *scorers)
     return Table(columns, rows, title="F1 % by scorer")
 
 
@@ -169,7 +161,7 @@ def _label_table(row: RowScore) -> Table:
 
 
 def _mistake_tables(mistakes: Mistakes) -> Iterator[Table]:
-    """How many of each kind, what was taken for what most often, and the first of each kind, a line each."""
+    """The numbers of each kind, the most frequent confusions, and the first of each kind, a line each."""
     yield Table(("findings", "count"), [("right", mistakes.right), *mistakes.kinds.items()])
     confusions = [(*pair, count) for pair, count in mistakes.confusions[:_MAX_CONFUSIONS]]
     yield Table(("gold", "predicted", "count"), confusions)
@@ -225,7 +217,6 @@ def mistake_pieces(mistake: Mistake) -> list[tuple[str, str]]:
 
 
 def _confusion_matrix(mistakes: Mistakes) -> Table:
-    """How often each label of the gold was taken for each other, if it ever was."""
     names = sorted({name for pair, _ in mistakes.confusions for name in pair})
     rows = [(gold, *(mistakes.confusion[gold, name] or None for name in names)) for gold in names]
     return Table(("", *names), rows)

@@ -54,10 +54,8 @@ def _elements(example: Example, records: Sequence[Record], nothing: str | None) 
             joined = normalize("; ".join(mention for _, mention in events))
             triggers: list[Element] = [(_ALL_TRIGGERS, joined)]
             return {"ED": triggers if events else empty, "EAE pooled": _arguments(records)}
-        case "RE":
-            row = "RE boundary"
-        case other:
-            row = other
+        case task:
+            row = "RE boundary" if task == "RE" else task
     relations = [element for record in records for element in _pieces(record.frame, _relation(record))]
     return {row: _typed(relations)}
 
@@ -83,12 +81,12 @@ def _arguments(records: Sequence[Record]) -> list[Element]:
 
 
 def _pieces(label: str, string: str) -> list[Element]:
-    """What is left of one mention, relation or argument when the answer is cut at every ";"."""
+    """The pieces of one mention, relation or argument when the answer is cut at every ";"."""
     return [(normalize(label), normalize(piece)) for piece in normalize(string).split(";") if piece]
 
 
 def _typed(elements: Iterable[Element]) -> list[Element]:
-    """Of relations and arguments, the pieces that still name their type."""
+    """The pieces of relations and arguments that still name their type."""
     return [(label, string) for label, string in elements if ":" in str(string)]
 
 

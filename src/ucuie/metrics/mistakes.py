@@ -1,4 +1,6 @@
-"""What went wrong: every filler that was missed, invented, or found with something about it wrong.
+"""All mistakes: every filler that was missed, invented, or found with something about it wrong.
+
+`mark_elements` says of every predicted element alone if it is right, so that its score can be measured.
 
 A finding is one filler in its place: the text that evokes a frame, or the filler of one of its slots. Gold
 and predicted findings of a text are paired, the best agreement first, and each is used once:
@@ -17,7 +19,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ucuie.schema import Example, Filler, Record, Span
+from ucuie.metrics.counts import Element, linked_arguments, mentions, span_key, whole_records
+from ucuie.schema import ELEMENT_KINDS, Capability, ElementKind, Example, Filler, Record, Span, Task
 
 Kind = Literal["unlinked", "wrong slot", "wrong type", "wrong boundary", "missed", "spurious"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -30,10 +33,8 @@ class Finding:
     """A filler in its place.
 
     Args:
-        frame: name of the frame that was predicted or missed.
-        slot: its slot; None for the text that evokes the frame.
-        filler: the text and where it stands.
-        owner: what else the record holds: of events the trigger's span, of relations the other fillers.
+        slot: None for the text that evokes the frame.
+        owner: the rest of the record: of events the trigger's span, of relations all fillers.
     """
 
     frame: str
@@ -51,6 +52,11 @@ class Finding:
         """The place of the filler in the text."""
         return self.filler.span
 
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as plain values; its span counts in the example's text."""
+        filler = self.filler
+        return {"label": self.label, "text": filler.text, "start": filler.start, "end": filler.end}
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -64,18 +70,15 @@ class Mistake:
     @property
     def labels(self) -> tuple[str, str]:
         """The gold and the predicted label."""
-        return (
-            NOTHING if self.gold is None else self.gold.label,
-            NOTHING if self.predicted is None else self.predicted.label,
-        )
+        return _label(self.gold), _label(self.predicted)
 
     def to_dict(self) -> dict[str, Any]:
-        """The mistake as plain values; spans count in the example's text."""
+        """The mistake as plain values."""
         return {
             "kind": self.kind,
             "id": self.example.id,
-            "gold": self.gold and _plain(self.gold),
-            "predicted": self.predicted and _plain(self.predicted),
+            "gold": self.gold and self.gold.to_dict(),
+            "predicted": self.predicted and self.predicted.to_dict(),
         }
 
 
@@ -95,13 +98,13 @@ class Mistakes:
 
     @property
     def kinds(self) -> dict[Kind, int]:
-        """How many there are of each kind."""
+        """The number of mistakes of each kind."""
         found = Counter(mistake.kind for mistake in self.mistakes)
         return {kind: found[kind] for kind in KINDS}
 
     @property
     def confusions(self) -> list[tuple[tuple[str, str], int]]:
-        """What was taken for what, the most frequent first; what is right is left out."""
+        """(gold label, predicted label) with how often, the most frequent first; right ones are left out."""
         wrong = Counter({pair: count for pair, count in self.confusion.items() if pair[0] != pair[1]})
         return sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
 
@@ -128,30 +131,27 @@ def find_mistakes(examples: Iterable[Example], predictions: Iterable[Sequence[Re
     mistakes: list[Mistake] = []
     confusion: Counter[tuple[str, str]] = Counter()
     for example, predicted in zip(examples, predictions, strict=True):
-        for kind, gold, found in _pairs(list(_findings(example.records)), list(_findings(predicted))):
+        for kind, gold, found in _pairs([*_findings(example.records)], [*_findings(predicted)]):
+            confusion[_label(gold), _label(found)] += 1
             if kind is None:
                 right += 1
-                assert gold is not None
-                confusion[gold.label, gold.label] += 1
-                continue
-            mistake = Mistake(kind, example, gold, found)
-            mistakes.append(mistake)
-            confusion[mistake.labels] += 1
+            else:
+                mistakes.append(Mistake(kind, example, gold, found))
     return Mistakes(right, tuple(mistakes), confusion)
+
+
+def _label(finding: Finding | None) -> str:
+    return NOTHING if finding is None else finding.label
 
 
 def _findings(records: Iterable[Record]) -> Iterator[Finding]:
     for record in records:
         if record.filler is not None:
             yield Finding(record.frame, None, record.filler, None)
-        for filled in record.slots:
-            if filled.filler is not None:
-                owner = _partners(record) if record.filler is None else record.filler.span
-                yield Finding(record.frame, filled.slot, filled.filler, owner)
-
-
-def _partners(record: Record) -> Hashable:
-    return frozenset((filled.slot, filled.filler.span) for filled in record.slots if filled.filler)
+        filled = [(one.slot, one.filler) for one in record.slots if one.filler is not None]
+        partners = frozenset((slot, filler.span) for slot, filler in filled)
+        for slot, filler in filled:
+            yield Finding(record.frame, slot, filler, record.filler.span if record.filler else partners)
 
 
 _Key = Callable[[Finding], Hashable]
@@ -197,6 +197,52 @@ def _overlap(gold: Finding, predicted: Finding) -> int:
     return max(0, min(gold.span[1], predicted.span[1]) - max(gold.span[0], predicted.span[0]))
 
 
-def _plain(finding: Finding) -> dict[str, Any]:
-    filler = finding.filler
-    return {"label": finding.label, "text": filler.text, "start": filler.start, "end": filler.end}
+@dataclass(frozen=True)
+class Mark:
+    """A predicted element with the verdict on it.
+
+    Args:
+        label: its frame, or frame and slot.
+        score: as it was predicted; None without one.
+        is_right: the gold has it, and no earlier prediction took it.
+    """
+
+    kind: ElementKind
+    label: str
+    score: float | None
+    is_right: bool
+
+
+def mark_elements(example: Example, predicted: Sequence[Record]) -> list[Mark]:
+    """A mark for each record, frame filler and slot filler that was predicted, kind by kind.
+
+    The rules are those of the scorer `offset`: exact types and spans, and every gold element makes one
+    prediction right. A record is right with all its slots, a slot where it hangs on the right text.
+    """
+    marks = []
+    for kind in ELEMENT_KINDS:
+        unmatched = Counter(element for element, _ in _scored(kind, example.task, example.records))
+        for element, score in _scored(kind, example.task, predicted):
+            is_right = unmatched[element] > 0
+            unmatched[element] -= 1
+            marks.append(Mark(kind, element[0], score, is_right))
+    return marks
+
+
+def _scored(
+    kind: ElementKind, task: Task | Capability, records: Sequence[Record]
+) -> Iterator[tuple[Element, float | None]]:
+    """The elements of a kind, each with its score."""
+    elements: list[Element]
+    if kind == "record":
+        elements, scores = whole_records(records, span_key), [record.score for record in records]
+        if task == "judging":  # without text there is nothing else to be right about
+            elements = [(record.frame, frozenset(one.slot for one in record.slots)) for record in records]
+    elif kind == "filler":
+        elements = mentions(records, span_key)
+        scores = [record.filler.score for record in records if record.filler is not None]
+    else:
+        elements = linked_arguments(records, span_key)
+        slots = [filled for record in records for filled in record.slots]
+        scores = [filled.filler.score for filled in slots if filled.filler is not None]
+    return zip(elements, scores, strict=True)

@@ -1,10 +1,10 @@
 """Scores of many texts: micro averages per data set and over all, and the mean over data sets.
 
-What is scored is chosen before: texts with gold records only, predictions made with gold triggers, or
-types made coarser are examples and predictions like any others.
+Texts with gold records only, predictions made with gold triggers and types made coarser are examples and
+predictions like any others: `views` makes them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,13 +12,13 @@ from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.language.align import align
 from ucuie.language.linearize import order_records, without_offsets
 from ucuie.metrics.counts import Counts, LabelCounts
-from ucuie.metrics.scorers import SCORERS
+from ucuie.metrics.scorers import SCORERS, Scorer
 from ucuie.schema import Capability, Example, Record, Task
 
 ALL = "all"
 """Instead of a scorer's name: every one."""
 HEADLINE_ROWS = ("NER", "RE boundary", "ED", "EAE pooled", "ABSA")
-"""Of the default scorer: what one number for a task is the mean of."""
+"""Of the default scorer: the rows whose mean is the one number for a task."""
 
 
 @dataclass(frozen=True)
@@ -91,37 +91,30 @@ class Report:
         Raises:
             LookupError, TypeError, AttributeError: it is another value.
         """
-        return cls(
-            plain["scorer"],
-            tuple(
-                RowScore(
-                    found["dataset"],
-                    row["task"],
-                    row["row"],
-                    {
-                        label: Counts(counts["gold"], counts["predicted"], counts["matched"])
-                        for label, counts in found["labels"].items()
-                    },
-                )
-                for row in plain["rows"]
-                for found in row["datasets"]
-            ),
-        )
+        scores = []
+        for row in plain["rows"]:
+            for found in row["datasets"]:
+                labels = {
+                    label: Counts(counts["gold"], counts["predicted"], counts["matched"])
+                    for label, counts in found["labels"].items()
+                }
+                scores.append(RowScore(found["dataset"], row["task"], row["row"], labels))
+        return cls(plain["scorer"], tuple(scores))
 
 
 def score(
     examples: Iterable[Example], predictions: Iterable[Sequence[Record]], *, scorer: str = "offset"
 ) -> Report:
-    """How well the predictions, one sequence of records for each example, agree with the gold.
+    """The agreement with the gold of predictions, one sequence of records for each example.
 
     Raises:
         ConfigError: there is no such scorer.
         ValueError: there are more examples than predictions, or fewer.
     """
-    check_scorer(scorer)
+    scored = scorer_of(scorer)
     sums: dict[tuple[str, Task | Capability, str], dict[str, Counts]] = {}
     for example, predicted in zip(examples, predictions, strict=True):
-        for row, labels in SCORERS[scorer](example, predicted).items():
+        for row, labels in scored(example, predicted).items():
             total = sums.setdefault((example.dataset, example.task, row), {})
             for label, counts in labels.items():
                 total[label] = total.get(label, Counts()) + counts
@@ -136,27 +129,26 @@ def scorer_names(scorer: str) -> tuple[str, ...]:
     """
     if scorer == ALL:
         return tuple(SCORERS)
-    if scorer not in SCORERS:
-        raise ConfigError(f"no scorer {show(scorer)}{did_you_mean(scorer, (*SCORERS, ALL))}")
+    scorer_of(scorer, known=(*SCORERS, ALL))
     return (scorer,)
 
 
-def check_scorer(name: str) -> None:
-    """Raise a ConfigError that names the nearest where there is no such scorer."""
+def scorer_of(name: str, *, known: Collection[str] = SCORERS) -> Scorer:
+    """The scorer of that name; a ConfigError names the nearest of those known where there is none."""
     if name not in SCORERS:
-        raise ConfigError(f"no scorer {show(name)}{did_you_mean(name, SCORERS)}")
+        raise ConfigError(f"no scorer {show(name)}{did_you_mean(name, known)}")
+    return SCORERS[name]
 
 
 def placing_ceiling(examples: Iterable[Example]) -> Report:
-    """What a perfect model could reach under `offset` if it wrote strings: gold, placed by `align`."""
+    """The scores of a perfect model under `offset` if it wrote strings: gold, placed by `align`."""
     examples = list(examples)
-    report = score(examples, map(_place_again, examples))
-    return replace(report, scorer="placing ceiling")
-
-
-def _place_again(example: Example) -> tuple[Record, ...]:
-    frames = [without_offsets(record) for record in order_records(example.records, example.schema)]
-    return align(frames, example.text, example.schema).records
+    ordered = (order_records(example.records, example.schema) for example in examples)
+    placed = [
+        align([*map(without_offsets, records)], example.text, example.schema).records
+        for records, example in zip(ordered, examples, strict=True)
+    ]
+    return replace(score(examples, placed), scorer="placing ceiling")
 
 
 def _numbers(counts: Counts) -> dict[str, float]:

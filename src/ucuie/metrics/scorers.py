@@ -7,23 +7,36 @@ The published rules are those of the systems' own programs, mistakes included, b
 numbers were made with them:
 
 - UIE (Lu et al. 2022), `uie/extraction/scorer.py`
-- InstructUIE (Wang et al. 2023) and GoLLIE (Sainz et al. 2024): modules of their own
+- InstructUIE (Wang et al. 2023): in a module of its own
+- GoLLIE (Sainz et al. 2024), `src/tasks/utils_scorer.py`, `utils_typing.py`
 - KnowCoder (Li et al. 2024), `eval/src/metric.py`, exact match with outliers filtered
 - IEPile (Gui et al. 2024), `ie2instruction/eval/metric`
 
 UIE scores opinions as relations; the others know none, and here do as UIE.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from ucuie.language.align import align
 from ucuie.language.linearize import without_offsets
-from ucuie.metrics.counts import Element, LabelCounts, RowCounts, count_members, count_multiset
-from ucuie.metrics.elements import elements_by_row, elements_of_capability, span_key, text_key
-from ucuie.metrics.gollie import score_gollie
+from ucuie.metrics.counts import (
+    Element,
+    LabelCounts,
+    RowCounts,
+    arguments,
+    count_members,
+    count_multiset,
+    elements_by_row,
+    elements_of_capability,
+    mentions,
+    span_key,
+    text_key,
+    whole_records,
+)
 from ucuie.metrics.instructuie import score_instructuie, score_instructuie_fixed
-from ucuie.schema import CAPABILITIES, Capability, Example, Record
+from ucuie.schema import CAPABILITIES, Capability, Example, Filler, Record
 
 Scorer = Callable[[Example, Sequence[Record]], RowCounts]
 
@@ -107,6 +120,62 @@ def _within(example: Example, record: Record) -> Record | None:
     if record.filler is None:
         return record if len(slots) == len(record.slots) else None
     return record.model_copy(update={"slots": slots}) if record.filler.text in example.text else None
+
+
+def score_gollie(example: Example, predicted: Sequence[Record]) -> RowCounts:
+    """GoLLIE: strings as multisets, entities in lower case, arguments only under a matched event.
+
+    Its partial matches of triggers on CASIE are not followed.
+    """
+    gold, found = example.records, without_hallucinations(example.text, predicted)
+    match example.task:
+        case "NER":
+            return {"NER": count_multiset(mentions(gold, _lower_key), mentions(found, _lower_key))}
+        case "EE":
+            return {
+                "ED": count_multiset(mentions(gold, text_key), mentions(found, text_key)),
+                "EAE linked": count_multiset(_arguments_by_event(gold), _arguments_by_event(found)),
+            }
+        case task:
+            row = "RE boundary" if task == "RE" else task
+    return {row: count_multiset(whole_records(gold, text_key), whole_records(found, text_key))}
+
+
+def without_hallucinations(text: str, predicted: Iterable[Record]) -> list[Record]:
+    """The predictions that are in the lower-cased text, arguments apart, relations as a whole.
+
+    Of frames with the same filler, whatever their types, no more than the text has occurrences.
+    """
+    text = text.lower()
+    num_seen: Counter[str] = Counter()
+    kept = []
+    for record in predicted:
+        slots = tuple(
+            filled for filled in record.slots if filled.filler is None or filled.filler.text.lower() in text
+        )
+        if record.filler is None:
+            if slots == record.slots:
+                kept.append(record)
+            continue
+        mention = record.filler.text.lower()
+        num_seen[mention] += 1
+        if num_seen[mention] <= text.count(mention):
+            kept.append(record.model_copy(update={"slots": slots}))
+    return kept
+
+
+def _arguments_by_event(records: Iterable[Record]) -> Iterator[Element]:
+    """Arguments under their event; the k-th event of a type and trigger meets the k-th such gold event."""
+    num_seen: Counter[Hashable] = Counter()
+    for record in records:
+        event = tuple(mentions([record], text_key))
+        for label, argument in arguments([record], text_key):
+            yield label, (event, num_seen[event], argument)
+        num_seen[event] += 1
+
+
+def _lower_key(filler: Filler) -> Hashable:
+    return filler.text.lower().strip()
 
 
 SCORERS: Mapping[str, Scorer] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""How sure a score is: confidence intervals from the texts of one run, spread over the trials of several."""
+"""The certainty of a score: intervals from the texts of one run, and spread over the trials of several."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,26 +8,19 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from ucuie.metrics.report import Report, check_scorer
-from ucuie.metrics.scorers import SCORERS
+from ucuie.metrics.counts import Counts
+from ucuie.metrics.report import Report, scorer_of
 from ucuie.schema import Capability, Example, Record, Task
 
-_RESAMPLES_AT_ONCE = 64
 _Place = tuple[Task | Capability, str, str]
 """(task, row, data set)."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Between what the F1 of a row lies, in per cent.
+    """The F1 of a row on all texts, each once, and the ends of its interval, in per cent.
 
-    Args:
-        task: the task that the row belongs to.
-        row: such as ED.
-        dataset: one, or None for the unweighted mean over data sets.
-        f1: on all texts, each once, in per cent.
-        low: lower end, in per cent.
-        high: upper end, in per cent.
+    `dataset` is None for the unweighted mean over data sets.
     """
 
     task: Task | Capability
@@ -55,40 +48,34 @@ def bootstrap(
         examples: gold.
         predictions: one sequence of records for each example.
         scorer: a name in `SCORERS`.
-        level: of confidence, between 0 and 1.
-        resamples: how often is drawn.
+        level: confidence, between 0 and 1.
+        resamples: how often is drawn, at least once.
         seed: makes the draws repeatable.
 
     Raises:
         ConfigError: there is no such scorer.
         ValueError: there are more examples than predictions, or fewer.
     """
-    tails = (50 * (1 - level), 50 * (1 + level))
     intervals: list[Interval] = []
     drawn: dict[tuple[Task | Capability, str], list[tuple[float, NDArray[np.float64]]]] = {}
     for place, counts in sorted(_counts_by_text(examples, predictions, scorer).items()):
-        task, row, dataset = place
-        f1 = float(_f1(counts.sum(axis=0)))
-        scores = _resampled(counts, resamples, np.random.default_rng([seed, len(intervals)]))
-        drawn.setdefault((task, row), []).append((f1, scores))
-        intervals.append(Interval(task, row, dataset, f1, *map(float, np.percentile(scores, tails))))
+        generator = np.random.default_rng([seed, len(intervals)])
+        # How often each text is drawn says as much as the list of draws, and makes the sum a product.
+        sums = [_drawn(generator, len(counts)) @ counts for _ in range(resamples)]
+        f1, scores = float(_f1(counts.sum(axis=0))), _f1(np.stack(sums))
+        drawn.setdefault(place[:2], []).append((f1, scores))
+        intervals.append(Interval(*place, f1, *_ends(scores, level)))
     for (task, row), of_datasets in drawn.items():
         if len(of_datasets) > 1:
-            mean = np.mean([scores for _, scores in of_datasets], axis=0)
-            f1 = fmean(f1 for f1, _ in of_datasets)
-            intervals.append(Interval(task, row, None, f1, *map(float, np.percentile(mean, tails))))
+            f1s, resampled = zip(*of_datasets, strict=True)
+            mean = np.mean(resampled, axis=0)
+            intervals.append(Interval(task, row, None, fmean(f1s), *_ends(mean, level)))
     return tuple(intervals)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much one system is better than another, in points of mean F1.
-
-    Args:
-        mean: over the trials of each.
-        low: lower end, in per cent.
-        high: upper end, in per cent.
-    """
+    """The points of mean F1 by which one system is better than another, and the ends of its interval."""
 
     mean: float
     low: float
@@ -96,7 +83,7 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """True where the interval leaves 0 out."""
         return self.low > 0 or self.high < 0
 
 
@@ -111,7 +98,7 @@ def paired_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
-    """How much better the first of two systems is than the second, with a percentile interval.
+    """The points by which the first of two systems is better, with a percentile interval.
 
     The F1 of a trial is the unweighted mean over data sets and rows. A resample draws texts, the same for
     both systems, and trials, for each system its own; so it counts both what texts and what seeds do.
@@ -119,10 +106,10 @@ def paired_difference(
     Args:
         examples: gold.
         first: of each trial one sequence of records for each example.
-        second: reports of the other; the numbers of trials may differ.
-        rows: such as NER, that count.
+        second: those of the other system; the numbers of trials may differ.
+        rows: the names of the rows that count, such as NER.
         scorer: a name in `SCORERS`.
-        level: of confidence, between 0 and 1.
+        level: confidence, between 0 and 1.
         resamples: how often is drawn.
         seed: makes the draws repeatable.
 
@@ -138,52 +125,41 @@ def paired_difference(
     places = [place for place in sorted(systems[0][0]) if place[1] in rows]
     if not places:
         raise ValueError(f"no example has a row of {', '.join(rows)}")
-    shares = [generator.multinomial(len(one), np.full(len(one), 1 / len(one)), resamples) for one in systems]
+    shares = [_drawn(generator, len(trials), resamples) for trials in systems]
     means, drawn = np.zeros(2), np.zeros((2, resamples))
     for place in places:
-        size = len(systems[0][0][place])
-        times = generator.multinomial(size, np.full(size, 1 / size), resamples)
+        times = _drawn(generator, len(systems[0][0][place]), resamples)
         for index, (trials, share) in enumerate(zip(systems, shares, strict=True)):
             counts = [trial[place] for trial in trials]
             means[index] += np.mean([_f1(one.sum(axis=0)) for one in counts])
             scores = np.stack([_f1(times @ one) for one in counts], axis=1)
             drawn[index] += (scores * share).sum(axis=1) / len(trials)
     difference = (drawn[0] - drawn[1]) / len(places)
-    low, high = map(float, np.percentile(difference, (50 * (1 - level), 50 * (1 + level))))
-    return Difference(float(means[0] - means[1]) / len(places), low, high)
+    return Difference(float(means[0] - means[1]) / len(places), *_ends(difference, level))
 
 
 def _counts_by_text(
     examples: Iterable[Example], predictions: Iterable[Sequence[Record]], scorer: str
 ) -> dict[_Place, NDArray[np.int64]]:
     """Gold, predicted and matched elements of each text, (N, 3), for every row and data set."""
-    check_scorer(scorer)
+    scored = scorer_of(scorer)
     counts: dict[_Place, list[tuple[int, int, int]]] = {}
     for example, predicted in zip(examples, predictions, strict=True):
-        for row, labels in SCORERS[scorer](example, predicted).items():
-            of_text = labels.values()
-            counts.setdefault((example.task, row, example.dataset), []).append(
-                (
-                    sum(one.gold for one in of_text),
-                    sum(one.predicted for one in of_text),
-                    sum(one.matched for one in of_text),
-                )
-            )
+        for row, labels in scored(example, predicted).items():
+            total = sum(labels.values(), Counts())
+            numbers = (total.gold, total.predicted, total.matched)
+            counts.setdefault((example.task, row, example.dataset), []).append(numbers)
     return {place: np.array(of_texts, np.int64) for place, of_texts in counts.items()}
 
 
-def _resampled(
-    counts: NDArray[np.int64], resamples: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """The F1 of each resample, (resamples,)."""
-    size = len(counts)
-    sums = []
-    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
-        rows = min(_RESAMPLES_AT_ONCE, resamples - start)
-        # How often each text is drawn says as much as the list of draws, and makes the sum one product.
-        times = generator.multinomial(size, np.full(size, 1 / size), size=rows)
-        sums.append(times @ counts)
-    return _f1(np.concatenate(sums))
+def _drawn(generator: np.random.Generator, size: int, resamples: int | None = None) -> NDArray[np.int64]:
+    """The times that each of some things is drawn in as many draws, (size,) or (resamples, size)."""
+    return generator.multinomial(size, np.full(size, 1 / size), resamples)
+
+
+def _ends(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    low, high = map(float, np.percentile(values, (50 * (1 - level), 50 * (1 + level))))
+    return low, high
 
 
 def _f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -194,13 +170,9 @@ def _f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class TrialScore:
-    """The F1 of one row over the trials of an experiment, in per cent.
+    """The F1 of one row in each trial of an experiment, in per cent.
 
-    Args:
-        task: the task that the row belongs to.
-        row: such as ED.
-        dataset: one, or None for the unweighted mean over data sets.
-        f1s: of each trial, in their order.
+    `dataset` is None for the unweighted mean over data sets.
     """
 
     task: Task | Capability

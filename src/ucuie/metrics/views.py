@@ -4,6 +4,7 @@ Every view takes an example and what was predicted for it, and gives the two tha
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from ucuie.schema import Example, Frame, Record, Schema, Slot
@@ -58,20 +59,11 @@ def _coarse(types: Mapping[str, str], example: Example, predicted: Sequence[Reco
     for frame in example.schema.frames:
         of_frame = slots.setdefault(types.get(frame.name, frame.name), {})
         of_frame.update({slot.name: slot for slot in frame.slots if slot.name not in of_frame})
-    coarse = Example(
-        id=example.id,
-        dataset=example.dataset,
-        task=example.task,
-        split=example.split,
-        text=example.text,
-        schema=Schema(
-            frames=tuple(Frame(name=name, slots=tuple(found.values())) for name, found in slots.items())
-        ),
-        records=tuple(_renamed(record, types) for record in example.records),
-        elements=example.elements,
+    frames = tuple(Frame(name=name, slots=tuple(found.values())) for name, found in slots.items())
+    gold, renamed = (
+        tuple(
+            record.model_copy(update={"frame": types.get(record.frame, record.frame)}) for record in records
+        )
+        for records in (example.records, predicted)
     )
-    return coarse, [_renamed(record, types) for record in predicted]
-
-
-def _renamed(record: Record, types: Mapping[str, str]) -> Record:
-    return record.model_copy(update={"frame": types.get(record.frame, record.frame)})
+    return replace(example, schema=Schema(frames=frames), records=gold), renamed

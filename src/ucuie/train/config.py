@@ -1,4 +1,4 @@
-"""What a training run is: one typed configuration, read from YAML, of one's own or of a recipe.
+"""The typed configuration of a training run, read from YAML: one's own file or a recipe.
 
 Recipes are configurations for well-known backbones, which come with the package.
 """
@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from ucuie.config import Config
 from ucuie.data import MixtureOptions, SchemaAugmentation
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.train.objective import Objective
 
 SHARDABLE_OPTIMIZERS = ("adamw_torch_fused", "adamw_torch")
 RECIPES = Path(__file__).with_name("recipe_files")
@@ -19,7 +18,7 @@ UNSHARDABLE_ARGUMENTS = ("fp16", "load_best_model_at_end", "torch_compile")
 
 
 class DataConfig(Config):
-    """Where the examples come from."""
+    """The folders and files of the examples."""
 
     train: list[Path] = Field(
         min_length=1, description="folders made by `ucuie convert`, or files of unified JSONL"
@@ -35,7 +34,7 @@ class DataConfig(Config):
 class LossConfig(Config):
     """The training objective: L = L_task + gamma L_bce + beta L_entropy (Section 3.5)."""
 
-    objective: Objective = Field(
+    objective: Literal["full", "grammar"] = Field(
         default="full", description="full is equation 1; grammar learns only what the grammar leaves open"
     )
     gamma: float = Field(default=0.1, ge=0, description="weight of the BCE loss of the capability router")
@@ -168,7 +167,7 @@ class TrainConfig(Config):
 
 
 def recipe_names() -> list[str]:
-    """The names, sorted."""
+    """The names of the packaged configurations, sorted."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 

@@ -79,7 +79,7 @@ def launch(arguments: Sequence[str], *, num_processes: int) -> int:
 
 
 def is_sharded(model: Any) -> bool:
-    """Whether `shard` has been here."""
+    """True once `shard` has been here."""
     return isinstance(model, FSDPModule)
 
 
@@ -163,7 +163,7 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _part(value: Any, parameter: Tensor) -> Any:
-    """What a process keeps of a value that goes with a parameter, such as a moment of its gradient."""
+    """The process's part of a value that goes with a parameter, such as a moment of its gradient."""
     if not isinstance(parameter, DTensor) or not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
     # All processes have read the same, so nothing has to be sent.

@@ -1,4 +1,4 @@
-"""What one step of a training run needs in memory, found without the weights.
+"""The memory that one step of a training run needs, found without the weights.
 
 The step is carried out on fake tensors, which have shapes but no contents, and every storage is counted from
 its making to its end. So the figures follow the code that trains, whatever backbone it is given; what they
@@ -6,8 +6,6 @@ leave out is what a device's libraries and allocator keep for themselves.
 """
 
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -72,9 +70,8 @@ class MemoryEstimate:
 
     Args:
         num_trained: parameters that the optimiser moves.
-        gradients: bytes of the gradients of what is trained.
         optimizer: bytes of AdamW's two moments.
-        activations: bytes that forward and backward need beyond that at their fullest.
+        activations: bytes that forward and backward need beyond all that at their fullest.
         gathered: bytes of the weights that are whole at a time, where they are shared out; else 0.
     """
 
@@ -103,19 +100,17 @@ def estimate_memory(
     gathered_as = torch.bfloat16 if is_half and num_shares > 1 else None
     with torch.device("meta"):
         model = _model(config, shape)
-    parameters = list({id(p): p for p in model.parameters()}.values())
+    parameters = list(model.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    gradients = sum(_num_bytes(parameter) for parameter in trained)
-    weights = _weight_bytes(model, parameters, config.backbone_weights)
-    with FakeTensorMode():
+    gradients = sum(parameter.nbytes for parameter in trained)
+    weights = _weight_bytes(model, config.backbone_weights)
+    with FakeTensorMode(), _LiveBytes() as live:
         _make_fake(model, dtype=gathered_as)
         inputs = packed_inputs(rows, row_tokens)
-        known = [*model.state_dict().values(), *model.buffers(), *_tensors(inputs)]
-        with _LiveBytes(known=known) as live:
-            autocast = torch.autocast("cpu", torch.bfloat16) if is_half else nullcontext()
-            with autocast:
-                loss = step_loss(model, inputs)
-            torch.autograd.backward(loss)
+        before = live.peak = live.now
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+            loss = step_loss(model, inputs)
+        torch.autograd.backward(loss)
     return MemoryEstimate(
         num_parameters=sum(parameter.numel() for parameter in parameters),
         num_trained=sum(parameter.numel() for parameter in trained),
@@ -123,7 +118,7 @@ def estimate_memory(
         gradients=gradients // num_shares,
         optimizer=2 * gradients // num_shares,
         # Gradients are counted as they are made; at the fullest moment, in the last layer, few are there.
-        activations=live.peak,
+        activations=live.peak - before,
         gathered=_gathered_bytes(model) if num_shares > 1 else 0,
     )
 
@@ -143,21 +138,16 @@ def _model(config: TrainConfig, shape: PreTrainedConfig) -> Any:
 
 
 def _make_fake(model: nn.Module, *, dtype: torch.dtype | None) -> None:
-    """Put fake tensors on the CPU, of another dtype if wanted, in the place of those without a device.
-
-    Tied ones stay one.
-    """
+    """Put fake tensors on the CPU, of another dtype if wanted, in the place of those without a device."""
     made: dict[int, nn.Parameter] = {}
     for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None and id(parameter) not in made:
-                empty = torch.empty(parameter.shape, dtype=dtype or parameter.dtype)
-                made[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
-            if parameter is not None:
-                module._parameters[name] = made[id(parameter)]
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+        for name, parameter in module.named_parameters(recurse=False):
+            empty = torch.empty(parameter.shape, dtype=dtype or parameter.dtype)
+            # Tied ones stay one.
+            made.setdefault(id(parameter), nn.Parameter(empty, requires_grad=parameter.requires_grad))
+            module._parameters[name] = made[id(parameter)]
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
 
 
 def packed_inputs(rows: int, row_tokens: int) -> dict[str, Any]:
@@ -174,16 +164,8 @@ def packed_inputs(rows: int, row_tokens: int) -> dict[str, Any]:
     }
 
 
-def _tensors(inputs: dict[str, Any]) -> Iterator[Tensor]:
-    yield from (value for value in inputs.values() if isinstance(value, Tensor))
-    layout: PackedLayout = inputs["layout"]
-    yield layout.returns
-    for rectangle in layout.rectangles:
-        yield from vars(rectangle).values()
-
-
 def step_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """All terms; the labelled positions are given, since fake tensors cannot say where something is."""
+    """All terms of L; the labelled positions are given, since fake tensors cannot say where something is."""
     is_adapted = isinstance(model, PeftModel) and isinstance(model.base_model, HierarchicalMoeModel)
     if not is_adapted:
         inputs = {name: inputs[name] for name in ("input_ids", "position_ids", "layout")}
@@ -198,30 +180,29 @@ def step_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
     return combined
 
 
-def _weight_bytes(model: Any, parameters: list[nn.Parameter], weights: str) -> float:
+def _weight_bytes(model: Any, weights: str) -> float:
     """Bytes of all parameters; quantisation takes the backbone's linears, but not its output embeddings."""
     if weights not in BYTES_PER_WEIGHT:
-        return sum(_num_bytes(parameter) for parameter in parameters)
+        return _bytes_of(model)
     output = model.get_output_embeddings()
-    quantized = {
-        id(module.weight)
+    quantized = [
+        module.weight
         for module in model.modules()
         if isinstance(module, nn.Linear) and module is not output and not module.weight.requires_grad
-    }
-    return sum(
-        parameter.numel() * BYTES_PER_WEIGHT[weights] if id(parameter) in quantized else _num_bytes(parameter)
-        for parameter in parameters
+    ]
+    return _bytes_of(model) + sum(
+        weight.numel() * BYTES_PER_WEIGHT[weights] - weight.nbytes for weight in quantized
     )
 
 
 def _gathered_bytes(model: Any) -> int:
     """Bytes outside of the layers, of the layer that computes and of the one that is fetched meanwhile."""
-    layers = [sum(map(_num_bytes, layer.parameters())) for layer in layers_of(model)]
-    return sum(map(_num_bytes, model.parameters())) - sum(layers) + 2 * max(layers)
+    layers = [_bytes_of(layer) for layer in layers_of(model)]
+    return _bytes_of(model) - sum(layers) + 2 * max(layers)
 
 
-def _num_bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _bytes_of(module: nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in module.parameters())
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types it in part
@@ -230,11 +211,10 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch t
     Questions that a fake tensor cannot answer, such as whether all values are above 0, are answered with yes.
     """
 
-    def __init__(self, *, known: Iterable[Tensor]) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
-        # Views of what was there before are no new storages.
-        self._known = weakref.WeakSet(tensor.untyped_storage() for tensor in known)
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -243,18 +223,14 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch t
             return args[0].dtype.is_floating_point or args[0].dtype == torch.bool or 1
         output = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(output):
-            if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
+            storage = tensor.untyped_storage() if isinstance(tensor, Tensor) else None
+            # Views of what was there before are no new storages.
+            if storage is not None and storage not in self._known:
+                self._known.add(storage)
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._forget, storage.nbytes())
         return output
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._known:
-            return
-        self._known.add(storage)
-        size = storage.nbytes()
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._forget, size)
 
     def _forget(self, size: int) -> None:
         self.now -= size

@@ -6,13 +6,12 @@ the distribution that the constrained decoder writes from. Both leave the logits
 uncomputed.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Objective = Literal["full", "grammar"]
 IGNORED = -100
 
 

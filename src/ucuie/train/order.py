@@ -51,10 +51,6 @@ class Questions:
             ]
         return rows
 
-    def length(self, row: Indices) -> int:
-        """Tokens of the examples of a row."""
-        return sum(self.lengths[index] for index in row)
-
     def _mixed(self, group: Indices, generator: random.Random) -> Sequence[int]:
         if self.texts_per_row == 1:
             return group
@@ -68,8 +64,7 @@ class Questions:
 class EpochSampler(Sampler[Key]):
     """Keys of one epoch in random order, rows of similar length side by side, `batch_size` rows to a step.
 
-    The order is a function of (seed, epoch). The last step is filled up to a whole one with rows that do not
-    count. `set_epoch` is what the Trainer calls.
+    The order is a function of (seed, epoch). The last step is filled up with rows that do not count.
     """
 
     def __init__(self, questions: Questions, *, batch_size: int, seed: int) -> None:
@@ -79,11 +74,11 @@ class EpochSampler(Sampler[Key]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Start over with the order of another epoch."""
+        """Start over with the order of another epoch; the Trainer calls it."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return _in_whole_steps(len(self._questions), self._batch_size)
+        return -(-len(self._questions) // self._batch_size) * self._batch_size
 
     def __iter__(self) -> Iterator[Key]:
         generator = random.Random(f"{self._seed}/{self._epoch}")
@@ -92,7 +87,7 @@ class EpochSampler(Sampler[Key]):
         bucket = self._batch_size * BATCHES_PER_BUCKET
         batches = []
         for start in range(0, len(rows), bucket):
-            by_length = sorted(rows[start : start + bucket], key=self._questions.length)
+            by_length = sorted(rows[start : start + bucket], key=self._length)
             batches += [
                 by_length[first : first + self._batch_size]
                 for first in range(0, len(by_length), self._batch_size)
@@ -100,23 +95,18 @@ class EpochSampler(Sampler[Key]):
         generator.shuffle(batches)
         # A short batch anywhere but at the end would shift the borders of all that follow.
         batches.sort(key=len, reverse=True)
-        for batch in batches:
-            for row in batch:
-                yield self._epoch, row
-        yield from _fillers(self._epoch, len(rows), self._batch_size)
+        for row in _filled([row for batch in batches for row in batch], self._batch_size):
+            yield self._epoch, row
+
+    def _length(self, row: Indices) -> int:
+        return sum(self._questions.lengths[index] for index in row)
 
 
 def evaluation_keys(questions: Questions, *, batch_size: int) -> list[Key]:
     """Keys of all rows in the order of their examples, as one epoch of whole steps of `batch_size` rows."""
-    rows = sorted(questions.rows())
-    return [(0, row) for row in rows] + [*_fillers(0, len(rows), batch_size)]
+    return [(0, row) for row in _filled(sorted(questions.rows()), batch_size)]
 
 
-def _in_whole_steps(num_rows: int, batch_size: int) -> int:
-    return -(-num_rows // batch_size) * batch_size
-
-
-def _fillers(epoch: int, num_rows: int, batch_size: int) -> Iterator[Key]:
-    """What the last step lacks. Accelerate would give processes rows again, and they would count."""
-    for _ in range(_in_whole_steps(num_rows, batch_size) - num_rows):
-        yield epoch, FILLER
+def _filled(rows: Sequence[Indices], batch_size: int) -> list[Indices]:
+    """Rows and what the last step lacks. Accelerate would give processes rows again, and they would count."""
+    return [*rows, *[FILLER] * (-len(rows) % batch_size)]

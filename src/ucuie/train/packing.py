@@ -10,7 +10,6 @@ begin anew with every instruction, where a sequence ends.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -35,9 +34,9 @@ class Rectangle:
     """Sequences gathered into a rectangle; what a line lacks at its end is padding.
 
     Args:
-        places: of each token in the batch, (N, S).
+        places: the place of each token in the batch, (N, S).
         lengths: tokens of each sequence, (N,).
-        owners: which instruction each stands behind, (N,); those of instructions are themselves.
+        owners: the instruction that each stands behind, (N,); those of instructions are themselves.
     """
 
     places: Tensor
@@ -65,7 +64,7 @@ class PackedLayout:
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, Sequence[int]]]) -> Self:
-        """The layout of rows, given by the length of an instruction and those of the texts behind it."""
+        """The layout of rows, each given by the lengths of its instruction and of the texts behind it."""
         lengths = np.array([length for instruction, texts in rows for length in (instruction, *texts)])
         starts = lengths.cumsum() - lengths
         num_texts = np.array([len(texts) for _, texts in rows])
@@ -90,25 +89,21 @@ class PackedLayout:
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Self:
         """The layout on a device."""
-        instructions, *texts = (
-            Rectangle(**{name: one.to(device, non_blocking=non_blocking) for name, one in vars(part).items()})
-            for part in self.rectangles
-        )
-        returns = self.returns.to(device, non_blocking=non_blocking)
-        return type(self)(instructions, tuple(texts), returns)
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
+        instructions, *texts = (Rectangle(*map(moved, vars(part).values())) for part in self.rectangles)
+        return type(self)(instructions, tuple(texts), moved(self.returns))
 
     def places_seen(self, rectangle: Rectangle) -> Tensor:
         """The places that the tokens of a rectangle may see: of its instructions, then its own, (N, L)."""
         if rectangle is self.instructions:
             return rectangle.places
-        return torch.cat([self.shared_places(rectangle), rectangle.places], dim=1)
-
-    def shared_places(self, rectangle: Rectangle) -> Tensor:
-        """The places of the instruction of each text of a rectangle, (N, A)."""
-        return self.instructions.places[rectangle.owners]
+        return torch.cat([self.instructions.places[rectangle.owners], rectangle.places], dim=1)
 
     def hidden(self, rectangle: Rectangle, window: int | None = None) -> Tensor:
-        """What a token of a rectangle does not see of `places_seen`, (N or 1, S, L).
+        """A mask of what a token of a rectangle does not see of `places_seen`, (N or 1, S, L).
 
         It sees `window` tokens, itself included; None is no limit.
         """
@@ -146,7 +141,7 @@ def attend_packed(
     scaling: float,
     window: int | None = None,
 ) -> Tensor:
-    """What the tokens of a packed batch read, (T, H, D).
+    """The mixtures of values (T, H, D) that the tokens of a packed batch read.
 
     The query is (T, H, D), key and value are (T, K, D), where K divides H. `scaling` multiplies the products
     of queries and keys. A token sees `window` tokens, itself included; None is no limit.
@@ -212,7 +207,8 @@ def _gathered_states(
     """Queries (N * K, S * H / K, D), and the keys and values that they see, (N * K, L, D)."""
     seen = layout.places_seen(rectangle)
     queries = _with_groups(_gathered(query, rectangle.places), key.shape[1])
-    return queries, _heads_first(_gathered(key, seen)), _heads_first(_gathered(value, seen))
+    keys, values = (_gathered(states, seen).transpose(1, 2).flatten(0, 1) for states in (key, value))
+    return queries, keys, values
 
 
 def _weights(queries: Tensor, keys: Tensor, is_hidden: Tensor, scaling: float) -> Tensor:
@@ -228,11 +224,6 @@ def _weights(queries: Tensor, keys: Tensor, is_hidden: Tensor, scaling: float) -
 def _gathered(states: Tensor, places: Tensor) -> Tensor:
     """(B, S, heads, D) of (T, heads, D), by places (B, S)."""
     return states.index_select(0, places.flatten()).view(*places.shape, *states.shape[1:])
-
-
-def _heads_first(states: Tensor) -> Tensor:
-    """(B * K, S, D) of (B, S, K, D)."""
-    return states.transpose(1, 2).flatten(0, 1)
 
 
 def _lines(states: Tensor, num_lines: int) -> Tensor:
@@ -278,29 +269,29 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
     positions: list[int] = []
     segments: list[int] = []
     learned: list[int] = []
+    is_instruction: list[bool] = []
     for segment, row in enumerate(rows):
         num_shared = len(row.instruction_ids)
         ids += row.instruction_ids
         positions += range(num_shared)
+        is_instruction += [True] * num_shared
         for text in row.texts:
             learned += (text.positions + len(ids)).tolist()
             ids += text.ids
             positions += range(num_shared, num_shared + len(text.ids))
         segments += [segment] * (len(ids) - len(segments))
+        is_instruction += [False] * (len(ids) - len(is_instruction))
     input_ids = torch.tensor(ids)
     labels = torch.full_like(input_ids, IGNORED)
     labels[learned] = input_ids[learned]
     lengths = [(len(row.instruction_ids), [len(text.ids) for text in row.texts]) for row in rows]
-    is_instruction = chain.from_iterable(
-        [True] * instruction + [False] * sum(texts) for instruction, texts in lengths
-    )
     return {
         "input_ids": input_ids.unsqueeze(0),
         "position_ids": torch.tensor([positions]),
         "segment_ids": torch.tensor([segments]),
         "layout": PackedLayout.of(lengths),
         "labels": labels.unsqueeze(0),
-        "instruction_mask": torch.tensor([[*is_instruction]]),
+        "instruction_mask": torch.tensor([is_instruction]),
         **inputs_of(rows),
     }
 
@@ -309,7 +300,7 @@ def pack(rows: Sequence[TrainingRow]) -> dict[str, Any]:
 def packed_attention(model: PreTrainedModel, *, shares_instructions: bool = False) -> Iterator[None]:
     """Lets a backbone read packed batches, and nothing else, while it is open.
 
-    With `shares_instructions` several texts may stand behind one instruction.
+    With `shares_instructions` several texts may stand behind an instruction.
 
     Raises:
         ConfigError: its attention cannot be made to keep sequences apart, or not behind one instruction.
@@ -318,15 +309,14 @@ def packed_attention(model: PreTrainedModel, *, shares_instructions: bool = Fals
     if attention in SEPARABLE_ATTENTIONS and not shares_instructions:
         yield
         return
-    if attention in SEPARABLE_ATTENTIONS:
-        raise ConfigError(
-            f"the backbone computes its attention with {attention!r}, which cannot keep texts "
-            "apart that share an instruction; set texts_per_row: 1"
-        )
     if attention != "sdpa":
+        lacking = (
+            "texts apart that share an instruction; set texts_per_row: 1"
+            if attention in SEPARABLE_ATTENTIONS
+            else "packed examples apart; set packing: false"
+        )
         raise ConfigError(
-            f"the backbone computes its attention with {attention!r}, which cannot keep packed "
-            "examples apart; set packing: false"
+            f"the backbone computes its attention with {attention!r}, which cannot keep {lacking}"
         )
     model.set_attn_implementation(PACKED_ATTENTION)
     try:

@@ -1,4 +1,4 @@
-"""What a model is trained on: examples, worded and tokenised, with what to learn marked.
+"""Training rows: examples, worded and tokenised, with the tokens to learn marked.
 
 `TrainingSet` maps an epoch and the examples of a row to a `TrainingRow`; all chance comes from (seed, epoch,
 id of the row's first example), so a row is the same whatever was drawn before and a resumed run continues
@@ -35,7 +35,7 @@ from ucuie.errors import DataError
 from ucuie.language.encode import EncodedExample, PromptEncoder
 from ucuie.language.grammar import build_grammar
 from ucuie.language.pool import InstructionPool, InstructionTask
-from ucuie.schema import CAPABILITIES, Example, Frame, Schema
+from ucuie.schema import CAPABILITIES, Example, Frame, Record, Schema
 from ucuie.schema.capabilities import capability_labels
 from ucuie.templates import counted
 from ucuie.train.config import TrainConfig
@@ -53,8 +53,8 @@ class AskedText:
 
     Args:
         ids: their tokens.
-        positions: of the tokens that are learned, ascending, counted from the first of X, which is none of
-            them: it is predicted where the instruction ends, and that end is shared.
+        positions: the places of the tokens that are learned, ascending, counted from the first of X. That
+            is none of them: it is predicted where the instruction ends, and that end is shared.
         allowed: what the grammar allows at each of them, packed; None for the full objective.
     """
 
@@ -71,7 +71,7 @@ class TrainingRow:
 
     Args:
         capability_labels: 1 for each capability that the task needs, (C,).
-        is_counted: whether it is learned from, and has a part in the losses.
+        is_counted: it is learned from, and has a part in the losses.
     """
 
     instruction_ids: list[int]
@@ -107,16 +107,14 @@ class TrainingSet(Dataset[TrainingRow]):
         seed: int = 0,
     ) -> None:
         self._max_frames = None if augmentation is None else augmentation.max_frames
-        # Examples may be parsed when they are asked for, so they are visited once and not kept.
-        self._examples = examples
         questions: dict[tuple[InstructionTask, Schema], list[int]] = defaultdict(list)
         lengths: dict[int, int] = {}
         text_lengths: list[int] = []
         # Every frame of every task, once for each name: the pool of hard-negative labels.
         frames: dict[str, dict[str, Frame]] = {}
+        # Examples may be parsed when they are asked for, so they are visited once and not kept.
         for index, example in enumerate(examples):
-            narrow = narrow_schema(example, self._max_frames)
-            encoded = encoder.encode_example(narrow)
+            encoded = encoder.encode_example(self._narrowed([example])[0])
             length = _length(encoded)
             if length <= max_length:
                 lengths[index] = length
@@ -126,11 +124,12 @@ class TrainingSet(Dataset[TrainingRow]):
         self.questions = Questions(
             tuple(map(tuple, questions.values())), lengths=lengths, texts_per_row=texts_per_row
         )
-        """Which examples can share a row."""
+        """The examples that can share a row."""
         self.usual_text_length = round(np.quantile(text_lengths, USUAL)) if text_lengths else 0
         """Tokens that nearly all texts stay within."""
         self.num_too_long = len(examples) - len(lengths)
         self._negatives = {task: list(by_name.values()) for task, by_name in frames.items()}
+        self._examples = examples
         self._encoder = encoder
         self._pool = pool
         self._grammars = grammars
@@ -152,56 +151,57 @@ class TrainingSet(Dataset[TrainingRow]):
         wording = None if self._pool is None else self._pool.sample(varied[0].task, generator)
         encoded = [self._encoder.encode_example(example, wording) for example in varied]
         if any(_length(one) > self._max_length for one in encoded):
-            varied = _narrowed(examples, self._max_frames)
+            varied = self._narrowed(examples)
             encoded = [self._encoder.encode_example(example) for example in varied]
             # Together they may need more frames than any of them; what does not fit waits for another epoch.
             if any(_length(one) > self._max_length for one in encoded):
                 return self[epoch, indices[:1]]
-        return self._row(varied, encoded)
+        task = examples[0].task
+        return TrainingRow(
+            instruction_ids=encoded[0].instruction_ids,
+            texts=tuple(asked_text(*pair, self._grammars) for pair in zip(varied, encoded, strict=True)),
+            capability_labels=capability_labels(task),
+            task=task,
+        )
 
     def _vary(self, examples: Sequence[Example], generator: random.Random) -> Sequence[Example]:
         if self._augmentation is None:
             return examples
         first = examples[0]
-        # A schema that is right for the records of all texts is right for those of each.
-        records = [record for example in examples for record in example.records]
-        negatives = self._negatives[first.task]
         schema = vary_schema(
-            first.schema, records, generator, augmentation=self._augmentation, negatives=negatives
+            first.schema,
+            _all_records(examples),
+            generator,
+            augmentation=self._augmentation,
+            negatives=self._negatives[first.task],
         )
         return [with_schema(example, schema) for example in examples]
 
-    def _row(self, examples: Sequence[Example], encoded: Sequence[EncodedExample]) -> TrainingRow:
-        task = examples[0].task
-        return TrainingRow(
-            instruction_ids=encoded[0].instruction_ids,
-            texts=tuple(self._text(*pair) for pair in zip(examples, encoded, strict=True)),
-            capability_labels=capability_labels(task),
-            task=task,
-        )
-
-    def _text(self, example: Example, encoded: EncodedExample) -> AskedText:
-        *target, end = encoded.target_ids
-        if self._grammars is None:
-            positions, allowed = np.arange(len(encoded.target_ids)), None
-        else:
-            target, positions, allowed = open_choices(example, target, self._grammars)
-        return AskedText(
-            ids=[*encoded.text_ids, *target, end],
-            positions=positions + len(encoded.text_ids),
-            allowed=allowed,
-        )
+    def _narrowed(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """The examples with one schema, as narrow as the records of all of them allow."""
+        whole = examples[0].schema
+        schema = narrow_schema(whole, _all_records(examples), self._max_frames)
+        # Most are narrow enough, and to make an example anew is to check it anew.
+        return examples if schema is whole else [with_schema(example, schema) for example in examples]
 
 
-def _narrowed(examples: Sequence[Example], max_frames: int | None) -> list[Example]:
-    """The examples with one schema, as narrow as the records of all of them allow."""
-    first = examples[0]
-    records = tuple(record for example in examples for record in example.records)
-    schema = narrow_schema(replace(first, records=records), max_frames).schema
-    return [with_schema(example, schema) for example in examples]
+def _all_records(examples: Sequence[Example]) -> tuple[Record, ...]:
+    """A schema that is right for the records of all texts is right for those of each."""
+    return tuple(record for example in examples for record in example.records)
 
 
-def open_choices(example: Example, target_ids: list[int], grammars: GrammarFactory) -> Target:
+def asked_text(example: Example, encoded: EncodedExample, grammars: GrammarFactory | None) -> AskedText:
+    """The text of an example and its target; without grammars all of that is learned."""
+    *target, end = encoded.target_ids
+    if grammars is None:
+        positions, allowed = np.arange(len(encoded.target_ids)), None
+    else:
+        target, positions, allowed = _open_choices(example, target, grammars)
+    num_read = len(encoded.text_ids)
+    return AskedText([*encoded.text_ids, *target, end], positions + num_read, allowed)
+
+
+def _open_choices(example: Example, target_ids: list[int], grammars: GrammarFactory) -> Target:
     """The open positions of an example's target; spans that end inside a word take the finer grammar."""
     build = partial(build_grammar, example.schema, example.text, example.task, elements=example.elements)
     try:
@@ -266,7 +266,7 @@ def inputs_of(rows: Sequence[TrainingRow]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from and what it watches."""
+    """The examples that a run learns from, and those it watches."""
 
     train: Sequence[Example]
     validation: tuple[Example, ...]

@@ -2,6 +2,7 @@
 
 The model goes to `config.output`. Beside it, in `NAME.run/`, lie the TensorBoard logs, `run.json` (what it
 takes to repeat the run, and its losses) and, until the run is finished, `config.json` and its checkpoints.
+Ctrl-C finishes the step at hand and writes a checkpoint, so nothing is lost.
 """
 
 import json
@@ -9,36 +10,57 @@ import logging
 import os
 import platform
 import shutil
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import reduce
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, set_seed
 
 from ucuie.adapter import HierarchicalMoeConfig
-from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.engine.grammar_state import GrammarFactory
+from ucuie.errors import ConfigError, DataError, did_you_mean, show
 from ucuie.files import write_text
+from ucuie.language.encode import PromptEncoder
 from ucuie.language.pool import InstructionPool
-from ucuie.model.backbone import Backbone
+from ucuie.model.backbone import Backbone, without_adapter
 from ucuie.model.folder import load_backbone
 from ucuie.model.saving import save_model
 from ucuie.model.source import first_line
-from ucuie.train.config import TrainConfig
+from ucuie.schema import Example
+from ucuie.templates import counted
+from ucuie.train.config import StageConfig, TrainConfig, WarmingConfig
 from ucuie.train.distributed import is_sharded, trained_tensors
-from ucuie.train.rows import TrainingData, read_training_data, warming_examples
-from ucuie.train.stages import CONFIG_FILE, Stages
-from ucuie.train.trainer import check_optimizer, divide_step
+from ucuie.train.packing import pack, packed_attention
+from ucuie.train.rows import TrainingData, TrainingSet, collate, read_training_data, warming_examples
+from ucuie.train.trainer import (
+    ShardingTrainer,
+    UcuieTrainer,
+    check_optimizer,
+    divide_step,
+    trainer_arguments,
+)
+
+logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
+CONFIG_FILE = "config.json"
+STATE_FILE = "trainer_state.json"
 LASTING_KEYS = ("batch_size", "data", "seed", "texts_per_row")
 """They decide which rows make up which step, so an interrupted run goes on with them."""
 
@@ -69,9 +91,9 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         logging.getLogger("ucuie").setLevel(logging.ERROR)
     set_seed(config.seed)
     data = read_training_data(config)
-    backbone = load_backbone(
-        config.backbone, device=_loading_device(config, processes), weights=config.backbone_weights
-    )
+    # Quantised weights are made where they stay; others are moved once they are needed.
+    where = processes.device if config.backbone_weights in ("8bit", "4bit") else torch.device("cpu")
+    backbone = load_backbone(config.backbone, device=where, weights=config.backbone_weights)
     stages = Stages(config, run_folder, backbone, InstructionPool.load(config.instruction_pool))
 
     # Before the first stage takes its time: data may be at fault.
@@ -89,36 +111,8 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     losses["multitask"] = stages.train(config.multitask, multitask, validation, name="multitask")
 
     training = _summary(config, data) | {"processes": processes.num_processes}
-    _save(stages, backbone, training, losses, window_tokens=multitask.usual_text_length)
+    stages.save(training, losses, window_tokens=multitask.usual_text_length)
     return config.output
-
-
-def _save(
-    stages: Stages,
-    backbone: Backbone,
-    training: dict[str, Any],
-    losses: dict[str, Any],
-    *,
-    window_tokens: int,
-) -> None:
-    """Writes the record of a run and its model, in the first process, and removes its checkpoints."""
-    config, processes = stages.config, PartialState()
-    trained = trained_tensors(stages.model) if is_sharded(stages.model) else None
-    if processes.is_main_process:
-        # Before the model, which is the sign that all is done.
-        write_text(stages.folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
-        save_model(
-            stages.model if trained is None else _whole_model(config, trained),
-            backbone,
-            config.output,
-            pool=stages.pool,
-            training=training,
-            window_tokens=window_tokens,
-        )
-        for checkpoint in stages.folder.glob("*/checkpoint-*"):
-            shutil.rmtree(checkpoint)
-        (stages.folder / CONFIG_FILE).unlink(missing_ok=True)
-    processes.wait_for_everyone()
 
 
 def leave_processes() -> NoReturn:
@@ -137,13 +131,6 @@ def _whole_model(config: TrainConfig, trained: dict[str, Tensor]) -> PreTrainedM
     unknown = model.load_state_dict(trained, strict=False).unexpected_keys
     assert not unknown, unknown
     return model
-
-
-def _loading_device(config: TrainConfig, processes: PartialState) -> torch.device:
-    """Quantised weights are made where they stay; others are moved once they are needed."""
-    is_quantized = config.backbone_weights in ("8bit", "4bit")
-    device: torch.device = processes.device if is_quantized else torch.device("cpu")
-    return device
 
 
 def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> None:
@@ -192,10 +179,11 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"initial_adapter: {show(str(path))} cannot be read: {first_line(error)}") from None
-    own = get_peft_model_state_dict(model)
-    if {name: tensor.shape for name, tensor in own.items()} != {
-        name: tensor.shape for name, tensor in weights.items()
-    }:
+    own, others = (
+        {name: tensor.shape for name, tensor in state.items()}
+        for state in (get_peft_model_state_dict(model), weights)
+    )
+    if own != others:
         raise ConfigError(
             f"initial_adapter: the adapter in {show(str(folder))} has other settings or is for "
             "another backbone; set `adapter` and `backbone` to what it was trained with"
@@ -204,10 +192,168 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
 
 
 def _summary(config: TrainConfig, data: TrainingData) -> dict[str, Any]:
-    """What it takes to repeat the run."""
+    """Configuration, versions and data, to repeat the run."""
     packages = ("ucuie", "torch", "transformers", "peft", "llguidance")
     return {
         "config": json.loads(config.model_dump_json()),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "data": {name: share.model_dump() for name, share in data.shares.items()},
     }
+
+
+class Stages:
+    """The stages of a run, each from its last checkpoint, or from the start, to its log.
+
+    The folder has checkpoints, logs and, until the run is finished, its configuration. The model is that of
+    the backbone, until it is given an adapter.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path, backbone: Backbone, pool: InstructionPool) -> None:
+        self.config = config
+        self.folder = folder
+        self.model: PreTrainedModel | PeftModel = backbone.model
+        self.pool = pool
+        self._backbone = backbone
+        self._encoder = PromptEncoder(backbone.tokenizer, pool=pool)
+        sizes = backbone.model.config
+        self._grammars = (
+            GrammarFactory(backbone.tokenizer, sizes.vocab_size)
+            if config.loss.objective == "grammar"
+            else None
+        )
+        self._max_length = config.max_length or sizes.max_position_embeddings
+
+    def training_set(self, examples: Sequence[Example], *, is_varied: bool = True) -> TrainingSet:
+        """The examples as training rows; without variation, as inference would see them, and perhaps none.
+
+        Raises:
+            DataError: no example fits into the context, so there is nothing to train on.
+        """
+        built = TrainingSet(
+            examples,
+            self._encoder,
+            pool=self.pool if self.config.paraphrase and is_varied else None,
+            grammars=self._grammars,
+            augmentation=self.config.augmentation if is_varied else None,
+            max_length=self._max_length,
+            texts_per_row=self.config.texts_per_row,
+            seed=self.config.seed,
+        )
+        if built.num_too_long:
+            logger.warning("longer than the context and left out: %s", counted(built.num_too_long, "example"))
+        if is_varied and not len(built):
+            raise DataError("the training data", ["no example fits into the context"], "raise max_length")
+        return built
+
+    def train(
+        self, stage: StageConfig, train: TrainingSet, validation: TrainingSet | None = None, *, name: str
+    ) -> list[dict[str, float]]:
+        """Trains one stage from its last checkpoint, or from the start, and returns its log."""
+        folder = self.folder / name
+        packing, pad_id = self.config.packing, self._backbone.tokenizer.pad_token_id or 0
+        is_watched = validation is not None and len(validation) > 0
+        # One process has all weights anyway.
+        is_sharing = self.config.sharding == "full" and PartialState().num_processes > 1
+        trainer = (ShardingTrainer if is_sharing else UcuieTrainer)(
+            model=self.model,
+            args=trainer_arguments(self.config, stage, folder, has_validation=is_watched),
+            loss=self.config.loss,
+            gates_are_labels=isinstance(stage, WarmingConfig),
+            train_dataset=train,
+            eval_dataset=validation if is_watched else None,
+            data_collator=pack if packing else partial(collate, pad_id=pad_id),
+        )
+        interruption = SaveOnInterrupt()
+        trainer.add_callback(interruption)
+        checkpoint = last_checkpoint(folder)
+        state = None if checkpoint is None else TrainerState.load_from_json(checkpoint / STATE_FILE)
+        if state is not None and state.global_step >= state.max_steps:
+            # The Trainer would take one more step.
+            trainer._load_from_checkpoint(str(checkpoint))
+            return [dict(entry) for entry in state.log_history]
+        if PartialState().is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / CONFIG_FILE, self.config.model_dump_json(indent=1) + "\n")
+        shares = self.config.texts_per_row > 1
+        attention = (
+            packed_attention(without_adapter(self.model), shares_instructions=shares)
+            if packing
+            else nullcontext()
+        )
+        with attention, interruption.listening():
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return [dict(entry) for entry in trainer.state.log_history]
+
+    def save(self, training: dict[str, Any], losses: dict[str, Any], *, window_tokens: int) -> None:
+        """Writes the record of the run and its model, in the first process, and removes its checkpoints."""
+        trained = trained_tensors(self.model) if is_sharded(self.model) else None
+        if PartialState().is_main_process:
+            # Before the model, which is the sign that all is done.
+            write_text(self.folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
+            save_model(
+                self.model if trained is None else _whole_model(self.config, trained),
+                self._backbone,
+                self.config.output,
+                pool=self.pool,
+                training=training,
+                window_tokens=window_tokens,
+            )
+            for checkpoint in self.folder.glob("*/checkpoint-*"):
+                shutil.rmtree(checkpoint)
+            (self.folder / CONFIG_FILE).unlink(missing_ok=True)
+        PartialState().wait_for_everyone()
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a stage; one that was being written when the run died is not whole."""
+    # The Trainer writes its state last; on a full disk it may be there and be cut.
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}") if _is_json(path)]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
+class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers is not type-checked
+    """Ends training with a checkpoint after the step in which Ctrl-C was pressed; twice ends it at once.
+
+    Of several processes all end after the same step, whichever was told.
+    """
+
+    def __init__(self) -> None:
+        self.is_interrupted = False
+        self._has_heard = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handles Ctrl-C while it is open, and on leaving raises the KeyboardInterrupt for it."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python delivers signals to the main thread alone.
+            return
+        previous = signal.signal(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        if self.is_interrupted:
+            raise KeyboardInterrupt
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self._has_heard:
+            raise KeyboardInterrupt
+        self._has_heard = self.is_interrupted = True
+
+    def on_step_end(self, _arguments: Any, _state: Any, control: TrainerControl, **_: Any) -> TrainerControl:
+        """Called by the Trainer after every step."""
+        processes = PartialState()
+        if processes.num_processes > 1:
+            told = torch.tensor(float(self.is_interrupted), device=processes.device)
+            self.is_interrupted = bool(reduce(told, "sum"))
+        if self.is_interrupted:
+            control.should_save = control.should_training_stop = True
+        return control

@@ -45,17 +45,8 @@ DEFAULT_ARGUMENTS: dict[str, Any] = {
     # AdamW's decay would move experts that no example of a stage reaches.
     "weight_decay": 0.0,
 }
-OWN_ARGUMENTS = {
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "max_steps",
-    "num_train_epochs",
-    "output_dir",
-    "per_device_train_batch_size",
-    "seed",
-    *("activation_checkpointing", "gradient_checkpointing"),
-}
-"""Trainer arguments that follow from the configuration's own keys."""
+CHECKPOINTING = ("activation_checkpointing", "gradient_checkpointing")
+"""Versions of transformers name it differently; later ones know both."""
 BITSANDBYTES_OPTIMIZERS = ("adamw_8bit", "adamw_bnb", "ademamix", "lion", "paged_", "rmsprop_bnb")
 """Beginnings of the names of those that the library bitsandbytes has."""
 
@@ -89,8 +80,17 @@ def trainer_arguments(
     Raises:
         ConfigError: an argument is unknown, impossible, or follows from other keys.
     """
-    taken = OWN_ARGUMENTS & set(config.trainer)
-    if taken:
+    rows, times = divide_step(config, PartialState().num_processes)
+    own: dict[str, Any] = {
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": times,
+        "output_dir": str(folder),
+        "learning_rate": stage.learning_rate,
+        "num_train_epochs": stage.epochs,
+        "max_steps": stage.max_steps or -1,
+        "seed": config.seed,
+    }
+    if taken := {*own, *CHECKPOINTING} & config.trainer.keys():
         names = ", ".join(sorted(taken))
         raise ConfigError(f"trainer.{names} follows from the configuration's own keys")
     known = set(TrainingArguments.__dataclass_fields__)
@@ -102,36 +102,24 @@ def trainer_arguments(
             "this package shares out weights itself; set sharding: full (or --sharding full) "
             "in place of trainer.fsdp and of accelerate's own FSDP"
         )
-    unwatched = {} if has_validation else {"eval_strategy": "no"}
-    rows, times = divide_step(config, PartialState().num_processes)
-    settings = {
-        "per_device_train_batch_size": rows,
+    settings: dict[str, Any] = {
         "per_device_eval_batch_size": rows,
-        "gradient_accumulation_steps": times,
-        "output_dir": str(folder),
-        "learning_rate": stage.learning_rate,
-        "num_train_epochs": stage.epochs,
-        "max_steps": stage.max_steps or -1,
-        "seed": config.seed,
         "remove_unused_columns": False,
         "dataloader_pin_memory": torch.cuda.is_available(),
-        **(_checkpointing(known) if config.gradient_checkpointing else {}),
         # Without this word bf16 is refused on a CPU, where it may be twice as fast.
         "use_cpu": not torch.accelerator.is_available(),
     }
+    if config.gradient_checkpointing:
+        name = next(name for name in CHECKPOINTING if name in known)
+        settings |= {name: True, f"{name}_kwargs": {"use_reentrant": False}}
+    unwatched = {} if has_validation else {"eval_strategy": "no"}
     try:
-        arguments = TrainingArguments(**(DEFAULT_ARGUMENTS | settings | config.trainer | unwatched))
+        arguments = TrainingArguments(**(DEFAULT_ARGUMENTS | own | settings | config.trainer | unwatched))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"trainer: {error}") from error
     # Of several GPUs one process uses one: DataParallel's threads would share the routing of one forward.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
-
-
-def _checkpointing(known: set[str]) -> dict[str, Any]:
-    """What switches it on, which versions of transformers name differently."""
-    name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
-    return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
 class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-checked
@@ -140,18 +128,9 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
     Args:
         gates_are_labels: capability warming: the experts are scaled by the capability labels, while the
             BCE loss goes on training the router towards them.
-        shares_weights: share the weights out over the processes; see `distributed`.
     """
 
-    def __init__(
-        self,
-        *,
-        loss: LossConfig,
-        gates_are_labels: bool = False,
-        shares_weights: bool = False,
-        **arguments: Any,
-    ) -> None:
-        self._shares_weights = shares_weights
+    def __init__(self, *, loss: LossConfig, gates_are_labels: bool = False, **arguments: Any) -> None:
         super().__init__(**arguments)
         # Every term is divided by what the whole step has of its kind, so nothing is left to scale.
         self.loss_is_scaled_for_ga = True
@@ -160,16 +139,10 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         self._totals = torch.ones(3)
         self._terms = _Terms()
 
-    @property
-    def step_size(self) -> int:
-        """Rows of a step, on all processes."""
-        arguments = self.args
-        rows: int = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-        return rows
-
     def _get_train_sampler(self, train_dataset: TrainingSet | None = None) -> EpochSampler:
-        dataset = train_dataset or self.train_dataset
-        return EpochSampler(dataset.questions, batch_size=self.step_size, seed=self.args.seed)
+        dataset, arguments = train_dataset or self.train_dataset, self.args
+        step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        return EpochSampler(dataset.questions, batch_size=step, seed=arguments.seed)
 
     def _get_eval_sampler(self, eval_dataset: TrainingSet) -> list[Key]:
         batch_size = self.args.eval_batch_size * self.args.world_size
@@ -197,7 +170,7 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
         return (loss, {}) if return_outputs else loss
 
     def _part(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        """What a batch adds to L, noted by terms; one that does not count adds 0, with gradients of 0."""
+        """The share of a batch in L, noted by terms; of one that does not count it is 0, as its gradients."""
         inputs = dict(inputs)
         counts = _counts(inputs)
         tasks = inputs.pop("tasks", None)
@@ -264,10 +237,8 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
             self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         terms = self._terms.take()
         self._totals, self._terms = training
-        loss = terms["loss/task"]
-        loss += self._loss.gamma * terms.get("loss/bce", 0.0) + self._loss.beta * terms.get(
-            "loss/entropy", 0.0
-        )
+        bce, entropy = terms.get("loss/bce", 0.0), terms.get("loss/entropy", 0.0)
+        loss = terms["loss/task"] + (self._loss.gamma * bce + self._loss.beta * entropy)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in ({"loss": loss} | terms).items()}
         return EvalLoopOutput(None, None, metrics, len(self.eval_dataset))
 
@@ -281,53 +252,44 @@ class UcuieTrainer(Trainer):  # type: ignore[misc]  # transformers is not type-c
             for capability, gate in zip(CAPABILITIES, row, strict=True):
                 self._terms.add(f"gates/{task}/{capability}", gate, gate.new_ones(()))
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the means of the terms since the last log."""
+        if "loss" in logs:
+            logs |= self._terms.take()
+        super().log(logs, start_time)
+
+
+class ShardingTrainer(UcuieTrainer):
+    """Shares the weights out over the processes; see `distributed`."""
+
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
-        # Whole weights need not fit on it.
-        if not self._shares_weights:
-            super()._move_model_to_device(model, device)
+        """Leave it where it is: whole weights need not fit on the device."""
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """The optimiser; where weights are shared out, of the parts.
-
-        So this is when it has to be done. A checkpoint's weights have been loaded by now, into whole ones.
-        """
-        if self._shares_weights and not is_sharded(self.model):
+        """The optimiser of the parts; a checkpoint's weights have been loaded by now, into whole ones."""
+        if not is_sharded(self.model):
             shard(self.model, dtype=torch.bfloat16 if self.args.bf16 else None)
         optimizer: Optimizer = super().create_optimizer(model)
         return optimizer
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the model into a checkpoint."""
-        if not is_sharded(self.model):
-            super().save_model(output_dir, _internal_call)
-            return
+        """Write the whole model into a checkpoint."""
         self._save(output_dir, state_dict=trained_tensors(self.model))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if not is_sharded(self.model):
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
         state = whole_state(self.optimizer)
         if self.args.should_save:
             torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not is_sharded(self.model):
-            super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
             return
+        folder = Path(checkpoint)
         # Mapped, since each process needs a part of it only.
-        state = torch.load(
-            Path(checkpoint) / OPTIMIZER_NAME, map_location="cpu", mmap=True, weights_only=True
-        )
+        state = torch.load(folder / OPTIMIZER_NAME, map_location="cpu", mmap=True, weights_only=True)
         self.optimizer.load_state_dict(shared_state(state, self.optimizer))
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the means of the terms since the last log."""
-        if "loss" in logs:
-            logs |= self._terms.take()
-        super().log(logs, start_time)
+        self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER_NAME, weights_only=True))
 
 
 class _Terms:

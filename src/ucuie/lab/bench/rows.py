@@ -22,8 +22,7 @@ from ucuie.train.objective import task_loss
 from ucuie.train.order import Indices
 from ucuie.train.packing import pack, packed_attention
 from ucuie.train.rows import TrainingSet, read_training_data
-from ucuie.train.run import adapted
-from ucuie.train.stages import Stages
+from ucuie.train.run import Stages, adapted
 
 
 def bench_rows(config: TrainConfig, options: RowsOptions) -> dict[str, Any]:
