@@ -108,12 +108,16 @@ class DataError(UserError):
     def __str__(self) -> str:
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults):,} faults"
         lines = [f"{count} in {self.source}"]
-        lines += [f"  {fault}" for fault in self.faults[:MAX_LISTED_FAULTS]]
-        if len(self.faults) > MAX_LISTED_FAULTS:
-            lines.append(f"  ... and {len(self.faults) - MAX_LISTED_FAULTS:,} more")
+        lines += listed([f"  {fault}" for fault in self.faults])
         if self.hint:
             lines.append(f"  {self.hint}")
         return "\n".join(lines)
+
+
+def listed(lines: Sequence[str]) -> list[str]:
+    """As many lines as a message lists, and how many more there are."""
+    more = [f"  ... and {len(lines) - MAX_LISTED_FAULTS:,} more"] if len(lines) > MAX_LISTED_FAULTS else []
+    return [*lines[:MAX_LISTED_FAULTS], *more]
 
 
 _NO_ROOM = "make room, or name a place on another disk"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ucuie.extract.thresholds import Thresholds
+from ucuie.extract.options import Thresholds
 from ucuie.metrics import HEADLINE_ROWS, score
 from ucuie.metrics.scorers import score_offset
 from ucuie.model.calibration import Calibration
