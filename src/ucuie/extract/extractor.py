@@ -204,9 +204,9 @@ class Extractor(AnswersQueries):
                 divided: list[Part] = []
                 for index, output in outputs:
                     part, ended = pending[index], _ended(output)
-                    is_short = ended.truncated and not self._is_cut_by_user(ended)
+                    is_cut = ended.truncated and not self._is_cut_by_user(ended)
                     is_hopeless = is_in_circles(len(ended.tokens), len(part.request.text_ids))
-                    if is_short and not is_hopeless and part.divide():
+                    if is_cut and not is_hopeless and part.divide():
                         divided += part.leaves()
                     else:
                         part.answer = self._read(part, ended)

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     Field,
     PlainSerializer,
-    PlainValidator,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
@@ -195,7 +195,7 @@ class AnswerOptions(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
 
     threshold: Annotated[
         Thresholds,
-        PlainValidator(_thresholds),
+        BeforeValidator(_thresholds),
         PlainSerializer(lambda thresholds: dict(thresholds.values) or None),
         WithJsonSchema({"anyOf": [{"type": "number"}, _NUMBERS_BY_NAME, {"type": "null"}]}),
     ] = Field(
