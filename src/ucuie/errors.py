@@ -107,9 +107,17 @@ class DataError(UserError):
 
     def __str__(self) -> str:
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults):,} faults"
-        more = len(self.faults) - MAX_LISTED_FAULTS
-        listed = [*self.faults[:MAX_LISTED_FAULTS], f"... and {more:,} more" if more > 0 else "", self.hint]
-        return "\n  ".join([f"{count} in {self.source}", *filter(None, listed)])
+        lines = [f"{count} in {self.source}"]
+        lines += listed([f"  {fault}" for fault in self.faults])
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "\n".join(lines)
+
+
+def listed(lines: Sequence[str]) -> list[str]:
+    """As many lines as a message lists, and how many more there are."""
+    more = [f"  ... and {len(lines) - MAX_LISTED_FAULTS:,} more"] if len(lines) > MAX_LISTED_FAULTS else []
+    return [*lines[:MAX_LISTED_FAULTS], *more]
 
 
 _NO_ROOM = "make room, or name a place on another disk"

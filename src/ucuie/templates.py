@@ -9,9 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
-
 if TYPE_CHECKING:
+    from jinja2 import Template
     from rich.console import RenderableType
 
 _NUMBER = re.compile(r"[+-]?[\d,.]+(-[\d.]+)?( GiB| %)?")
@@ -103,11 +102,13 @@ def _shown(cell: object) -> str:
 
 
 @cache
-def load_template(path: Path) -> Template:
+def load_template(path: Path) -> "Template":
     """The template of a file; it knows no undefined name, and escapes what it is given unless it is `.md`.
 
     Its filters: `percent` (0.876 is 88 %), `counted` (1 text, 1,204 texts), `thousands` (1,204).
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
     environment = Environment(
         loader=FileSystemLoader(path.parent),
         autoescape=select_autoescape(disabled_extensions=[".md.jinja"], default=True),

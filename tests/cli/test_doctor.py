@@ -28,7 +28,7 @@ def run(*arguments: object) -> Result:
 
 def findings(model: Path | None = None) -> dict[str, Finding]:
     patient = Patient(None if model is None else str(model), seconds=0)
-    return {one.subject: one for one in examine(patient)}
+    return dict(examine(patient))
 
 
 def test_every_check_runs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_every_check_runs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_prints_findings_and_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Patient) -> doctor._Result:
+    def fail(_: Patient) -> Finding:
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(doctor, "_CHECKS", {"python": doctor._python, "luck": fail})

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ucuie.errors import ConfigError
 from ucuie.evaluation.fitting import (
     Elements,
     chance_error,

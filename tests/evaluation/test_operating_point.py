@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ucuie.evaluation.choosing import NEUTRAL, THRESHOLDS, choose_point, f1_by_threshold
-from ucuie.extract.thresholds import Thresholds
+from ucuie.extract.options import Thresholds
 from ucuie.metrics import HEADLINE_ROWS, score
 from ucuie.model.calibration import Calibration
 from ucuie.model.operating_point import OperatingPoint

@@ -18,8 +18,8 @@ from ucuie.engine.products import has_int8
 from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
 from ucuie.extract.document import merge_groups
 from ucuie.extract.extractor import NO_ALTERNATIVES, Query
+from ucuie.extract.options import BELOW
 from ucuie.extract.result import Extraction
-from ucuie.extract.thresholds import BELOW
 from ucuie.language.pool import InstructionPool
 from ucuie.model.calibration import Calibration, Calibrator, Sigmoid
 from ucuie.model.folder import LoadedModel

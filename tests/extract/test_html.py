@@ -6,8 +6,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucuie.extract.html import marked_pieces, render_fragment, render_report
-from ucuie.extract.result import Extraction
+from ucuie.extract.result import Extraction, marked_pieces, render_report
 from ucuie.schema import Dropped, Explanation, FilledSlot, Filler, Record
 
 TEXT = "She spoke at the University of Cologne & <script>alert(1)</script>."
@@ -139,7 +138,7 @@ def test_a_report_counts_many_extractions() -> None:
 def test_notebooks_get_a_fragment_that_leaves_their_page_alone() -> None:
     one = extraction(mention("city", 31, 38))
     html = one._repr_html_()
-    assert html == render_fragment([one])
+    assert html == render_report([one], is_page=False)
     assert "<body" not in html
     assert "<script" not in html
     assert one.to_html() == render_report([one])

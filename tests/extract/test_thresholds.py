@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucuie.errors import ConfigError
-from ucuie.extract.thresholds import BELOW, Thresholds
+from ucuie.extract.options import BELOW, Thresholds
 from ucuie.schema import Dropped, FilledSlot, Filler, Record, Schema
 
 SCHEMA = Schema.of({"Speech": ["Speaker", "Place"], "person": []})

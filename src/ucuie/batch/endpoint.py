@@ -13,8 +13,7 @@ from ucuie.batch.question import Question, ReadRows
 from ucuie.batch.work import Slice
 from ucuie.errors import TextError
 from ucuie.extract.remote.client import EndpointError
-from ucuie.extract.remote.extractor import RemoteExtractor
-from ucuie.extract.remote.windows import NOT_ANSWERED
+from ucuie.extract.remote.extractor import NOT_ANSWERED, RemoteExtractor
 from ucuie.extract.result import Extraction
 
 logger = logging.getLogger(__name__)

@@ -11,11 +11,10 @@ import typer
 from ucuie import __version__
 from ucuie.cli.batch import batch
 from ucuie.cli.bench import bench_app
-from ucuie.cli.calibrate import calibrate
 from ucuie.cli.common import Commands, fetch_bar, is_quiet, talk_console
 from ucuie.cli.data import convert, data_app
 from ucuie.cli.doctor import doctor
-from ucuie.cli.evaluate import evaluate, score, trials
+from ucuie.cli.evaluate import calibrate, evaluate, score, trials
 from ucuie.cli.experiment import experiment
 from ucuie.cli.extract import extract
 from ucuie.cli.model import model_app
@@ -24,20 +23,8 @@ from ucuie.cli.serve import serve
 from ucuie.cli.train import train
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (
-    extract,
-    batch,
-    serve,
-    convert,
-    train,
-    evaluate,
-    calibrate,
-    score,
-    trials,
-    experiment,
-    doctor,
-):
-    app.command()(command)
+for run in (extract, batch, serve, convert, train, evaluate, calibrate, score, trials, experiment, doctor):
+    app.command()(run)
 app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
 app.add_typer(model_app, name="model")

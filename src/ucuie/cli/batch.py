@@ -1,14 +1,13 @@
 """`ucuie batch`."""
 
 import time
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
+from pydantic import BaseModel, Field
 from rich.console import Console
 
 from ucuie import __version__
@@ -19,9 +18,9 @@ from ucuie.cli.options import (
     EndpointFlags,
     EndpointOptions,
     ModelFlags,
+    all_flags,
     answer_flags,
     grouped,
-    refuse_given,
 )
 from ucuie.extract.options import AnswerOptions, ModelOptions
 from ucuie.extract.query import task_named
@@ -59,19 +58,24 @@ NumWorkers = Annotated[
     int | None,
     typer.Option("--workers", "-w", min=1, help="Processes or actors, a model each.", show_default="1"),
 ]
-Address = Annotated[
-    str | None,
-    typer.Option(help="Of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; left out, one is started here."),
-]
-Cpus = Annotated[float | None, typer.Option(min=0, help="Of an actor of Ray; left out, 1.")]
-Gpus = Annotated[
-    float | None, typer.Option(min=0, help="Of an actor of Ray; 0.5 shares one; left out, none.")
-]
 ShardFormat = Annotated[Literal["jsonl", "parquet"], typer.Option("--format", "-f", help="Of the shards.")]
 ShardRows = Annotated[
     int, typer.Option(min=1, help="Rows of a shard, which is done or not done after an interruption.")
 ]
 MaxCharacters = Annotated[int, typer.Option(min=1, help="Longer texts are set aside with an error.")]
+
+
+class ClusterOptions(BaseModel, frozen=True, use_attribute_docstrings=True):
+    """A Ray cluster, and what each actor has of it."""
+
+    address: str | None = None
+    """Of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; left out, one is started here."""
+
+    cpus_per_worker: float | None = Field(default=None, ge=0)
+    """Of an actor of Ray; left out, 1."""
+
+    gpus_per_worker: float | None = Field(default=None, ge=0)
+    """Of an actor of Ray; 0.5 shares one; left out, none."""
 
 
 @grouped
@@ -82,9 +86,7 @@ def batch(
     schema: SchemaSource,
     engine: EngineName = "local",
     workers: NumWorkers = None,
-    address: Address = None,
-    cpus_per_worker: Cpus = None,
-    gpus_per_worker: Gpus = None,
+    cluster: Annotated[ClusterOptions, all_flags(ClusterOptions)],
     output_format: ShardFormat = "jsonl",
     shard_rows: ShardRows = 1_000,
     text_column: TextKey = "text",
@@ -107,16 +109,20 @@ def batch(
     from ucuie.batch.run import Batch, run_batch
     from ucuie.batch.sources import Source
 
-    on_cluster = {"address": address, "cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
     if engine == "local":
-        refuse(on_cluster, "is for --engine ray")
+        refuse(cluster.model_fields_set, "is for --engine ray")
     parsed = Schema.of(schema)
     answer.threshold.check(parsed)
     columns = Columns(text_column, id_column, max_characters)
     rows = Source(source, columns)
     question = Question(parsed, task_named(task, parsed), answer, columns)
     talk = talk_console(quiet=quiet)
-    answering = _answering(question, engine, workers, on_cluster, model, endpoint, talk)
+    if endpoint.endpoint is not None:
+        refuse(["engine"] * (engine != "local") + ["workers"] * (workers is not None), NOT_ELSEWHERE)
+        answering = _served(question, model, endpoint, talk)
+    else:
+        refuse(endpoint.model_fields_set, NOT_HERE)
+        answering = _loaded(question, model, workers or 1, None if engine == "local" else cluster)
     manifest = Manifest(
         ucuie=__version__,
         input=rows.facts,
@@ -135,38 +141,16 @@ def batch(
     talk.print(_summary(report, output))
 
 
-@dataclass(frozen=True)
-class _Answering:
-    """Who answers the rows.
-
-    Args:
-        engine: not open yet.
-        slice_rows: rows that it gets at once.
-        model: what rows without an answer say was asked.
-        asked: all that the content of the output depends on, but the input, as plain types.
-    """
+class _Answering(NamedTuple):
+    """Who answers the rows."""
 
     engine: "AbstractContextManager[Workers]"
     slice_rows: int
+    """Rows that it gets at once."""
     model: str
+    """The name that rows without an answer have there."""
     asked: dict[str, Any]
-
-
-def _answering(
-    question: "Question",
-    engine: str,
-    workers: int | None,
-    on_cluster: Mapping[str, Any],
-    model: ModelOptions,
-    endpoint: EndpointOptions,
-    talk: Console,
-) -> _Answering:
-    """Who answers; options of another way must not be given."""
-    if endpoint.endpoint is not None:
-        refuse({"engine": None if engine == "local" else engine, "workers": workers}, NOT_ELSEWHERE)
-        return _served(question, model, endpoint, talk)
-    refuse_given(endpoint, NOT_HERE)
-    return _loaded(question, model, workers or 1, None if engine == "local" else on_cluster)
+    """All that the content of the output depends on, but the input, as plain types."""
 
 
 def _served(
@@ -176,13 +160,13 @@ def _served(
     from ucuie.batch.endpoint import SLICE_ROWS, EndpointEngine
 
     extractor = endpoint.connect(model, talk)
-    asked = {**question.asked, **extractor.asked}
     engine = EndpointEngine(extractor, question)
+    asked = {**question.asked, **extractor.asked}
     return _Answering(nullcontext(engine), SLICE_ROWS, extractor.model_name, asked)
 
 
 def _loaded(
-    question: "Question", model: ModelOptions, num_workers: int, on_cluster: Mapping[str, Any] | None
+    question: "Question", model: ModelOptions, num_workers: int, cluster: ClusterOptions | None
 ) -> _Answering:
     """A model in processes of this machine, or in actors of a cluster."""
     from ucuie.batch.cluster import RayEngine
@@ -195,13 +179,12 @@ def _loaded(
         # Workers may have another working directory.
         named = str(Path(named).resolve())
     job = Job(question, model_sha256(named), model.model_copy(update={"model": named}))
-    if on_cluster is None:
-        engine: LocalEngine | RayEngine = LocalEngine(job, num_workers=num_workers)
+    engine: LocalEngine | RayEngine
+    if cluster is None:
+        engine = LocalEngine(job, num_workers=num_workers)
     else:
-        given = {
-            name.removesuffix("_per_worker"): value for name, value in on_cluster.items() if value is not None
-        }
-        engine = RayEngine(job, num_workers=num_workers, **given)
+        of_actor = {name.removesuffix("_per_worker"): value for name, value in cluster if value is not None}
+        engine = RayEngine(job, num_workers=num_workers, **of_actor)
     return _Answering(engine, job.slice_rows, job.model, job.asked)
 
 
@@ -217,14 +200,13 @@ class _Watcher:
         if now - self._told < (0.5 if self._talk.is_terminal else _TELL_SECONDS):
             return
         self._told = now
-        left = progress.seconds_left
         words = [
             counted(progress.num_kept + progress.num_rows, "text"),
             f"{100 * progress.share:.1f} %",
             f"{progress.rows_per_second:.1f} texts/s",
         ]
-        if left is not None:
-            words.append(f"{timedelta(seconds=round(left))} left")
+        if progress.seconds_left is not None:
+            words.append(f"{timedelta(seconds=round(progress.seconds_left))} left")
         if progress.num_lost:
             words.append(f"{counted(progress.num_lost, 'slice')} asked again, with their workers lost")
         if progress.num_rejected:

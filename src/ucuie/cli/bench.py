@@ -1,6 +1,5 @@
 """`ucuie bench`."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature, getdoc
@@ -8,7 +7,7 @@ from typing import Any, cast, get_type_hints
 
 import typer
 
-from ucuie.cli.common import Json, refuse, require_serve_extra, results
+from ucuie.cli.common import Json, print_json, refuse, require_serve_extra, results
 from ucuie.cli.options import model_flags
 from ucuie.lab.bench.options import (
     AdapterOptions,
@@ -86,12 +85,12 @@ def _decode(options: DecodeOptions) -> Report:
     With --backbone-config: compare the engine with LoRA, with the adapter and with neither, at that shape.
     """
     if options.backbone_config is None:
-        of_shape = {"layers": options.layers, "peak_tflops": options.peak_tflops}
+        of_shape = [name for name in ("layers", "peak_tflops") if getattr(options, name) is not None]
         refuse(of_shape, "goes with --backbone-config, so give that too")
         from ucuie.lab.bench.decode import bench_decode
 
         return bench_decode(options)
-    of_model = {"model": options.model, "int8": options.int8 or None}
+    of_model = [name for name in ("model", "int8") if getattr(options, name)]
     refuse(of_model, "is for a model, and --backbone-config makes one up")
     from ucuie.lab.bench.decode_shape import bench_decode_shape
 
@@ -125,7 +124,7 @@ def _shape(name: str) -> Any:
 def _print_report(report: Report, *, as_json: bool) -> None:
     """All of it as JSON, or its numbers as a table."""
     if as_json:
-        typer.echo(json.dumps(report))
+        print_json(report)
         return
     rows: list[tuple[str, str]] = []
     for name, value in report.items():

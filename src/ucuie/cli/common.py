@@ -1,24 +1,17 @@
 """What the commands share: options, progress, errors in words, where results and talk go."""
 
+import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import click
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, RenderableType
 from rich.text import Text
 from typer.core import TyperGroup
 
@@ -69,8 +62,23 @@ def one_of(choices: Sequence[str]) -> Any:
     return read
 
 
+def flag(name: str, words: str) -> Any:
+    """An option that is given or not, without a --no- of its own."""
+    return typer.Option(name, help=words)
+
+
+def output_folder(words: str) -> Any:
+    """The option --output, a folder."""
+    return typer.Option("--output", "-o", file_okay=False, help=words)
+
+
+def output_file(words: str) -> Any:
+    """The option --output, a file."""
+    return typer.Option("--output", "-o", dir_okay=False, help=words)
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, flag("--json", "Print JSON.")]
 TextKey = Annotated[str, typer.Option(help="Key or column of the text.")]
 IdKey = Annotated[str, typer.Option(help="Key or column of the id.")]
 Gold = Annotated[Path, typer.Option("--data", help="Unified JSONL, or a folder that convert wrote.")]
@@ -106,12 +114,10 @@ class Track:
 
     def __call__(self, extractions: Iterable[Extraction], total: int) -> Iterator[Extraction]:
         """The same extractions; `total` is how many there will be."""
-        columns = (
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        rate = TextColumn("{task.fields[rate]}")
+        columns = (BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
         with Progress(*columns, console=self.talk, transient=True, disable=not self.is_shown) as bar:
             task = bar.add_task("", total=total, rate="")
             for extraction in extractions:
@@ -161,6 +167,19 @@ def results() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
 
 
+def print_json(plain: object) -> None:
+    """One line of JSON on stdout."""
+    typer.echo(json.dumps(plain, ensure_ascii=False))
+
+
+def print_result(plain: object, shown: RenderableType, *, as_json: bool) -> None:
+    """The same, as JSON or for people."""
+    if as_json:
+        print_json(plain)
+    else:
+        results().print(shown)
+
+
 def talk_console(*, quiet: bool = False) -> Console:
     """Stderr."""
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
@@ -186,16 +205,17 @@ def is_quiet() -> bool:
     return context is not None and bool(context.params.get("quiet"))
 
 
-def refuse(given: Mapping[str, object], reason: str) -> None:
-    """Raise where any of these options, by the names of their parameters, is not None."""
-    for name, value in given.items():
-        if value is not None:
-            raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")
+def refuse(given: Iterable[str], reason: str) -> None:
+    """Raise where any of these options was given; they go by the names of their parameters."""
+    for name in sorted(given):
+        raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")
 
 
 @contextmanager
 def fetch_bar(console: Console, *, is_wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """Whatever is fetched inside has a bar, if the console is a terminal and it is wanted then."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("fetching the backbone"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task("", total=None)

@@ -1,13 +1,22 @@
 """`ucuie convert` and `ucuie data`."""
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, get_args
 
 import typer
 
-from ucuie.cli.common import AnnotatedFor, Json, Quiet, one_of, results, talk_console
+from ucuie.cli.common import (
+    AnnotatedFor,
+    Json,
+    Quiet,
+    flag,
+    one_of,
+    output_folder,
+    print_json,
+    results,
+    talk_console,
+)
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.render.tables import (
     catalogue_table,
@@ -23,7 +32,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at converted data, and c
 
 
 def _spacing(value: str) -> Any:
-    """One of the ways to join tokens; their names are loaded with the converters, where they are needed."""
+    """One of the ways to join tokens; their names come with the converters, which take long to load."""
     from ucuie.data.tokens import Spacing
 
     return one_of(get_args(Spacing))(value)
@@ -36,7 +45,8 @@ Name = Annotated[
 RawFiles = Annotated[
     Path | None, typer.Option("--source", help="Folder with the raw files; of a format also a file.")
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", file_okay=False, help="Folder to write into.")]
+Output = output_folder("Folder to write into.")
+Converted = Annotated[Path, typer.Argument(help="A folder that convert wrote.")]
 SpacingName = Annotated[
     Any,
     typer.Option(
@@ -45,19 +55,17 @@ SpacingName = Annotated[
         help="natural, tight, blank or none: how tokens are joined; left out, the data set's own way.",
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first fault instead of listing it.")]
+Strict = Annotated[bool, flag("--strict", "Stop at the first fault instead of listing it.")]
 ToFormat = Annotated[
     str | None, typer.Option("--to", metavar="FORMAT", help="Write this format instead of unified JSONL.")
 ]
-ListAll = Annotated[
-    bool, typer.Option("--list", help="List the data sets and formats; with a NAME, all about it.")
-]
+ListAll = Annotated[bool, flag("--list", "List the data sets and formats; with a NAME, all about it.")]
 
 
 def convert(
     name: Name = None,
     source: RawFiles = None,
-    output: Output = None,
+    output: Annotated[Path | None, Output] = None,
     task: AnnotatedFor = "NER",
     spacing: SpacingName = None,
     strict: Strict = False,
@@ -103,7 +111,7 @@ def convert(
     talk.print(conversion_table(report), export_table(exports))
     if as_json:
         written = {split: one.model_dump(mode="json") for split, one in exports.items()}
-        typer.echo(json.dumps({"conversion": report.model_dump(mode="json"), "exports": written}))
+        print_json({"conversion": report.model_dump(mode="json"), "exports": written})
 
 
 def _show_catalogue(name: str | None, *, as_json: bool) -> None:
@@ -113,7 +121,7 @@ def _show_catalogue(name: str | None, *, as_json: bool) -> None:
     rows = data.catalogue() if name is None else {name: data.dataset_named(name)}
     if as_json:
         plain = [dataset.model_dump(mode="json") for dataset in rows.values()]
-        typer.echo(json.dumps({"datasets": plain, "formats": list(data.FORMATS)}, ensure_ascii=False))
+        print_json({"datasets": plain, "formats": list(data.FORMATS)})
     elif name is None:
         tables = catalogue_table(rows.values()), format_table(data.FORMATS)
         results().print(*(table.to_terminal() for table in tables), sep="\n\n")
@@ -123,7 +131,7 @@ def _show_catalogue(name: str | None, *, as_json: bool) -> None:
 
 @data_app.command("stats")
 def data_stats(
-    folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
+    folder: Converted,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Draw labels and lengths into this SVG file.")
     ] = None,
@@ -150,8 +158,8 @@ def data_stats(
 
 @data_app.command("low-resource")
 def data_low_resource(
-    folder: Annotated[Path, typer.Argument(help="A folder that convert wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder to write into.")],
+    folder: Converted,
+    output: Annotated[Path, Output],
     percent: Annotated[float, typer.Option(help="Of the shuffled training split, rounded up.")],
     seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
 ) -> None:
@@ -165,7 +173,7 @@ def data_low_resource(
 @data_app.command("zero-shot")
 def data_zero_shot(
     folder: Annotated[Path, typer.Argument(help="FewRel or Wiki-ZSL as convert wrote it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder to write into.")],
+    output: Annotated[Path, Output],
 ) -> None:
     """Write a folder for each selection of unseen labels of a zero-shot set."""
     from ucuie import data

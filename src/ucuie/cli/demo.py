@@ -5,18 +5,16 @@ The texts were written for this project.
 
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
 from ucuie.cli.common import fetch_bar
 from ucuie.errors import ModelError, StorageError, UserError
-from ucuie.extract.html import render_report
+from ucuie.extract.result import render_report
 from ucuie.files import write_text
 from ucuie.render.tables import extraction_table
-from ucuie.schema import Schema
 
 if TYPE_CHECKING:
     from ucuie.model.folder import LoadedModel
@@ -24,8 +22,7 @@ if TYPE_CHECKING:
 OUTPUT = Path("demo.html")
 
 
-@dataclass(frozen=True)
-class DemoText:
+class DemoText(NamedTuple):
     """A text with what to look for in it."""
 
     id: str
@@ -45,10 +42,7 @@ TEXTS = (
     DemoText(
         "case report: what a drug did",
         "A 64-year-old man developed severe hepatitis after two weeks of treatment with amoxicillin.",
-        {
-            "adverse event": ["treatment", "effect"],
-            "potential therapeutic event": ["treatment", "effect"],
-        },
+        {event: ["treatment", "effect"] for event in ("adverse event", "potential therapeutic event")},
     ),
     DemoText(
         "review: what a guest liked",
@@ -82,7 +76,7 @@ def _load(console: Console) -> "LoadedModel":
 
 
 def main() -> int:
-    """Runs the demo and returns the exit code of the process."""
+    """Run the demo; the exit code of the process."""
     from ucuie.extract.extractor import Extractor
 
     # A file gets the same layout as a terminal, however narrow that is.
@@ -96,7 +90,7 @@ def main() -> int:
         console.print(f"model {loaded.name} ({millions:.1f} M parameters, {seconds:.1f} s to load)\n")
         extractions = []
         for demo in TEXTS:
-            extraction = extractor.extract(demo.text, Schema.of(demo.schema), id=demo.id)
+            extraction = extractor.extract(demo.text, demo.schema, id=demo.id)
             extractions.append(extraction)
             console.print(extraction_table(extraction))
     except UserError as error:
@@ -104,9 +98,7 @@ def main() -> int:
         return 2
     write_text(OUTPUT, render_report(extractions))
     console.print(f"wrote {OUTPUT} - open it in a browser")
-    console.print(
-        """next: ucuie extract --schema '["person", "location"]' --text "..." """.rstrip(), markup=False
-    )
+    console.print("""next: ucuie extract --schema '["person", "location"]' --text "...\"""", markup=False)
     return 0
 
 

@@ -1,6 +1,5 @@
 """`ucuie doctor`: what works on this machine and, where something is amiss, what to do."""
 
-import json
 import platform
 import re
 import sys
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 from rich.text import Text
 
-from ucuie.cli.common import Json, results
+from ucuie.cli.common import Json, print_json, results
 from ucuie.cli.options import grouped, model_flags
 from ucuie.errors import UcuieError
 from ucuie.extract.options import ModelOptions
@@ -51,44 +50,30 @@ def doctor(
 ) -> None:
     """Tell what works on this machine, in words, and what to do about what does not."""
     findings = []
-    for finding in examine(Patient(model.model, seconds)):
-        findings.append(finding)
+    for subject, (state, words, advice) in examine(Patient(model.model, seconds)):
+        findings.append({"state": state, "subject": subject, "words": words, "advice": advice})
         if not as_json:
-            line = Text(f"{finding.state:<7}", _COLOURS[finding.state]) + Text(f"{finding.subject:<13}")
-            results().print(line + Text(finding.words), soft_wrap=True)
-            if finding.advice:
-                results().print(Text(f"{'':<20}-> {finding.advice}"), soft_wrap=True)
+            line = Text(f"{state:<7}", _COLOURS[state]) + Text(f"{subject:<13}") + Text(words)
+            results().print(line, soft_wrap=True)
+            if advice:
+                results().print(Text(f"{'':<20}-> {advice}"), soft_wrap=True)
     if as_json:
-        typer.echo(json.dumps([vars(finding) for finding in findings], ensure_ascii=False))
-    if any(finding.state == "broken" for finding in findings):
+        print_json(findings)
+    if any(finding["state"] == "broken" for finding in findings):
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Args:
-        state: `note` is worth knowing, `broken` keeps extraction from working.
-        subject: what was looked at.
-        words: what was found.
-        advice: what to do about it; empty where nothing has to be done.
-    """
+class Finding(NamedTuple):
+    """What a check found, in words, and what to do about it; `note` is worth knowing, `broken` in the way."""
 
     state: State
-    subject: str
     words: str
     advice: str = ""
 
 
 @dataclass
 class Patient:
-    """What is examined; the model is loaded once, for the checks that need it.
-
-    Args:
-        model: as for `Extractor.from_pretrained`; None takes the default.
-        seconds: how long the self-test extracts.
-    """
+    """What is examined, the self-test so long; the model is loaded once, for the checks that need it."""
 
     model: str | None = None
     seconds: float = 5.0
@@ -104,29 +89,21 @@ class Patient:
             return error
 
 
-def examine(patient: Patient) -> Iterator[Finding]:
-    """The findings, one after another; a check that fails in an unexpected way is itself a finding."""
+def examine(patient: Patient) -> Iterator[tuple[str, Finding]]:
+    """What each check found, one after another; one that fails in an unexpected way has found that."""
     for subject, check in _CHECKS.items():
         try:
-            result = check(patient)
+            yield subject, check(patient)
         except Exception as error:  # a doctor does not die of what the patient has
-            result = _Result("broken", f"{type(error).__name__}: {error}", _REPORT)
-        yield Finding(result.state, subject, result.words, result.advice)
+            yield subject, Finding("broken", f"{type(error).__name__}: {error}", _REPORT)
 
 
-class _Result(NamedTuple):
-    state: State
-    words: str
-    advice: str = ""
+def _python(_: Patient) -> Finding:
+    machine = f"{platform.system()} {platform.machine()}"
+    return Finding("ok", f"{platform.python_version()} on {machine} ({sys.executable})")
 
 
-def _python(_: Patient) -> _Result:
-    return _Result(
-        "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})"
-    )
-
-
-def _packages(_: Patient) -> _Result:
+def _packages(_: Patient) -> Finding:
     """The packages that ucuie cannot do without, against the versions that it was made for."""
     found, faults, wanted = [], [], []
     for requirement in _requirements():
@@ -143,28 +120,24 @@ def _packages(_: Patient) -> _Result:
         if installed and requirement.name in {"llguidance", "peft", "tokenizers", "torch", "transformers"}:
             found.append(f"{requirement.name} {installed}")
     if faults:
-        return _Result("broken", "; ".join(faults), f"pip install {' '.join(map(repr, wanted))}")
-    return _Result("ok", ", ".join(found))
+        return Finding("broken", "; ".join(faults), f"pip install {' '.join(map(repr, wanted))}")
+    return Finding("ok", ", ".join(found))
 
 
-def _extras(_: Patient) -> _Result:
+def _extras(_: Patient) -> Finding:
+    conditional = [(one.name, one.marker) for one in _requirements() if one.marker is not None]
+    extras = sorted(set(re.findall(r"extra == \"([^\"]+)\"", " ".join(str(when) for _, when in conditional))))
     missing: dict[str, list[str]] = {}
-    conditions = " ".join(str(requirement.marker) for requirement in _requirements())
-    extras = sorted(set(re.findall(r"extra == \"([^\"]+)\"", conditions)))
     for extra in extras:
-        for requirement in _requirements():
-            is_wanted = requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
-            if is_wanted and _version(requirement.name) is None:
-                missing.setdefault(extra, []).append(requirement.name)
+        for name, when in conditional:
+            if when.evaluate({"extra": extra}) and _version(name) is None:
+                missing.setdefault(extra, []).append(name)
     present = ", ".join(extra for extra in extras if extra not in missing) or "none"
     if not missing:
-        return _Result("ok", f"all installed: {present}")
+        return Finding("ok", f"all installed: {present}")
     lacking = "; ".join(f"{extra} lacks {', '.join(names)}" for extra, names in missing.items())
-    return _Result(
-        "ok",
-        f"installed: {present}; {lacking}",
-        f"where you want them: pip install 'ucuie[{','.join(missing)}]'",
-    )
+    advice = f"where you want them: pip install 'ucuie[{','.join(missing)}]'"
+    return Finding("ok", f"installed: {present}; {lacking}", advice)
 
 
 def _requirements() -> "list[Requirement]":
@@ -180,48 +153,42 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _device(_: Patient) -> _Result:
+def _device(_: Patient) -> Finding:
     import torch
 
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        return _Result("ok", f"{torch.cuda.get_device_name()} with {memory:.0f} GiB; extraction uses it")
+        return Finding("ok", f"{torch.cuda.get_device_name()} with {memory:.0f} GiB; extraction uses it")
     if Path("/dev/nvidia0").exists() and torch.version.cuda is None:
-        return _Result(
-            "note",
-            "there is a GPU, and this torch was built without CUDA",
-            "install a build with CUDA: https://pytorch.org/get-started/locally",
-        )
-    return _Result("ok", "no GPU that torch can use; extraction runs on the CPU")
+        advice = "install a build with CUDA: https://pytorch.org/get-started/locally"
+        return Finding("note", "there is a GPU, and this torch was built without CUDA", advice)
+    return Finding("ok", "no GPU that torch can use; extraction runs on the CPU")
 
 
-def _model(patient: Patient) -> _Result:
+def _model(patient: Patient) -> Finding:
     start = time.perf_counter()
     loaded = patient.loaded
     if isinstance(loaded, UcuieError):
         mend = "pip install --force-reinstall --no-deps ucuie" if patient.model is None else "see above"
-        return _Result("broken", str(loaded), mend)
+        return Finding("broken", str(loaded), mend)
     words = (
         f"{loaded.name} with {loaded.model.num_parameters() / 1e6:.1f} M parameters loads in "
         f"{time.perf_counter() - start:.1f} s"
     )
     if loaded.info is None:
-        return _Result(
-            "note",
-            f"{words}; it is a plain Hugging Face model, which nobody trained to extract",
-            "train an adapter on it: ucuie train CONFIG.yaml",
-        )
+        words += "; it is a plain Hugging Face model, which nobody trained to extract"
+        return Finding("note", words, "train an adapter on it: ucuie train CONFIG.yaml")
     # All files of the folder are listed there with their hashes, and were just compared.
     digest = sha256(loaded.info.to_json().encode()).hexdigest()
-    return _Result("ok", f"{words} and is whole: {len(loaded.info.files)} files, hash {digest[:12]}")
+    return Finding("ok", f"{words} and is whole: {len(loaded.info.files)} files, hash {digest[:12]}")
 
 
-def _self_test(patient: Patient) -> _Result:
+def _self_test(patient: Patient) -> Finding:
     """Extracts for some seconds, and looks whether all that is found stands in the texts."""
     from ucuie.extract.extractor import Extractor
 
     if isinstance(patient.loaded, UcuieError):
-        return _Result("broken", "there is no model to extract with", "mend the model first")
+        return Finding("broken", "there is no model to extract with", "mend the model first")
     extractor = Extractor(patient.loaded, batch_size=_BATCH_SIZE)
     start = time.perf_counter()
     extractor.extract(_TEXTS[0], _SCHEMA)
@@ -233,7 +200,7 @@ def _self_test(patient: Patient) -> _Result:
             for filler in (one for record in extraction.records for one in record.fillers()):
                 if extraction.text[filler.start : filler.end] != filler.text:
                     words = f"{filler.text!r} is not what stands at {filler.start}:{filler.end} of its text"
-                    return _Result("broken", words, _REPORT)
+                    return Finding("broken", words, _REPORT)
             num_texts += 1
     seconds = time.perf_counter() - start
     words = (
@@ -241,13 +208,12 @@ def _self_test(patient: Patient) -> _Result:
         f"the first one took {first_seconds:.2f} s"
     )
     if num_texts / seconds < _SLOW_TEXTS and patient.model is None:
-        return _Result(
-            "note", f"{words}; that is slow", "look what else runs here, and what OMP_NUM_THREADS says"
-        )
-    return _Result("ok", words)
+        advice = "look what else runs here, and what OMP_NUM_THREADS says"
+        return Finding("note", f"{words}; that is slow", advice)
+    return Finding("ok", words)
 
 
-_CHECKS: dict[str, Callable[[Patient], _Result]] = {
+_CHECKS: dict[str, Callable[[Patient], Finding]] = {
     "python": _python,
     "packages": _packages,
     "extras": _extras,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ucuie.cli.common import Quiet, exit_interrupted, results, talk_console
+from ucuie.cli.common import Quiet, exit_interrupted, flag, results, talk_console
 from ucuie.errors import UcuieError, needs
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ Pages = Annotated[
     typer.Option(file_okay=False, help="Folder for pages, tables and figures; left out, beside the trials."),
 ]
 Hours = Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many hours.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Repeat trials that crashed, too.")]
-OnlyReport = Annotated[bool, typer.Option("--report", help="Run nothing; make the pages again.")]
+Resume = Annotated[bool, flag("--resume", "Repeat trials that crashed, too.")]
+OnlyReport = Annotated[bool, flag("--report", "Run nothing; make the pages again.")]
 
 
 def experiment(

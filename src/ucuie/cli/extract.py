@@ -1,11 +1,12 @@
 """`ucuie extract`."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from ucuie.batch.rows import Columns
 from ucuie.cli.common import (
@@ -15,7 +16,10 @@ from ucuie.cli.common import (
     TextKey,
     Track,
     exit_interrupted,
+    flag,
     one_of,
+    output_file,
+    refuse,
     results,
     talk_console,
 )
@@ -27,21 +31,18 @@ from ucuie.cli.options import (
     ModelFlags,
     grouped,
     load_extractor,
-    refuse_given,
 )
 from ucuie.extract.options import ModelOptions
+from ucuie.extract.query import AnswersQueries, Query, task_named
 from ucuie.extract.result import Extraction
 from ucuie.model import collector_paused
-from ucuie.render.formats import FORMATS, Format, check_format, render
+from ucuie.render.formats import FORMATS, Format, answer_to_file, check_format, render
 from ucuie.render.tables import extraction_table
 from ucuie.schema import Schema
 from ucuie.templates import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ucuie.batch.texts import Texts
-    from ucuie.extract.query import AnswersQueries
 
 SchemaSource = Annotated[
     str,
@@ -61,13 +62,8 @@ Source = Annotated[
         "text on each line, a folder of .txt files that are a text each, or - for stdin.",
     ),
 ]
-Whole = Annotated[
-    bool, typer.Option("--document", help="The whole input file is one text, whatever its length.")
-]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", dir_okay=False, help="File instead of stdout; appears when it is whole."),
-]
+Whole = Annotated[bool, flag("--document", "The whole input file is one text, whatever its length.")]
+Output = Annotated[Path | None, output_file("File instead of stdout; appears when it is whole.")]
 OutputFormat = Annotated[
     Format,
     typer.Option(
@@ -79,8 +75,7 @@ OutputFormat = Annotated[
     ),
 ]
 SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="Leave bad lines or rows out and list them in NAME.rejected.jsonl."),
+    bool, flag("--skip-bad", "Leave bad lines or rows out and list them in NAME.rejected.jsonl.")
 ]
 
 
@@ -103,23 +98,29 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Extract records from texts."""
-    _check_together(text, source, output, output_format, task=task, is_document=document)
+    is_parquet = output_format == "parquet"
+    for is_wrong, reason, options in (
+        ((text is None) == (source is None), "give one of the two", "'--text' / '--input'"),
+        (task == "associating" and source is None, "associating needs --input with elements", "'--task'"),
+        (document and source is None, "is for the file of --input", "'--document'"),
+        (is_parquet and output is None, "parquet goes into a file, so give --output", "'--format'"),
+    ):
+        if is_wrong:
+            raise typer.BadParameter(reason, param_hint=options)
+    check_format(output_format)
     parsed = Schema.of(schema)
     answer.threshold.check(parsed)
     columns = Columns(text_column, id_column)
     file = None if source is None else _texts(source, columns, is_document=document)
     talk = talk_console(quiet=quiet)
     with collector_paused():
-        from ucuie.batch.question import Question
-        from ucuie.extract.query import Query, task_named
-        from ucuie.render.formats import answer_to_file
-
         extractor = _extractor(model, endpoint, talk)
     asked = task_named(task, parsed)
-    queries: Sequence[Query]
     if file is None:
         queries = [Query("1", text or "", parsed, asked, None, answer)]
     else:
+        from ucuie.batch.question import Question
+
         rejected = file.rejected_path(output)
         question = Question(parsed, asked, answer, columns)
         queries = file.queries(question, extractor, rejected=rejected if skip_bad else None)
@@ -137,27 +138,6 @@ def extract(
         exit_interrupted(f"after {track.summary}", None if output is None else "the same command")
 
 
-def _check_together(
-    text: str | None,
-    source: Path | None,
-    output: Path | None,
-    output_format: Format,
-    *,
-    task: str | None,
-    is_document: bool,
-) -> None:
-    """Refuse options that do not go together, before anything is read."""
-    if (text is None) == (source is None):
-        raise typer.BadParameter("give one of the two", param_hint="'--text' / '--input'")
-    if task == "associating" and source is None:
-        raise typer.BadParameter("associating needs --input with elements", param_hint="'--task'")
-    if is_document and source is None:
-        raise typer.BadParameter("is for the file of --input", param_hint="'--document'")
-    if output_format == "parquet" and output is None:
-        raise typer.BadParameter("parquet goes into a file, so give --output", param_hint="'--format'")
-    check_format(output_format)
-
-
 def _texts(source: Path, columns: Columns, *, is_document: bool) -> "Texts":
     from ucuie.batch.texts import read_documents, read_texts
 
@@ -166,11 +146,11 @@ def _texts(source: Path, columns: Columns, *, is_document: bool) -> "Texts":
     return read_texts(source, columns)
 
 
-def _extractor(model: ModelOptions, endpoint: EndpointOptions, talk: "Console") -> "AnswersQueries":
+def _extractor(model: ModelOptions, endpoint: EndpointOptions, talk: Console) -> AnswersQueries:
     """What answers: a model here, or the one behind an endpoint; options of the other must not be given."""
     if endpoint.endpoint is not None:
         return endpoint.connect(model, talk)
-    refuse_given(endpoint, NOT_HERE)
+    refuse(endpoint.model_fields_set, NOT_HERE)
     return load_extractor(model)
 
 
@@ -179,8 +159,7 @@ def _print_extractions(extractions: Iterable[Extraction], output_format: Format)
     if output_format not in ("jsonl", "table"):
         finished: list[Extraction] = []
         try:
-            for extraction in extractions:
-                finished.append(extraction)  # noqa: PERF402  what came before Ctrl-C has to be kept
+            finished.extend(extractions)
         finally:
             # After Ctrl-C, what there is.
             if finished:

@@ -1,12 +1,11 @@
 """`ucuie model`: what a model folder says, its card, and the way to a hub and back."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ucuie.cli.common import Json, Quiet, results, talk_console
+from ucuie.cli.common import Json, Quiet, flag, output_file, print_json, results, talk_console
 from ucuie.errors import ConfigError, ModelError, show
 from ucuie.templates import counted
 
@@ -29,23 +28,19 @@ def push(
     model: Folder,
     repo_id: RepoId,
     private: Annotated[
-        bool, typer.Option("--private", help="A repository that is made now is for its owner alone.")
+        bool, flag("--private", "A repository that is made now is for its owner alone.")
     ] = False,
     revision: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch, made if need be; left out, the main one.")
     ] = None,
-    embed_backbone: Annotated[
-        bool, typer.Option("--embed-backbone", help="Send a copy of the backbone along.")
-    ] = False,
+    embed_backbone: Annotated[bool, flag("--embed-backbone", "Send a copy of the backbone along.")] = False,
     backbone: Annotated[
         str | None,
         typer.Option(
             metavar="OWNER/NAME", help="Hub id of just the backbone that the folder names by a path."
         ),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be sent, and ask no hub.")
-    ] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print what would be sent, and ask no hub.")] = False,
     endpoint: Endpoint = None,
     quiet: Quiet = False,
 ) -> None:
@@ -128,10 +123,8 @@ def card(
     language: Annotated[
         list[str] | None, typer.Option(metavar="CODE", help="Of its texts, such as en; repeatable.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", dir_okay=False, help="File instead of stdout.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a card that somebody wrote.")] = False,
+    output: Annotated[Path | None, output_file("File instead of stdout.")] = None,
+    force: Annotated[bool, flag("--force", "Replace a card that somebody wrote.")] = False,
 ) -> None:
     """Make the model card from what is in the folder, with the metadata that hubs read."""
     from ucuie.files import write_text
@@ -140,54 +133,41 @@ def card(
 
     folder = _folder(model)
     info = read_info(folder)
-    text = model_card(
-        name or folder.resolve().name,
-        info,
-        read_calibration(folder, info),
-        license=licence,
-        languages=language or (),
-    )
+    called, calibration = name or folder.resolve().name, read_calibration(folder, info)
+    text = model_card(called, info, calibration, license=licence, languages=language or ())
     if output is None:
         typer.echo(text, nl=False)
         return
     is_made = output.resolve() == (folder / CARD_FILE).resolve() and own_card(folder, info) is None
     if output.exists() and not is_made and not force:
-        raise ConfigError(
-            f"{show(str(output))} is there already, and not as it was made; --force replaces it"
-        )
+        is_there = "is there already, and not as it was made; --force replaces it"
+        raise ConfigError(f"{show(str(output))} {is_there}")
     write_text(output, text)
 
 
 @model_app.command()
 def info(model: Folder, as_json: Json = False) -> None:
     """Tell what a model folder says about its model, without loading it."""
-    from ucuie.model.info import (
-        BACKBONE_FOLDER,
-        CALIBRATION_FILE,
-        INFO_FILE,
-        file_faults,
-        file_sha256,
-        read_info,
-    )
+    from ucuie.model import info as about
 
     folder = _folder(model)
-    found = read_info(folder)
-    faults = file_faults(folder, found)
-    sha256 = file_sha256(folder / INFO_FILE)
+    found = about.read_info(folder)
+    faults = about.file_faults(folder, found)
+    sha256 = about.file_sha256(folder / about.INFO_FILE)
     if as_json:
         content = found.model_dump(mode="json") | {"sha256": sha256, "faults": faults}
-        typer.echo(json.dumps(content, ensure_ascii=False))
+        print_json(content)
     else:
         sizes = [(folder / name).stat().st_size for name in found.files if (folder / name).is_file()]
         lines = {
             "folder": str(folder),
             "sha256": sha256,
             "parameters": f"{found.num_parameters:,}",
-            "backbone": "in the folder" if found.backbone == BACKBONE_FOLDER else found.backbone,
+            "backbone": "in the folder" if found.backbone == about.BACKBONE_FOLDER else found.backbone,
             "windows": f"{found.window_tokens:,} tokens" if found.window_tokens else "the whole context",
             "end bias": f"{found.end_bias:g}",
             "threshold": f"{found.threshold:g}",
-            "scores": "calibrated" if CALIBRATION_FILE in found.files else "raw",
+            "scores": "calibrated" if about.CALIBRATION_FILE in found.files else "raw",
             "files": f"{len(found.files):,}, {sum(sizes):,} bytes",
         }
         for subject, words in lines.items():
@@ -197,11 +177,7 @@ def info(model: Folder, as_json: Json = False) -> None:
 
 
 def _folder(model: str) -> Path:
-    """Of a model of ucuie.
-
-    Raises:
-        ModelError: there is none of that name, or it is another kind of model.
-    """
+    """The folder of a model of ucuie."""
     from ucuie.model.info import INFO_FILE
     from ucuie.model.source import local_model
 

@@ -8,33 +8,30 @@ given is in their `model_fields_set`.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.text import Text
 
-from ucuie.extract.options import AnswerOptions, ModelOptions
-from ucuie.extract.thresholds import Thresholds
+from ucuie.cli.common import refuse
+from ucuie.extract.options import AnswerOptions, ModelOptions, Thresholds
 
 if TYPE_CHECKING:
     from ucuie.extract.extractor import Extractor
     from ucuie.extract.remote import RemoteExtractor
 
-
 NOT_ELSEWHERE = "is for a model here, not for one behind --endpoint"
 NOT_HERE = "is for a model behind --endpoint, so give that too"
 
 
-class EndpointOptions(BaseModel):
+class EndpointOptions(BaseModel, frozen=True, use_attribute_docstrings=True):
     """An OpenAI-compatible server that is asked instead of a model here."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     endpoint: str | None = None
     """Ask an OpenAI-compatible server, such as http://localhost:8000/v1, instead of a model here; its key, if
@@ -54,15 +51,13 @@ class EndpointOptions(BaseModel):
     """Requests to the endpoint at the same time, at most."""
 
     def connect(self, model: ModelOptions, talk: Console) -> "RemoteExtractor":
-        """What asks the endpoint, once that has told what it obeys.
+        """An extractor that asks the endpoint, once that has told what it obeys, which is said to `talk`.
 
-        Args:
-            model: of which only `max_new_tokens` means something elsewhere.
-            talk: where it is said what the endpoint obeys.
+        Of the options of a model only `max_new_tokens` means something elsewhere.
         """
         from ucuie.extract.remote import RemoteExtractor
 
-        refuse_given(model, NOT_ELSEWHERE, but="max_new_tokens")
+        refuse(model.model_fields_set - {"max_new_tokens"}, NOT_ELSEWHERE)
         if self.endpoint_model is None:
             raise typer.BadParameter(
                 "the endpoint has to be told which model", param_hint="'--endpoint-model'"
@@ -83,25 +78,20 @@ class EndpointOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Flag:
-    """How a field looks on the command line, where its declaration does not say it.
-
-    Args:
-        names: instead of its own with two dashes.
-        kind: type of what is given; None takes the field's.
-        metavar: what stands for the value in the help; None shows the type.
-        read: makes the field's value of what is given.
-        example: what the help adds.
-    """
+    """How a field looks on the command line, where its declaration does not say it."""
 
     names: tuple[str, ...] = ()
+    """Instead of its own with two dashes."""
     kind: Any = None
+    """Type of what is given, if not the field's."""
     metavar: str | None = None
     read: Callable[[Any], Any] = lambda given: given
+    """Makes the field's value of what is given."""
     example: str = ""
+    """What the help adds."""
 
 
 def _names(listed: str) -> tuple[str, ...]:
-    """The names between the commas."""
     return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
@@ -126,16 +116,10 @@ _FLAGS: Mapping[str, Flag] = {
 
 @dataclass(frozen=True)
 class Group:
-    """Some fields of a class of options, as flags.
-
-    Args:
-        options: the class.
-        fields: which; none are all.
-        make: the value, of the fields that were given.
-    """
+    """Fields of a class of options, as flags; `make` makes the value of those that were given."""
 
     options: type[BaseModel]
-    fields: tuple[str, ...]
+    names: Iterable[str]
     make: Callable[..., Any]
 
     def parameters(self) -> Iterator[inspect.Parameter]:
@@ -154,11 +138,6 @@ class Group:
                 name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
             )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The fields that are flags."""
-        return self.fields or tuple(self.options.model_fields)
-
     def read(self, arguments: dict[str, Any]) -> Any:
         """The value, of the arguments that are its fields'; they are taken out."""
         taken = {name: arguments.pop(name) for name in self.names}
@@ -167,20 +146,25 @@ class Group:
         return self.make(**{name: _FLAGS.get(name, Flag()).read(value) for name, value in given.items()})
 
 
-def answer_flags(*fields: str) -> Group:
+def answer_flags(*names: str) -> Group:
     """Flags for fields of `AnswerOptions`; without names for all."""
-    return Group(AnswerOptions, fields, AnswerOptions.of)
+    return Group(AnswerOptions, names or AnswerOptions.model_fields, AnswerOptions.of)
 
 
-def model_flags(*fields: str) -> Group:
+def model_flags(*names: str) -> Group:
     """Flags for fields of `ModelOptions`; without names for all."""
     # Not validated: typer has, and the names of capabilities are the extractor's to check.
-    return Group(ModelOptions, fields, ModelOptions.model_construct)
+    return Group(ModelOptions, names or ModelOptions.model_fields, ModelOptions.model_construct)
+
+
+def all_flags(options: type[BaseModel]) -> Group:
+    """A flag for each field."""
+    return Group(options, options.model_fields, options)
 
 
 AnswerFlags = Annotated[AnswerOptions, answer_flags()]
 ModelFlags = Annotated[ModelOptions, model_flags()]
-EndpointFlags = Annotated[EndpointOptions, Group(EndpointOptions, (), EndpointOptions)]
+EndpointFlags = Annotated[EndpointOptions, all_flags(EndpointOptions)]
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -210,9 +194,3 @@ def load_extractor(options: ModelOptions) -> "Extractor":
     from ucuie.extract.extractor import Extractor
 
     return Extractor.from_pretrained(**dict(options))
-
-
-def refuse_given(options: BaseModel, reason: str, *, but: str = "") -> None:
-    """Raise where any of these options was given, but for one."""
-    for name in sorted(options.model_fields_set - {but}):
-        raise typer.BadParameter(reason, param_hint=f"'--{name.replace('_', '-')}'")

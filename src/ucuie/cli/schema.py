@@ -1,16 +1,15 @@
 """`ucuie schema`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ucuie.cli.common import AnnotatedFor, Json, Quiet, results, talk_console
+from ucuie.cli.common import AnnotatedFor, Json, Quiet, print_json, results, talk_console
 from ucuie.errors import SchemaError, did_you_mean, show
 from ucuie.files import write_text
 from ucuie.schema import Schema
-from ucuie.schema.drafting import CheckedSchema, check_schema, class_named, schema_of_names, schema_yaml
+from ucuie.schema.drafting import check_schema, class_named, schema_of_names, schema_yaml
 from ucuie.schema.sources import ready_schemas, title_of
 from ucuie.templates import Table, counted
 
@@ -79,7 +78,8 @@ def schema_check(
     """Say what is wrong with a schema, how it is read, and what would make it better."""
     checked = check_schema(schema)
     if as_json:
-        typer.echo(json.dumps(_plain(checked), ensure_ascii=False))
+        plain, listed = checked.schema.model_dump(mode="json"), [vars(advice) for advice in checked.advice]
+        print_json({"schema": plain, "task": checked.schema.task, "advice": listed})
         return
     console = results()
     console.print(_summary(checked.schema), markup=False)
@@ -95,8 +95,7 @@ def schema_list(as_json: Json = False) -> None:
     """List the schemas that come with the package; their names do wherever a schema is asked for."""
     ready = {name: (title_of(path), Schema.of(path)) for name, path in ready_schemas().items()}
     if as_json:
-        plain = {name: {"title": title, "task": schema.task} for name, (title, schema) in ready.items()}
-        typer.echo(json.dumps(plain))
+        print_json({name: {"title": title, "task": schema.task} for name, (title, schema) in ready.items()})
         return
     rows = [(name, title, ", ".join(schema.frame_names)) for name, (title, schema) in ready.items()]
     results().print(Table((), rows).to_terminal())
@@ -114,11 +113,3 @@ def _summary(schema: Schema) -> str:
     num_slots = sum(len(frame.slots) for frame in schema.frames)
     slots = f" with {counted(num_slots, 'slot')}" if num_slots else ""
     return f"{counted(len(schema.frames), 'type')}{slots}, read as {_SHAPES[schema.task]} ({schema.task})"
-
-
-def _plain(checked: CheckedSchema) -> dict[str, object]:
-    return {
-        "schema": checked.schema.model_dump(mode="json"),
-        "task": checked.schema.task,
-        "advice": [vars(advice) for advice in checked.advice],
-    }

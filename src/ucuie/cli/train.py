@@ -2,10 +2,7 @@
 
 import os
 import shlex
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -14,6 +11,7 @@ from ucuie.cli.common import (
     INTERRUPTED,
     Quiet,
     exit_interrupted,
+    flag,
     is_first_process,
     is_one_of_several,
     results,
@@ -27,14 +25,11 @@ if TYPE_CHECKING:
 
 _OTHERS_SECONDS = 20
 
-
 Config = Annotated[str, typer.Argument(help="The YAML file of the run, or the name of a recipe.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="a.b=1 sets a key of the configuration; repeatable.")
 ]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on from the last checkpoint of an interrupted run.")
-]
+Resume = Annotated[bool, flag("--resume", "Go on from the last checkpoint of an interrupted run.")]
 NumProcesses = Annotated[
     int, typer.Option(min=1, help="Processes on this machine that share the work, one for each GPU.")
 ]
@@ -42,9 +37,7 @@ Sharding = Annotated[
     Literal["none", "full"] | None,
     typer.Option(help="full shares the model's weights out over the processes; short for --set sharding=..."),
 ]
-Estimate = Annotated[
-    bool, typer.Option("--estimate", help="Only say what memory a step needs on each device.")
-]
+Estimate = Annotated[bool, flag("--estimate", "Only say what memory a step needs on each device.")]
 RowTokens = Annotated[
     int, typer.Option(min=16, help="Tokens of each row, for --estimate: instruction, text and output.")
 ]
@@ -78,8 +71,7 @@ def train(
             raise typer.Exit(launch([*again, *options], num_processes=num_processes))
         from ucuie.train.run import run_training
 
-        with _faults_of_disks_told_once():
-            folder = run_training(run, resume=resume)
+        folder = run_training(run, resume=resume)
     except KeyboardInterrupt:
         if is_one_of_several():
             raise typer.Exit(INTERRUPTED) from None
@@ -127,22 +119,6 @@ def _leave_to_others() -> NoReturn:
     # The launcher ends this one as soon as it sees the other's end.
     time.sleep(_OTHERS_SECONDS)
     raise typer.Exit(1) from None
-
-
-@contextmanager
-def _faults_of_disks_told_once() -> Iterator[None]:
-    """No traceback of a thread that writes logs and finds the disk full: the main thread has its error."""
-    before = threading.excepthook
-
-    def hook(arguments: threading.ExceptHookArgs) -> None:
-        if arguments.exc_value is None or storage_error(arguments.exc_value) is None:
-            before(arguments)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = before
 
 
 def _print_estimate(run: "TrainConfig", *, row_tokens: int, num_processes: int) -> None:

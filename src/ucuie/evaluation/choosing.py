@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucuie.evaluation.fitting import NUM_FOLDS, dealt_folds
-from ucuie.extract.thresholds import Thresholds
+from ucuie.extract.options import Thresholds
 from ucuie.metrics import HEADLINE_ROWS, score
 from ucuie.metrics.scorers import score_offset
 from ucuie.model.calibration import Calibration

@@ -1,11 +1,7 @@
 """A text on its way to an extraction: the windows that a model can read, and what was found in them.
 
-In: a query, what measures its text, and how much of it may be read at once. Out: parts of the text, in order
-and when asked for; then, from their answers, what was found in the whole text. A schema that is too large to
-be asked for at once makes groups of its frames, each with a document of its own.
-
-Knows no model: how a part is asked for, what was answered, and whether it has to be divided, is told to it.
-What an output is worth that did not come to an end is the same for a model here and for one elsewhere.
+A schema that is too large to be asked for at once makes groups of its frames, each a document of its own. No
+model is known here: how a part is asked for, what was answered, and whether it has to be divided, is told.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,7 +51,7 @@ class Part:
     Args:
         document: the text that it is a window of.
         window: in code points of that text.
-        is_last: no window of the text follows.
+        is_last: no window of the text follows; false for pieces.
         request: what a model here is to generate for it.
         pieces: if there are any, they stand for it.
         answer: what was found in it.
@@ -63,7 +59,7 @@ class Part:
 
     document: "Document"
     window: Span
-    is_last: bool
+    is_last: bool = False
     request: Request = field(init=False, repr=False)
     pieces: Sequence["Part"] = ()
     answer: Answer | None = None
@@ -91,7 +87,13 @@ class Part:
 
     def divide(self) -> bool:
         """Makes pieces of two thirds of the part; false if there is nothing to divide."""
-        self.pieces = tuple(self.document.pieces(self))
+        document, (start, end) = self.document, self.window
+        most = max(len(document.token_starts(self.text)) * 2 // 3, 1)
+        windows = [
+            (start + piece_start, start + piece_end)
+            for piece_start, piece_end in split_windows(self.text, document.token_starts, most)
+        ]
+        self.pieces = [document.part(window) for window in windows if window != (start, end)]
         return bool(self.pieces)
 
 
@@ -116,6 +118,7 @@ class Document:
         prepare: Callable[[Part], None] | None = None,
     ) -> None:
         self.query = query
+        self.token_starts = token_starts
         self.is_finished = False
         """All parts were added."""
         self.whole: Answer | None = None
@@ -123,7 +126,6 @@ class Document:
         self.dropped: list[Dropped] = []
         self.truncated = False
         self.seconds = 0.0
-        self._token_starts = token_starts
         self._window = window
         self._whole = whole
         self._prepare = prepare
@@ -131,21 +133,19 @@ class Document:
 
     def parts(self) -> Iterator[Part]:
         """A part for each window, in the order of the text; raises what preparing them does."""
-        windows = split_windows(self.query.text, self._token_starts, self._window, max_whole=self._whole)
+        windows = split_windows(self.query.text, self.token_starts, self._window, max_whole=self._whole)
         window = next(windows, None)
         while window is not None:
             following = next(windows, None)
-            yield self._part(window, is_last=following is None)
+            yield self.part(window, is_last=following is None)
             window = following
 
-    def pieces(self, part: Part) -> Iterator[Part]:
-        """Parts for the windows of a part's text that are shorter than itself, if there are any."""
-        start, end = part.window
-        size = len(self._token_starts(part.text))
-        for piece_start, piece_end in split_windows(part.text, self._token_starts, max(size * 2 // 3, 1)):
-            piece = (start + piece_start, start + piece_end)
-            if piece != (start, end):
-                yield self._part(piece, is_last=False)
+    def part(self, window: Span, *, is_last: bool = False) -> Part:
+        """The part for a window, prepared."""
+        part = Part(self, window, is_last)
+        if self._prepare is not None:
+            self._prepare(part)
+        return part
 
     def add(self, part: Part, seconds: float = 0.0) -> None:
         """Take the answer to a part; parts come in the order of `parts`."""
@@ -164,24 +164,11 @@ class Document:
         """The records of all windows as those of one text; once, and after the last was added."""
         return self._merger.finish()
 
-    def _part(self, window: Span, *, is_last: bool) -> Part:
-        part = Part(self, window, is_last)
-        if self._prepare is not None:
-            self._prepare(part)
-        return part
-
 
 def extraction_of(
     documents: Sequence[Document], found: Sequence[Found], *, model: str, seconds: float
 ) -> Extraction:
-    """What was found in a text, for all groups of the schema.
-
-    Args:
-        documents: the text for each group, finished.
-        found: in each of them.
-        model: the name that the extraction calls it.
-        seconds: that it took.
-    """
+    """What was found in a text, for all groups of the schema: in each of its documents, all finished."""
     query = documents[0].query
     return Extraction(
         id=query.id,
@@ -221,10 +208,6 @@ def merge_groups(groups: Sequence[Sequence[Record]], schemas: Iterable[Schema]) 
 
     A group does not know what the others offer: of groups that claim the same words for a frame, the one that
     is surest of it keeps its records; the first, where there are no scores.
-
-    Args:
-        groups: the records of each.
-        schemas: that the groups were asked for.
     """
     if len(groups) == 1:
         return tuple(groups[0])
@@ -250,10 +233,5 @@ def ran_on(output: str) -> Dropped:
 
 
 def is_in_circles(output_length: int, text_length: int) -> bool:
-    """Whether an output that was cut is no answer, however long it may get: the model goes round in circles.
-
-    Args:
-        output_length: tokens, or characters.
-        text_length: of the text it is about, in the same unit.
-    """
+    """Whether a cut output is no answer, however long it may get; both lengths are in the same unit."""
     return output_length > _MOST_OUTPUT_PER_TEXT * text_length

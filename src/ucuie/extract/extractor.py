@@ -22,13 +22,7 @@ from ucuie.engine.explanation import explain_frames, has_experts
 from ucuie.engine.generate import Generator
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.engine.requests import Output
-from ucuie.errors import (
-    MAX_LISTED_FAULTS,
-    ConfigError,
-    TextError,
-    did_you_mean,
-    show,
-)
+from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, did_you_mean, show
 from ucuie.extract.document import Answer, Document, Found, Part, extraction_of, is_in_circles, ran_on
 from ucuie.extract.options import BATCH_SIZE, positive
 from ucuie.extract.prompts import Prompts
@@ -59,11 +53,10 @@ class Extractor(AnswersQueries):
         batch_size: texts, or windows of long ones, per forward pass.
         max_new_tokens: where the output for a window is cut; the extraction is then marked as truncated. None
             cuts nothing: a window whose output needs more than the model's context is divided.
-        window_tokens: a longer text is read in windows of so many tokens. None takes the length of the texts
-            that the model was trained on; where nothing is known of it, a text is read as a whole if it fits
-            into the context with an output of its length, a longer one in windows of WINDOW_TOKENS.
-        int8: large products are rounded to 8 bits: faster on a CPU, the more the larger the model is, and now
-            and then another answer.
+        window_tokens: of a longer text's windows. None takes the length of the texts that the model was
+            trained on; where that is not known, a text is read as a whole if it fits into the context with an
+            output of its length, a longer one in windows of WINDOW_TOKENS.
+        int8: large products are rounded to 8 bits: faster on a CPU, and now and then another answer.
 
     Raises:
         ModelError: int8 is not possible with this model, or not here.
@@ -185,7 +178,14 @@ class Extractor(AnswersQueries):
                 f"n_best is {query.options.n_best:,}, and the answers to a text share a batch, which has "
                 f"room for {self._generator.batch_size:,}; ask for fewer, or set a larger batch_size"
             )
-        _check_elements(query)
+        # No more are looked for than a message can list: the nearest name to an unknown one takes time.
+        if faults := list(islice(query.element_faults(), MAX_LISTED_FAULTS)):
+            raise TextError(
+                "; ".join(
+                    fault if position is None else f"elements[{position}]: {fault}"
+                    for position, fault in faults
+                )
+            )
         if query.options.explain and not has_experts(self._model):
             raise ConfigError(
                 f"the model {show(self.model_name)} has no capability experts; only those explain a record"
@@ -204,7 +204,9 @@ class Extractor(AnswersQueries):
                 divided: list[Part] = []
                 for index, output in outputs:
                     part, ended = pending[index], _ended(output)
-                    if self._needs_division(part, ended) and part.divide():
+                    is_cut = ended.truncated and not self._is_cut_by_user(ended)
+                    is_hopeless = is_in_circles(len(ended.tokens), len(part.request.text_ids))
+                    if is_cut and not is_hopeless and part.divide():
                         divided += part.leaves()
                     else:
                         part.answer = self._read(part, ended)
@@ -213,11 +215,6 @@ class Extractor(AnswersQueries):
     def _is_cut_by_user(self, output: Output) -> bool:
         limit = self._max_new_tokens
         return output.truncated and limit is not None and len(output.tokens) >= limit
-
-    def _needs_division(self, part: Part, output: Output) -> bool:
-        if not output.truncated or self._is_cut_by_user(output):
-            return False
-        return not is_in_circles(len(output.tokens), len(part.request.text_ids))
 
     def _read(self, part: Part, output: Output) -> Answer:
         """The records that an output describes, what of it is no record, and the same of its alternatives."""
@@ -294,17 +291,6 @@ class Extractor(AnswersQueries):
             raise ConfigError(
                 f"the model {show(self.model_name)} has no capability experts to choose from"
             ) from error
-
-
-def _check_elements(query: Query) -> None:
-    """Raise a TextError where the task needs spans that are not given, or those given cannot be right."""
-    # No more are looked for than a message can list: the nearest name to an unknown one takes time.
-    if faults := list(islice(query.element_faults(), MAX_LISTED_FAULTS)):
-        raise TextError(
-            "; ".join(
-                fault if position is None else f"elements[{position}]: {fault}" for position, fault in faults
-            )
-        )
 
 
 def _ended(output: Output) -> Output:

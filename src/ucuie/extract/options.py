@@ -5,31 +5,153 @@ and the reference pages are all made from the classes here; the line below a fie
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.extract.thresholds import Thresholds, ThresholdSource
 from ucuie.model.operating_point import OperatingPoint
-from ucuie.schema import Capability
+from ucuie.schema import Capability, Dropped, Filler, Record, Schema
+
+ANY = "*"
+BELOW = "below the threshold"
+"""The reason given in `dropped`."""
+
+ThresholdSource = float | Mapping[str, float] | None
+"""One for all types, or by names; None leaves it to the model, 0 keeps everything."""
 
 Explain = bool | Literal["linears"]
 """Whether records carry an explanation, and with "linears" one for each adapted linear as well."""
 BATCH_SIZE = 32
 _NUMBERS_BY_NAME = {"type": "object", "additionalProperties": {"type": "number"}}
 _Count = TypeVar("_Count", int, int | None)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The least scores that are kept; names and values in the order given.
+
+    A record goes by its frame, a slot by `frame / slot` or its own name, both else by `*`. A record below its
+    threshold goes as a whole; of the others slots below theirs go, and the record with its last filler.
+    """
+
+    values: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def of(cls, source: ThresholdSource) -> "Thresholds":
+        """The thresholds of a number for all types, or of a mapping from names to numbers; None has none.
+
+        Raises:
+            ConfigError: a threshold is no number from 0 to 1.
+        """
+        if source is None:
+            return cls()
+        by_name = source if isinstance(source, Mapping) else {ANY: source}
+        return cls(tuple((str(name), _checked(name, value)) for name, value in by_name.items()))
+
+    @classmethod
+    def parse(cls, arguments: Iterable[str]) -> "Thresholds":
+        """The thresholds of a command line: each `0.5` or `person=0.5`, of equal names the last.
+
+        Raises:
+            ConfigError: a threshold is no number from 0 to 1.
+        """
+        by_name = {}
+        for argument in arguments:
+            name, separator, value = argument.rpartition("=")
+            try:
+                by_name[name if separator else ANY] = float(value)
+            except ValueError:
+                raise ConfigError(
+                    f"the threshold {show(argument)} has no number; write 0.5 for all types, or person=0.5"
+                ) from None
+        return cls.of(by_name)
+
+    def or_else(self, least: float) -> "Thresholds":
+        """The same, with this one for all types that have none."""
+        if not least or any(name == ANY for name, _ in self.values):
+            return self
+        return Thresholds((*self.values, (ANY, least)))
+
+    def check(self, schema: Schema) -> None:
+        """Refuse names that the schema does not have.
+
+        Raises:
+            ConfigError: the message lists them, each with the nearest.
+        """
+        known = dict.fromkeys(frame.name for frame in schema.frames)
+        known |= dict.fromkeys(slot for frame in schema.frames for slot in frame.slot_names)
+        labels = {_label(frame.name, slot) for frame in schema.frames for slot in frame.slot_names}
+        faults = [
+            f"no type {show(name)} for a threshold{did_you_mean(name, [*known, ANY])}"
+            for name, _ in self.values
+            if name != ANY and name not in known and name not in labels
+        ]
+        if faults:
+            raise ConfigError("; ".join(faults))
+
+    def keep(
+        self, records: Iterable[Record], dropped: Iterable[Dropped] = ()
+    ) -> tuple[tuple[Record, ...], tuple[Dropped, ...]]:
+        """The records that reach their thresholds, and what is left out; what has no score stays.
+
+        Args:
+            records: with their scores.
+            dropped: what was left out before, for other reasons.
+        """
+        kept, left_out = [], list(dropped)
+        for record in records:
+            slots, below = [], []
+            for filled in record.slots:
+                label = _label(record.frame, filled.slot)
+                if filled.filler is not None and self._is_below(filled.filler.score, label, filled.slot):
+                    below.append(_dropped(label, [filled.filler], filled.filler.score))
+                else:
+                    slots.append(filled)
+            rest = record.model_copy(update={"slots": tuple(slots)}) if below else record
+            if self._is_below(record.score, record.frame) or (below and not any(rest.fillers())):
+                left_out.append(_dropped(record.frame, record.fillers(), record.score))
+            else:
+                left_out += below
+                kept.append(rest)
+        return tuple(kept), tuple(left_out)
+
+    def _is_below(self, score: float | None, *names: str) -> bool:
+        """Whether a score is below the threshold of the first name that has one."""
+        values = dict(self.values)
+        least = next((values[name] for name in (*names, ANY) if name in values), 0.0)
+        return score is not None and score < least
+
+
+def _checked(name: str, value: Any) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        of_name = "" if name == ANY else f" of {show(name)}"
+        raise ConfigError(f"the threshold{of_name} is {show(value)}; it has to be a number from 0 to 1")
+    return float(value)
+
+
+def _label(frame: str, slot: str) -> str:
+    return f"{frame} / {slot}"
+
+
+def _dropped(label: str, fillers: Iterable[Filler], score: float | None) -> Dropped:
+    texts = ", ".join(filler.text for filler in fillers)
+    return Dropped(
+        reason=BELOW, value=f"{label}: {texts} ({'no score' if score is None else f'{score:.2f}'})"
+    )
 
 
 def positive(name: str, value: _Count) -> _Count:
@@ -54,11 +176,21 @@ def _thresholds(source: Any) -> Thresholds:
         raise _refusal(str(error)) from None
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+_POSSIBLE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "end_bias": (
+        lambda value: isinstance(value, int | float) and math.isfinite(value),
+        "a finite number, 0 for none",
+    ),
+    "n_best": (
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+        "a whole number of answers, 1 for no alternatives",
+    ),
+    "explain": (lambda value: value in (True, False, "linears"), "True, False or 'linears'"),
+}
+"""Which values an option may have, and the same in words."""
 
 
-class AnswerOptions(_Options):
+class AnswerOptions(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
     """How one text is to be answered."""
 
     threshold: Annotated[
@@ -90,27 +222,12 @@ class AnswerOptions(_Options):
     """Each record says which experts of the adapter wrote it; with "linears", also for each adapted linear of
     the model."""
 
-    @field_validator("end_bias", mode="before")
+    @field_validator(*_POSSIBLE, mode="before")
     @classmethod
-    def _is_finite(cls, value: object) -> object:
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            raise _refusal(f"end_bias is {show(value)}; it has to be a finite number, 0 for none")
-        return value
-
-    @field_validator("n_best", mode="before")
-    @classmethod
-    def _is_count(cls, value: object) -> object:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise _refusal(
-                f"n_best is {show(value)}; it has to be a whole number of answers, 1 for no alternatives"
-            )
-        return value
-
-    @field_validator("explain", mode="before")
-    @classmethod
-    def _is_known(cls, value: object) -> object:
-        if value not in (True, False, "linears"):
-            raise _refusal(f"explain is {show(value)}; it has to be True, False or 'linears'")
+    def _is_possible(cls, value: Any, info: ValidationInfo) -> Any:
+        is_possible, words = _POSSIBLE[info.field_name or ""]
+        if not is_possible(value):
+            raise _refusal(f"{info.field_name} is {show(value)}; it has to be {words}")
         return value
 
     @classmethod
@@ -156,7 +273,7 @@ NEED_THE_MODEL = ("end_bias", "explain", "n_best")
 """Answer options that need the inside of the model, which an endpoint does not give."""
 
 
-class ModelOptions(_Options):
+class ModelOptions(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
     """Which model answers, and how it does its work: what `Extractor.from_pretrained` takes."""
 
     model: str | None = None

@@ -38,7 +38,8 @@ class Prompts:
         self._context = sys.maxsize if context is None else context
         self._window_tokens = window_tokens
         self._encode_instruction = lru_cache(_KEPT_INSTRUCTIONS)(encoder.encode_instruction)
-        self._groups = lru_cache(_KEPT_SCHEMAS)(self._split)
+        self.groups = lru_cache(_KEPT_SCHEMAS)(self._split)
+        """For a task and a schema that schema, or parts of it where one prompt cannot hold all its frames."""
 
     def documents(self, query: Query) -> list[Document]:
         """The text once for each group of the schema's frames; most schemas are one group.
@@ -47,10 +48,6 @@ class Prompts:
             SchemaError: a single frame is too large for the model's context.
         """
         return [self._document(one) for one in group_queries(query, self.groups(query.task, query.schema))]
-
-    def groups(self, task: Task | Capability, schema: Schema) -> list[Schema]:
-        """The schema, or parts of it where one prompt cannot hold all of its frames."""
-        return self._groups(task, schema)
 
     def _split(self, task: Task | Capability, schema: Schema) -> list[Schema]:
         def leaves(room: int, schema: Schema) -> bool:
@@ -109,10 +106,7 @@ class Prompts:
 def elements_within(elements: Sequence[Record], text: str, window: Span) -> tuple[Record, ...]:
     """The located spans for a window: those in it, and those whose string occurs in it too.
 
-    Args:
-        elements: with offsets in the whole text.
-        text: what the window shows.
-        window: where it stands.
+    The elements have offsets in the whole text, the spans in `text`, which the window shows.
     """
     within: list[Record] = []
     elsewhere: list[Record] = []

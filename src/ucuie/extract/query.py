@@ -5,19 +5,18 @@ Answers come in the order of the queries, and an interrupted run goes on from wh
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any, NoReturn, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
-from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, SchemaError, TextError, UserError, did_you_mean, show
+from ucuie.errors import ConfigError, SchemaError, TextError, UserError, did_you_mean, listed, show
 from ucuie.extract.options import AnswerOptions, OptionArguments
 from ucuie.extract.result import Extraction
 from ucuie.files import StagedLines
-from ucuie.language.encode import check_encodable
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.schema import CAPABILITIES, TASKS, Capability, Example, Record, Schema, Task
 from ucuie.schema.capabilities import element_faults, located_schema
+from ucuie.schema.model import check_encodable
 
 Progress = Callable[[Iterator[Extraction], int], Iterator[Extraction]]
 """Passes extractions on and shows how many of a total there were."""
@@ -34,12 +33,11 @@ class Query:
     """One text to extract from.
 
     Args:
-        id: of the text, for the extraction.
+        id: what the extraction is called.
         text: not blank.
         schema: what to look for.
         task: whose wording asks for it.
         elements: the located spans, for the task "associating".
-        options: how it is to be answered.
     """
 
     id: str
@@ -86,14 +84,8 @@ class Query:
     @classmethod
     def of_example(cls, example: Example, options: AnswerOptions | None = None) -> "Query":
         """The question that an example is the answer to."""
-        return cls(
-            example.id,
-            example.text,
-            example.schema,
-            example.task,
-            example.elements,
-            options or AnswerOptions(),
-        )
+        options = options or AnswerOptions()
+        return cls(example.id, example.text, example.schema, example.task, example.elements, options)
 
 
 class AnswersQueries(ABC):
@@ -175,10 +167,7 @@ class AnswersQueries(ABC):
     ) -> list[Extraction]:
         """The records of several texts, in their order; ids are positions from 1.
 
-        Raises:
-            SchemaError: the schema cannot be read, or is too large for the model's context.
-            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: texts are blank or not encodable; all of them at once, before any work.
+        Raises the errors of `extract`, a TextError of all unusable texts at once, before any work.
         """
         return self._answer_all(list(_queries_of(texts, schema, task, options)))
 
@@ -192,18 +181,21 @@ class AnswersQueries(ABC):
     ) -> Iterator[Extraction]:
         """The records of a stream of texts, in their order, while they come in; ids are positions from 1.
 
-        Raises:
-            SchemaError: the schema cannot be read, or is too large for the model's context.
-            ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: a text is blank or not encodable; raised where it stands in the stream.
+        Raises the errors of `extract`, a TextError where the unusable text stands in the stream.
         """
         return self.answer(_queries_of(texts, schema, task, options))
 
     def _answer_all(self, queries: Sequence[Query]) -> list[Extraction]:
         """The extraction of each query, if all of them can be answered; else why not, before any work."""
-        if faults := self.faults(queries):
-            _raise_faults(faults, len(queries))
-        return list(self.answer(queries))
+        if not (faults := self.faults(queries)):
+            return list(self.answer(queries))
+        first = next(iter(faults.values()))
+        if len(queries) == 1 or isinstance(first, SchemaError):
+            raise first
+        lines = [f"  text {index + 1}   {fault}" for index, fault in faults.items()]
+        raise TextError(
+            "\n".join([f"{len(lines):,} of {len(queries):,} texts cannot be used", *listed(lines)])
+        )
 
 
 def _queries_of(
@@ -216,11 +208,8 @@ def _queries_of(
         ConfigError: there is no such task, or an option is impossible.
     """
     schema = Schema.of(schema)
-    task = task_named(task, schema)
-    shared = AnswerOptions.of(**options)
-    return (
-        Query(str(number), text, schema, task, None, shared) for number, text in enumerate(texts, start=1)
-    )
+    task, shared = task_named(task, schema), AnswerOptions.of(**options)
+    return (Query(str(number), text, schema, task, None, shared) for number, text in enumerate(texts, 1))
 
 
 def task_named(task: str | None, schema: Schema) -> Task | Capability:
@@ -277,15 +266,3 @@ def until_fault(items: Iterable[_Item], faults: list[BaseException]) -> Iterator
         yield from items
     except UserError as error:
         faults.append(error)
-
-
-def _raise_faults(faults: Mapping[int, UserError], num_texts: int) -> NoReturn:
-    """Raise the fault itself where there is one text, or the schema is at fault; else those of all texts."""
-    first = next(iter(faults.values()))
-    if num_texts == 1 or isinstance(first, SchemaError):
-        raise first
-    lines = [f"{len(faults):,} of {num_texts:,} texts cannot be used"]
-    lines += [f"  text {index + 1}   {fault}" for index, fault in islice(faults.items(), MAX_LISTED_FAULTS)]
-    if len(faults) > MAX_LISTED_FAULTS:
-        lines.append(f"  ... and {len(faults) - MAX_LISTED_FAULTS:,} more")
-    raise TextError("\n".join(lines))

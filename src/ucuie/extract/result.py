@@ -1,20 +1,33 @@
 """What an extractor answers about one text: an `Extraction`, as object, JSON line or HTML.
 
-Different outputs can say the same: in other tokens, in another order, or after some records fell below their
-threshold. They are one answer then, as likely as all of them together.
+In HTML, a self-contained page or a piece of one for notebooks, the text has its spans marked, nested ones
+within each other; under it every record is an item of a list, which is also what a screen reader hears. The
+template escapes all that comes from texts and models.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from ucuie.extract.html import render_fragment, render_report
-from ucuie.schema import IS_NONE, Dropped, Filler, Record
+from ucuie.schema import IS_NONE, Dropped, Filler, Record, Span
+from ucuie.templates import load_template
+
+DECIMALS = 6
+"""Of a score."""
+_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_GOLDEN_ANGLE = 137.508
+_FIRST_HUE = 255.0
+_KNOWN_HUES = {"positive": 150.0, "negative": 25.0, "neutral": 255.0}
+"""Where a name has a colour of its own for most readers, it gets that."""
 
 
-class Alternative(BaseModel):
+class Alternative(BaseModel, frozen=True, extra="forbid"):
     """Another answer to the same text.
 
     Args:
@@ -24,14 +37,12 @@ class Alternative(BaseModel):
             what is missing to 1 belongs to the main answer and the other alternatives.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     records: tuple[Record, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     score: float = Field(ge=0, le=1)
 
 
-class Extraction(BaseModel):
+class Extraction(BaseModel, frozen=True, extra="forbid"):
     """The records of a text and how they came about; one line of `ucuie extract`.
 
     Args:
@@ -45,8 +56,6 @@ class Extraction(BaseModel):
         alternatives: other answers, likeliest first; only where they were asked for and the text was read as
             a whole.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     text: str
@@ -71,17 +80,16 @@ class Extraction(BaseModel):
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
-        return render_fragment([self])
-
-
-DECIMALS = 6
-"""Of a score."""
+        return render_report([self], is_page=False)
 
 
 def rank_answers(
     answers: Sequence[tuple[tuple[Record, ...], tuple[Dropped, ...]]], log_probabilities: Sequence[float]
 ) -> list[Alternative]:
     """The different answers, likeliest first; their scores sum to 1.
+
+    Different outputs can say the same: in other tokens, in another order, or after some records fell below
+    their threshold. They are one answer then, as likely as all of them together.
 
     Args:
         answers: records with what was dropped, at least one, likeliest first; the first of equal ones stays.
@@ -109,9 +117,113 @@ def rank_answers(
 
 def _said(record: Record) -> object:
     """A record without its scores and reasons."""
-    slots = frozenset((filled.slot, _span(filled.filler)) for filled in record.slots)
-    return record.frame, _span(record.filler), slots
+    slots = frozenset((filled.slot, filled.filler and filled.filler.span) for filled in record.slots)
+    return record.frame, record.filler and record.filler.span, slots
 
 
-def _span(filler: Filler | None) -> object:
-    return None if filler is None else filler.span
+@dataclass(frozen=True)
+class Tag:
+    """A name at a marked span: a frame at the text that evokes it, a slot at what fills it."""
+
+    name: str
+    frame: str
+    is_slot: bool
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """A span of the text with all that it fills; `record_indices` count the records of its extraction.
+
+    A span that crosses the end of another is cut there, and its second piece is marked as continued.
+    """
+
+    start: int
+    end: int
+    tags: tuple[Tag, ...]
+    record_indices: tuple[int, ...]
+    is_continued: bool = False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A step through a marked text: the start or end of a mark, or a stretch of text."""
+
+    kind: Literal["open", "close", "text"]
+    text: str = ""
+    mark: Highlight | None = None
+
+
+def render_report(extractions: Sequence[Extraction], *, is_page: bool = True) -> str:
+    """A whole page with all it needs in it; or the inside of another one, whose look it leaves alone."""
+    counts = Counter(record.frame for extraction in extractions for record in extraction.records)
+    return load_template(_TEMPLATE).render(
+        extractions=extractions,
+        is_page=is_page,
+        counts=counts,
+        # Neighbours in the list are far apart on the wheel of colours.
+        hues={
+            frame: _KNOWN_HUES.get(frame.casefold(), (_FIRST_HUE + index * _GOLDEN_ANGLE) % 360)
+            for index, frame in enumerate(counts)
+        },
+        models=list(dict.fromkeys(extraction.model for extraction in extractions)),
+        seconds=sum(extraction.seconds for extraction in extractions),
+        marked_pieces=marked_pieces,
+        mentions_by_frame=_mentions_by_frame,
+    )
+
+
+def marked_pieces(text: str, records: Sequence[Record]) -> Iterator[Piece]:
+    """The text in order, cut at the spans of the records; marks are properly nested."""
+    position = 0
+    open_marks: list[Highlight] = []
+    # The outermost of the marks that start at one place comes last, where `pop` takes it.
+    waiting = sorted(_marks(records), key=_nesting_order, reverse=True)
+    while waiting or open_marks:
+        if open_marks and (not waiting or open_marks[-1].end <= waiting[-1].start):
+            mark = open_marks.pop()
+            yield Piece("text", text[position : mark.end])
+            yield Piece("close", mark=mark)
+            position = mark.end
+            continue
+        mark = waiting.pop()
+        yield Piece("text", text[position : mark.start])
+        position = mark.start
+        if open_marks and open_marks[-1].end < mark.end:
+            border = open_marks[-1].end
+            waiting.append(replace(mark, start=border, is_continued=True))
+            waiting.sort(key=_nesting_order, reverse=True)
+            mark = replace(mark, end=border)
+        open_marks.append(mark)
+        yield Piece("open", mark=mark)
+    yield Piece("text", text[position:])
+
+
+def _nesting_order(mark: Highlight) -> tuple[int, int]:
+    return mark.start, -mark.end
+
+
+def _marks(records: Sequence[Record]) -> list[Highlight]:
+    """One mark for each distinct span."""
+    tags: dict[Span, dict[Tag, None]] = {}
+    indices: dict[Span, dict[int, None]] = {}
+    for index, record in enumerate(records):
+        for tag, filler in _tagged(record):
+            tags.setdefault(filler.span, {})[tag] = None
+            indices.setdefault(filler.span, {})[index] = None
+    return [Highlight(*span, tuple(tags[span]), tuple(indices[span])) for span in tags]
+
+
+def _tagged(record: Record) -> Iterator[tuple[Tag, Filler]]:
+    if record.filler is not None:
+        yield Tag(record.frame, record.frame, is_slot=False), record.filler
+    for filled in record.slots:
+        if filled.filler is not None:
+            yield Tag(filled.slot, record.frame, is_slot=True), filled.filler
+
+
+def _mentions_by_frame(records: Sequence[Record]) -> list[tuple[str, list[tuple[int, Record]]]]:
+    """The records that are a filler and nothing else, grouped by frame, each with its index."""
+    mentions = [item for item in enumerate(records) if item[1].filler is not None and not item[1].slots]
+    order = {record.frame: index for index, record in reversed(mentions)}
+    mentions.sort(key=lambda item: order[item[1].frame])
+    return [(frame, list(group)) for frame, group in groupby(mentions, key=lambda item: item[1].frame)]

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from ucuie.errors import ModelError, TextError, show
+from ucuie.errors import ModelError, show
 from ucuie.language.linearize import linearize
 from ucuie.language.pool import InstructionPool, InstructionTask, build_instruction
 from ucuie.schema import Example, Frame, Record, Schema
+from ucuie.schema.model import check_encodable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -122,19 +123,6 @@ class PromptEncoder:
                     f"the tokenizer reads {show(token)} in a text as its special token, so any text could "
                     "end the prompt; use a tokenizer whose model does not contain its special tokens"
                 )
-
-
-def check_encodable(text: str, what: str) -> None:
-    """Refuses a text, called `what` in the message, that no tokenizer reads.
-
-    Raises:
-        TextError: it holds a lone surrogate.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        value = show(text[max(error.start - 10, 0) : error.end + 10])
-        raise TextError(f"{what} holds a lone surrogate, which no tokenizer reads: {value}") from None
 
 
 def _linearize_elements(elements: Sequence[Record]) -> str:

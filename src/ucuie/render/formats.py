@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ucuie.errors import needs
 from ucuie.extract.query import AnswersQueries, Progress, Query, answer_staged, resume_key
-from ucuie.extract.result import Extraction
+from ucuie.extract.result import Extraction, render_report
 from ucuie.files import StagedLines, write_text
 
 Format = Literal["jsonl", "table", "html", "parquet", "graphml", "turtle"]
@@ -57,8 +57,6 @@ def render(extractions: Sequence[Extraction], output_format: Format) -> str:
         case "table":
             return _tables(extractions)
         case "html":
-            from ucuie.extract.html import render_report
-
             return render_report(extractions)
         case "graphml":
             from ucuie.render.graphs import to_graphml

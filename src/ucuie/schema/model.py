@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import PydanticCustomError
 
-from ucuie.errors import SchemaError, did_you_mean, show
+from ucuie.errors import SchemaError, TextError, did_you_mean, show
 from ucuie.schema.sources import SchemaSource, read_schema_source, read_schema_yaml
 
 Task = Literal["NER", "RE", "EE", "ABSA"]
@@ -342,3 +342,16 @@ def _refuse_repetition(names: Sequence[str], kind: str, owner: str) -> None:
             context = {"fault": f"{owner} lists {kind} {show(name)} twice", "within": (f"{kind}s", index)}
             raise PydanticCustomError("repetition", "{fault}; each name may stand there once", context)
         seen.add(name)
+
+
+def check_encodable(text: str, what: str) -> None:
+    """Raises where a tokenizer would.
+
+    Raises:
+        TextError: a text, called `what` in the message, holds a lone surrogate.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        value = show(text[max(error.start - 10, 0) : error.end + 10])
+        raise TextError(f"{what} holds a lone surrogate, which no tokenizer reads: {value}") from None

@@ -35,11 +35,7 @@ _BETWEEN = re.compile(r"[\s,]*")
 def read_answer(content: str, text: str, schema: Schema, *, form: Form) -> Parsed:
     """The frames of an answer, with fillers spelled as the text spells them, and what else it says.
 
-    Args:
-        content: what the model wrote.
-        text: what was extracted from.
-        schema: what was asked for.
-        form: that was asked for; an answer in JSON is read wherever it comes.
+    `form` is what was asked for; an answer in JSON is read wherever it comes.
     """
     # Models that reason aloud do so first. A piece of the text may look like the end of that.
     if "</think>" not in text:
@@ -171,12 +167,7 @@ def scored(alignment: Alignment, content: str, tokens: Sequence[Token]) -> tuple
     """The records, with the probability of their fillers: the geometric mean over the tokens of each.
 
     That of a record is the mean over the tokens of all its fillers. They are the model's own, not calibrated.
-    Without tokens, or where these are not those of the answer, the records have no scores.
-
-    Args:
-        alignment: the records of the answer, placed in the text.
-        content: what the model wrote.
-        tokens: that it was written in.
+    Without tokens, or where these are not those of the answer's content, the records have no scores.
     """
     if "".join(token.text for token in tokens) != content:
         return alignment.records

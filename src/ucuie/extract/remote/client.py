@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -39,8 +39,9 @@ _HINTS = {
     404: "check the base URL, which ends with /v1 at most servers, and the name of the model",
     429: "ask for fewer texts at the same time, or look at the limits of the account",
 }
-_LOST_FOR_ALL = {401, 403, 404, 429}
-_TRANSIENT_STATUSES = {408, 409, 425, 429}
+_IS_IT_THERE = "is a server running there, and is this its base URL?"
+_LOST_FOR_ALL = {401, 403, 404}
+_TRANSIENT_STATUSES = {408, 409, 425}
 
 
 class EndpointError(UserError):
@@ -125,40 +126,25 @@ class Reply:
     tokens: tuple[Token, ...] = ()
 
 
+@dataclass(eq=False)
 class _TransientError(Exception):
-    """A failure that may pass, at the earliest after `wait_seconds`."""
+    """A failure that may pass, at the earliest after `wait_seconds`; else it is a `lasting` one."""
 
-    def __init__(self, reason: str, wait_seconds: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait_seconds = wait_seconds
-
-
-class _UnreachableError(_TransientError):
-    """There is no connection."""
-
-
-class _BusyError(_TransientError):
-    """Status 429."""
-
-
-class _LateError(_TransientError):
-    """No answer in time."""
+    reason: str
+    wait_seconds: float = 0.0
+    lasting: type[EndpointError] = RefusedError
+    hint: str = ""
 
 
 class ChatClient:
-    """One endpoint; use it within the event loop that `http` belongs to.
-
-    Args:
-        endpoint: whom to ask.
-        num_concurrent: requests at the same time, at most.
-    """
+    """One endpoint, asked at most so many things at a time; within the event loop that `http` belongs to."""
 
     def __init__(self, endpoint: Endpoint, num_concurrent: int) -> None:
         self.endpoint = endpoint
         self.address = re.sub(r"//[^/]*@", "//", endpoint.base_url.rstrip("/"))
         """Of the endpoint, for messages and files: without a password."""
         self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
-        self._headers = _authorization(endpoint)
+        self._key = _api_key(endpoint)
         self.num_concurrent = num_concurrent
         # Once: it reads some hundred certificates.
         self._tls = httpx.create_ssl_context()
@@ -172,7 +158,8 @@ class ChatClient:
         limits = httpx.Limits(max_connections=self.num_concurrent)
         # The wait for a free connection is not the server's.
         timeout = httpx.Timeout(self.endpoint.timeout_seconds, pool=None)
-        return httpx.AsyncClient(headers=self._headers, limits=limits, timeout=timeout, verify=self._tls)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        return httpx.AsyncClient(headers=headers, limits=limits, timeout=timeout, verify=self._tls)
 
     async def ask(
         self,
@@ -189,7 +176,7 @@ class ChatClient:
 
         Args:
             http: the connections.
-            messages: the chat so far, each with its role.
+            messages: the chat so far.
             fields: of the request, beside model, messages and temperature.
             max_attempts: instead of the endpoint's.
 
@@ -212,24 +199,15 @@ class ChatClient:
             except _TransientError as error:
                 fault = error
             # Many askers at the limit of an account: each gets its turn, as long as any does.
-            is_with_others = isinstance(fault, _BusyError) and self._num_answered > num_answered
+            is_with_others = fault.hint == _HINTS[429] and self._num_answered > num_answered
             num_failures = 0 if is_with_others else num_failures + 1
             num_answered = self._num_answered
             if num_failures == max_attempts:
-                raise self._lasting(fault, max_attempts)
+                times = "once" if max_attempts == 1 else f"{max_attempts} times, at last"
+                message = f"{show(self.address)} failed {times} so: {fault.reason}"
+                raise fault.lasting("; ".join(filter(None, (message, fault.hint))))
             backoff = self.endpoint.backoff_seconds * 2 ** max(num_failures - 1, 0)
             await asyncio.sleep(min(max(backoff, fault.wait_seconds), MAX_WAIT_SECONDS))
-
-    def _lasting(self, fault: _TransientError, num_attempts: int) -> EndpointError:
-        times = "once" if num_attempts == 1 else f"{num_attempts} times, at last"
-        message = f"{show(self.address)} failed {times} so: {fault}"
-        if isinstance(fault, _UnreachableError):
-            return EndpointError(f"{message}; is a server running there, and is this its base URL?")
-        if isinstance(fault, _BusyError):
-            return EndpointError(f"{message}; {_HINTS[429]}")
-        if isinstance(fault, _LateError):
-            return SilentError(message)
-        return RefusedError(message)
 
     async def _adapted(self, http: httpx.AsyncClient, payload: Mapping[str, Any]) -> Reply:
         """The answer, with fields named as this endpoint wants them."""
@@ -266,26 +244,27 @@ class ChatClient:
                             f"{show(self.address)} answers with more than {MAX_REPLY_BYTES:,} bytes"
                         )
         except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
-            raise _LateError(
-                f"no complete answer in {seconds:g} seconds; a larger timeout_seconds waits longer"
-            ) from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            raise _UnreachableError(f"{type(error).__name__}: {self._said(str(error))}") from None
+            reason = f"no complete answer in {seconds:g} seconds; a larger timeout_seconds waits longer"
+            raise _TransientError(reason, lasting=SilentError) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise _TransientError(f"{type(error).__name__}: {self._said(str(error))}") from None
+            reason = f"{type(error).__name__}: {self._said(str(error))}"
+            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+                raise _TransientError(reason, lasting=EndpointError, hint=_IS_IT_THERE) from None
+            raise _TransientError(reason) from None
         except httpx.InvalidURL as error:
             raise ConfigError(f"the base URL {show(self.address)} is not a URL: {error}") from None
-        if response.is_success:
-            return self._reply(bytes(body))
-        return self._refuse(response, body)
+        if not response.is_success:
+            self._refuse(response, body)
+        return self._reply(bytes(body))
 
-    def _refuse(self, response: httpx.Response, body: bytearray) -> Reply:
+    def _refuse(self, response: httpx.Response, body: bytearray) -> NoReturn:
         status = response.status_code
         reason = f"status {status}, {self._said(body.decode(errors='replace').strip())}"
         if status == 429:
-            raise _BusyError(reason, _retry_after_seconds(response))
+            wait = _retry_after_seconds(response)
+            raise _TransientError(reason, wait_seconds=wait, lasting=EndpointError, hint=_HINTS[429])
         if status in _TRANSIENT_STATUSES or response.is_server_error:
-            raise _TransientError(reason, _retry_after_seconds(response))
+            raise _TransientError(reason, wait_seconds=_retry_after_seconds(response))
         message = f"{show(self.address)} refuses: {reason}"
         if status in _LOST_FOR_ALL or response.is_redirect:
             hint = _HINTS.get(status, "the base URL leads elsewhere; give the one it leads to")
@@ -294,8 +273,7 @@ class ChatClient:
 
     def _said(self, text: str) -> str:
         """What a server says, cut, and without the key that it may repeat."""
-        key = _api_key(self.endpoint)
-        text = text.replace(key, "(the API key)") if key else text
+        text = text.replace(self._key, "(the API key)") if self._key else text
         return repr(text if len(text) <= 300 else text[:297] + "...")
 
     def _reply(self, body: bytes) -> Reply:
@@ -319,25 +297,19 @@ class ChatClient:
 
 
 def _api_key(endpoint: Endpoint) -> str:
-    """The key that the endpoint is sent; empty for none."""
-    if endpoint.api_key is not None:
-        return endpoint.api_key.get_secret_value()
-    return next((key for name in API_KEY_VARIABLES if (key := os.environ.get(name))), "")
-
-
-def _authorization(endpoint: Endpoint) -> dict[str, str]:
-    """The headers that carry the API key, if there is one.
+    """The key that the endpoint is sent; empty for none.
 
     Raises:
-        ConfigError: the key cannot be sent as it is.
+        ConfigError: it cannot be sent as it is.
     """
-    key = _api_key(endpoint)
-    if not key:
-        return {}
+    if endpoint.api_key is not None:
+        key = endpoint.api_key.get_secret_value()
+    else:
+        key = next(filter(None, map(os.environ.get, API_KEY_VARIABLES)), "")
     # Said without the key: messages end up in logs.
     if not (key.isascii() and key.isprintable()):
         raise ConfigError("the API key has line breaks or other characters that no key has")
-    return {"Authorization": f"Bearer {key}"}
+    return key
 
 
 def _retry_after_seconds(response: httpx.Response) -> float:
@@ -356,15 +328,12 @@ def _retry_after_seconds(response: httpx.Response) -> float:
 
 def _tokens(logprobs: Any) -> tuple[Token, ...]:
     """The tokens of an answer; none where any of them is not as it should be."""
-    listed = logprobs.get("content") if isinstance(logprobs, dict) else None
-    tokens = []
-    for item in listed if isinstance(listed, list) else ():
-        text = item.get("token") if isinstance(item, dict) else None
-        value = item.get("logprob") if isinstance(item, dict) else None
-        if not isinstance(text, str) or not isinstance(value, int | float) or math.isnan(value):
-            return ()
-        tokens.append(Token(text, min(float(value), 0.0)))
-    return tuple(tokens)
+    try:
+        tokens = [Token(item["token"], min(float(item["logprob"]), 0.0)) for item in logprobs["content"]]
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return ()
+    is_wrong = any(not isinstance(one.text, str) or math.isnan(one.log_probability) for one in tokens)
+    return () if is_wrong else tuple(tokens)
 
 
 def without_surrogates(text: str) -> str:

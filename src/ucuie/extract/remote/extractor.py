@@ -3,32 +3,49 @@
     extractor = RemoteExtractor("http://localhost:8000/v1", "Qwen/Qwen3-8B")
     extractor.extract("Ada Lovelace lived in London.", ["person", "city"]).records
 
-Asked and answered as `Extractor` is; windows of several texts are asked for at the same time, as many as the
-endpoint is to bear. A model that was not trained for it answers in a form that it is held to, if the endpoint
-can do that; whatever it says is read, aligned with the text, and dropped where it does not stand there.
+Windows of several texts are asked for at the same time. A model that was not trained for it answers in a form
+that it is held to, if the endpoint can do that; whatever it says is read, aligned with the text, and dropped
+where it does not stand there. Where a window gets no answer, a harmless text in its place tells whether that
+is the window or the endpoint; one whose answer is cut is divided.
 """
 
 import json
+import logging
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 from ucuie.errors import ConfigError, did_you_mean, show
-from ucuie.extract.document import Document, extraction_of, group_queries, split_schema
+from ucuie.extract.document import (
+    LONGEST_QUOTE,
+    Answer,
+    Document,
+    Part,
+    extraction_of,
+    group_queries,
+    is_in_circles,
+    ran_on,
+    split_schema,
+)
 from ucuie.extract.options import NEED_THE_MODEL, positive
 from ucuie.extract.query import AnswersQueries, Query, until_fault
-from ucuie.extract.remote.client import ChatClient, Endpoint
-from ucuie.extract.remote.constraints import CONSTRAINTS, Constraint, find_dialect, known_dialect
-from ucuie.extract.remote.messages import describe_schema
+from ucuie.extract.remote.answers import read_answer, scored
+from ucuie.extract.remote.client import ChatClient, Endpoint, EndpointError, RefusedError, Reply, SilentError
+from ucuie.extract.remote.constraints import CONSTRAINTS, Constraint, Dialect, find_dialect, known_dialect
+from ucuie.extract.remote.messages import describe_schema, messages
 from ucuie.extract.remote.session import Session, in_order, requests
-from ucuie.extract.remote.windows import WindowReader
 from ucuie.extract.result import Extraction
-from ucuie.schema import TASKS, Schema
+from ucuie.language.align import align
+from ucuie.language.linearize import order_records
+from ucuie.schema import TASKS, Dropped, Schema
+
+logger = logging.getLogger(__name__)
 
 WINDOW_CHARACTERS = 2_000
 """About 500 tokens: a page, which models copy from without losing their place."""
@@ -36,6 +53,13 @@ MAX_NEW_TOKENS = 4_096
 NUM_CONCURRENT = 8
 SCHEMA_CHARACTERS = 10_000
 """That describe types in one question: with a window and the longest answer they fit into 8,192 tokens."""
+NOT_ANSWERED = "the endpoint gave no answer"
+REFUSED = "the model refuses"
+_SMALLEST_DIVIDED = 200
+"""Characters of a window that is still divided where its answer is cut."""
+_HARMLESS = "It was a quiet day, and nothing happened that anybody would tell of. "
+_FEW_ATTEMPTS = 2
+"""Where many have failed before."""
 _TEXTS_AHEAD = 4
 """So many times the concurrent requests: texts that are under way while the first of them is waited for."""
 
@@ -184,9 +208,10 @@ class RemoteExtractor(AnswersQueries):
         """The extraction of a query, some of its windows under way at a time."""
         start = time.perf_counter()
         dialect = await find_dialect(session, self._constraint)
-        reader = WindowReader(session, dialect, self._fields, may_ask_freely=self._constraint == "auto")
+        reader = _WindowReader(session, dialect, self._fields, may_ask_freely=self._constraint == "auto")
+        # In characters: the tokens of the model are unknown.
         documents = [
-            Document(one, _characters, window=self._window_characters)
+            Document(one, lambda text: range(len(text)), window=self._window_characters)
             for one in group_queries(query, _groups(query.schema))
         ]
         reading = (reader.read(part) for document in documents for part in document.parts())
@@ -201,12 +226,91 @@ class RemoteExtractor(AnswersQueries):
         )
 
 
-def _characters(text: str) -> range:
-    """Where each "token" of a text begins that is measured in characters: those of the model are unknown."""
-    return range(len(text))
-
-
 @lru_cache(maxsize=8)
 def _groups(schema: Schema) -> list[Schema]:
     """The schema, or parts of it where its description would fill a question."""
     return split_schema(schema, lambda group: len(describe_schema(group)) <= SCHEMA_CHARACTERS)
+
+
+@dataclass(frozen=True)
+class _WindowReader:
+    """Asks one endpoint for the records of windows, each with the fields beside those of the dialect.
+
+    Where the endpoint refuses a window and it `may_ask_freely`, it is asked for again without the dialect.
+    """
+
+    session: Session
+    dialect: Dialect
+    fields: Mapping[str, Any]
+    may_ask_freely: bool
+
+    async def read(self, part: Part) -> Part:
+        """The part, with its answer or those of its pieces.
+
+        A window that gets no answer, though another text in its place does, is dropped, with the reason
+        NOT_ANSWERED.
+
+        Raises:
+            EndpointError: the endpoint will answer no question.
+        """
+        query, text = part.document.query, part.text
+        try:
+            # One turn for all it takes: those who wait need not find out for themselves.
+            async with self.session.turns:
+                reply = await self._ask_with_care(query, text)
+        except RefusedError as error:
+            logger.warning("no answer for the text %s: %s", show(query.id), error)
+            part.answer = Answer(dropped=(Dropped(reason=NOT_ANSWERED, value=str(error)),), truncated=True)
+            return part
+        is_hopeless = len(text) <= _SMALLEST_DIVIDED or is_in_circles(len(reply.content), len(text))
+        if reply.is_cut and not is_hopeless and part.divide():
+            for piece in part.pieces:
+                await self.read(piece)
+        else:
+            part.answer = self._answer(reply, query, text)
+        return part
+
+    async def _ask_with_care(self, query: Query, text: str) -> Reply:
+        """As `_ask`; what is refused is refused because of this text."""
+        try:
+            return await self._ask(query, text)
+        except RefusedError as error:
+            try:
+                await self._ask(query, _harmless(text), max_attempts=_FEW_ATTEMPTS)
+            except RefusedError:
+                raise EndpointError(
+                    f"{error}; nor does it answer about a harmless text of that size. Look at the server; if "
+                    "it speaks of its context or of tokens, lower window_characters or max_new_tokens"
+                ) from None
+        # The endpoint may have come back just now.
+        return await self._ask(query, text, max_attempts=_FEW_ATTEMPTS)
+
+    async def _ask(self, query: Query, text: str, *, max_attempts: int | None = None) -> Reply:
+        assert query.task in TASKS
+        question = messages(query.schema, text, query.task, form=self.dialect.form)
+        held = self.dialect.fields(query.schema, text, query.task)
+        try:
+            return await self.session.ask(question, {**self.fields, **held}, max_attempts=max_attempts)
+        except RefusedError as error:
+            if not held or not self.may_ask_freely or isinstance(error, SilentError):
+                raise
+            # Perhaps it is this one's grammar that is too much for it; the answer is read with the same care.
+            logger.info("without its constraint, the text %s is asked for again: %s", show(query.id), error)
+            return await self.session.ask(question, self.fields, max_attempts=max_attempts)
+
+    def _answer(self, reply: Reply, query: Query, text: str) -> Answer:
+        if reply.refusal:
+            return Answer(dropped=(Dropped(reason=REFUSED, value=reply.refusal[:LONGEST_QUOTE]),))
+        parsed = read_answer(reply.content, text, query.schema, form=self.dialect.form)
+        alignment = align(parsed.frames, text, query.schema)
+        records = order_records(scored(alignment, reply.content, reply.tokens), query.schema)
+        dropped = (*parsed.dropped, *alignment.dropped)
+        if reply.is_cut:
+            dropped = (*dropped, ran_on(reply.content))
+        return Answer(records, dropped, truncated=reply.is_cut)
+
+
+def _harmless(text: str) -> str:
+    """With as many bytes as a text, whose number of tokens follows its bytes better than its characters."""
+    size = max(len(text.encode()), len(_HARMLESS))
+    return (_HARMLESS * (size // len(_HARMLESS) + 1))[:size].rstrip()

@@ -52,14 +52,7 @@ _ANSWERS: dict[tuple[Form, bool], str] = {
 
 
 def messages(schema: Schema, text: str, task: Task, *, form: Form) -> list[dict[str, str]]:
-    """The chat that asks for the records of a text.
-
-    Args:
-        schema: what to look for.
-        text: what is to be looked at.
-        task: how it is put in words.
-        form: how the answer is to be written.
-    """
+    """The chat that asks for the records of a text in the words of a task; the answer has that form."""
     question = f"{_instruction(schema, task, form)}\n\n<text>\n{text}\n</text>"
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}]
 

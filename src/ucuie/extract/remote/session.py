@@ -37,11 +37,6 @@ class Session:
     turns: asyncio.Semaphore
     probing: asyncio.Lock
 
-    @classmethod
-    async def open(cls, client: ChatClient) -> "Session":
-        """As many connections as the client may have; within the event loop."""
-        return cls(client, client.open(), asyncio.Semaphore(client.num_concurrent), asyncio.Lock())
-
     async def ask(
         self, messages: Messages, fields: Mapping[str, Any], *, max_attempts: int | None = None
     ) -> Reply:
@@ -68,7 +63,7 @@ def requests(client: ChatClient) -> Iterator[Callable[..., Future[Any]]]:
     def submit(work: Coroutine[Any, Any, Any]) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(work, loop)
 
-    session = submit(Session.open(client)).result()
+    session = Session(client, client.open(), asyncio.Semaphore(client.num_concurrent), asyncio.Lock())
     try:
         yield lambda work, *arguments: submit(work(session, *arguments))
     finally:
