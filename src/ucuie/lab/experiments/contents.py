@@ -5,27 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ucuie.lab.experiments import readings
-from ucuie.lab.experiments.definitions import (
-    LOW_RESOURCE_OF_SUB_EXPERTS,
-    ROUTED,
-    ROUTERS,
-    Plan,
-    routed_training,
-)
-from ucuie.lab.experiments.explorer import write_explorer
-from ucuie.lab.experiments.figures import bar_figure, heat_figure, line_figure
-from ucuie.lab.experiments.results import (
-    finished_trainings,
+from ucuie.lab.experiments.definitions import LOW_RESOURCE_OF_SUB_EXPERTS, ROUTED, ROUTERS, Plan
+from ucuie.lab.experiments.figures import (
+    bar_figure,
+    heat_figure,
     largest_shares,
-    mean_of,
+    line_figure,
     mean_weights,
-    place_of,
-    places_of,
-    reports_of,
-    row_of,
+    write_explorer,
 )
-from ucuie.lab.experiments.tables import NOT_GIVEN, Trials
-from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, RoutingTrial, Training, mask_title
+from ucuie.lab.experiments.tables import NOT_GIVEN, Trials, mean_of, place_of, places_of, row_of
+from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, Training, mask_title
 from ucuie.lab.experiments.variants import LONGER, TIMES_LONGER, VARIANTS
 from ucuie.metrics import HEADLINE_ROWS, Report
 from ucuie.schema import CAPABILITIES
@@ -64,8 +54,12 @@ def _by_set(columns: Mapping[str, Sequence[Report]], title: str) -> Table:
     return Table(("data set", "row", *columns), rows, title)
 
 
+def _by_row(reports: Sequence[Report]) -> list[Trials]:
+    return [row_of(reports, row) for row in HEADLINE_ROWS]
+
+
 def _table1(plan: Plan) -> Contents:
-    columns = {VARIANTS[name].title: reports_of(plan, name) for name in ROUTERS}
+    columns = {VARIANTS[name].title: plan.reports(name) for name in ROUTERS}
     return Contents({"table1": _by_set(columns, "F1 by data set")})
 
 
@@ -73,12 +67,10 @@ def _table2(plan: Plan) -> Contents:
     rows: _Rows = []
     lines: dict[str, dict[int, Trials]] = {VARIANTS[name].title: {} for name in ROUTERS}
     for percent in plan.workspace.scale.percents:
-        for name in ROUTERS:
-            title = VARIANTS[name].title
-            reports = reports_of(plan, name, percent=percent)
-            lines[title][percent] = mean_of(reports)
-            by_row = (row_of(reports, row) for row in HEADLINE_ROWS)
-            rows.append((f"{percent} %", title, mean_of(reports), *by_row))
+        for name, (title, line) in zip(ROUTERS, lines.items(), strict=True):
+            reports = plan.reports(name, percent=percent)
+            line[percent] = mean_of(reports)
+            rows.append((f"{percent} %", title, line[percent], *_by_row(reports)))
     columns = ("training texts", "variant", "mean F1", *HEADLINE_ROWS)
     x_label = "per cent of the training split"
     return Contents(
@@ -89,14 +81,14 @@ def _table2(plan: Plan) -> Contents:
 
 def _table3(plan: Plan) -> Contents:
     columns = {
-        "with paraphrased instructions": reports_of(plan, "soft", "zero-shot"),
-        "without": reports_of(plan, "no-paraphrase", "zero-shot"),
+        "with paraphrased instructions": plan.reports("soft", "zero-shot"),
+        "without": plan.reports("no-paraphrase", "zero-shot"),
     }
     return Contents({"table3": _by_set(columns, "F1 on sets that were never trained on")})
 
 
 def _table4(plan: Plan) -> Contents:
-    reports = {name: reports_of(plan, name) for name in plan.variants}
+    reports = {name: plan.reports(name) for name in plan.variants}
     tables = {"table4": _ablations(plan, reports), "table4-sets": _ablations_by_set(reports)}
     if len(plan.workspace.scale.learning_rates) > 1:
         tables["table4-tuning"] = _tuning(plan)
@@ -122,13 +114,13 @@ def _table4(plan: Plan) -> Contents:
 def _ablations(plan: Plan, reports: Mapping[str, Sequence[Report]]) -> Table:
     rows: _Rows = []
     for name, of_variant in reports.items():
-        results = [plan.workspace.result(one) for one in finished_trainings(plan, name)]
+        results = [plan.workspace.result(one) for one in plan.finished_trainings(name)]
         rate = plan.learning_rate(name)
         rows.append(
             (
                 VARIANTS[name].title,
                 mean_of(of_variant),
-                *(row_of(of_variant, row) for row in HEADLINE_ROWS),
+                *_by_row(of_variant),
                 len(of_variant),
                 None if rate is None else f"{rate:g}",
                 results[0]["trainable_parameters"] if results else None,
@@ -156,11 +148,9 @@ def _tuning(plan: Plan) -> Table:
     for name in plan.variants:
         if VARIANTS[name].tuned_as is None:
             tests = [Evaluation(Training(name, rate, seed=0), "validation") for rate in rates]
-            reports = [
-                [plan.workspace.report(one)] if plan.workspace.state(one) == "finished" else []
-                for one in tests
-            ]
-            rows.append((VARIANTS[name].title, *map(mean_of, reports)))
+            found = [[one] if plan.is_finished(one) else [] for one in tests]
+            scores = (mean_of(list(map(plan.workspace.report, one))) for one in found)
+            rows.append((VARIANTS[name].title, *scores))
     columns = ("variant", *(f"rate {rate:g}" for rate in rates))
     return Table(columns, rows, "Choice of the learning rate: mean F1 on validation texts")
 
@@ -168,16 +158,15 @@ def _tuning(plan: Plan) -> Table:
 def _longer(plan: Plan) -> Contents:
     rows: _Rows = []
     lines: dict[str, dict[int, Trials]] = {VARIANTS[name].title: {} for name in LONGER}
-    for name in LONGER:
-        title = VARIANTS[name].title
+    for name, (title, line) in zip(LONGER, lines.items(), strict=True):
         for variant, times in ((name, 1), (f"{name}-longer", TIMES_LONGER)):
-            trainings = finished_trainings(plan, variant)
-            lines[title][times] = mean_of(reports_of(plan, variant))
+            trainings = plan.finished_trainings(variant)
+            line[times] = mean_of(plan.reports(variant))
             losses = [plan.workspace.final_loss(one) for one in trainings]
             known = Trials(tuple(loss for loss in losses if loss is not None), decimals=3)
             loss = known if known.values or not losses else "not logged"
             parameters = [plan.workspace.result(one)["trainable_parameters"] for one in trainings]
-            rows.append((title, parameters[0] if parameters else None, times, lines[title][times], loss))
+            rows.append((title, parameters[0] if parameters else None, times, line[times], loss))
     columns = ("variant", "trainable parameters", "times the steps", "mean F1", "last training loss, nats")
     return Contents(
         {"longer": Table(columns, rows, "Mean F1 by the length of the second stage")},
@@ -186,54 +175,47 @@ def _longer(plan: Plan) -> Contents:
     )
 
 
-def _masked(plan: Plan, lines: Mapping[str, tuple[Data, str]]) -> dict[str, dict[str, Trials]]:
+def _masked(
+    plan: Plan, title: str, lines: Mapping[str, tuple[Data, str]]
+) -> tuple[dict[str, dict[str, Trials]], Table]:
     """The F1 of each line (on which data which row is read) under each mask of the soft model's experts."""
-    return {
+    scores = {
         line: {
-            mask_title(gates): row_of(reports_of(plan, "soft", data, gates=gates), row)
+            mask_title(gates): row_of(plan.reports("soft", data, gates=gates), row)
             for gates in (*MASKS, None)
         }
         for line, (data, row) in lines.items()
     }
-
-
-def _mask_table(scores: Mapping[str, Mapping[str, Trials]], tasks: str) -> Table:
-    columns = [mask_title(gates) for gates in (*MASKS, None)]
     rows = [(line, *by_mask.values()) for line, by_mask in scores.items()]
-    return Table(("task", *columns), rows, f"F1 of {tasks}; gates are 1 for the named, 0 for the others")
+    title = f"F1 of {title}; gates are 1 for the named, 0 for the others"
+    return scores, Table(("task", *map(mask_title, (*MASKS, None))), rows, title)
 
 
 def _table5(plan: Plan) -> Contents:
-    scores = _masked(plan, {name: (name, name) for name in CAPABILITIES})
+    scores, table = _masked(plan, "capability tasks", {name: (name, name) for name in CAPABILITIES})
     return Contents(
-        {"table5": _mask_table(scores, "capability tasks")},
+        {"table5": table},
         claims=readings.dominance_claims(scores),
         figure=bar_figure(scores, title="Capability tasks by active experts", y_label="F1"),
     )
 
 
 def _table6(plan: Plan) -> Contents:
-    scores = _masked(plan, {row: ("test", row) for row in HEADLINE_ROWS})
-    return Contents(
-        {"table6": _mask_table(scores, "extraction")},
-        figure=bar_figure(scores, title="Extraction by active experts", y_label="F1"),
-    )
+    scores, table = _masked(plan, "extraction", {row: ("test", row) for row in HEADLINE_ROWS})
+    figure = bar_figure(scores, title="Extraction by active experts", y_label="F1")
+    return Contents({"table6": table}, figure=figure)
 
 
 def _figure5(plan: Plan) -> Contents:
     percent = LOW_RESOURCE_OF_SUB_EXPERTS
     lines: dict[str, dict[int, Trials]] = {"supervised": {}, f"{percent} % of the data": {}, "zero-shot": {}}
-    numbers = plan.workspace.scale.sub_experts
-    for number in numbers:
+    rows: _Rows = []
+    for number in plan.workspace.scale.sub_experts:
         name = f"sub-experts-{number}"
-        found = (
-            reports_of(plan, name),
-            reports_of(plan, name, percent=percent),
-            reports_of(plan, name, "zero-shot"),
-        )
+        found = (plan.reports(name), plan.reports(name, percent=percent), plan.reports(name, "zero-shot"))
         for line, reports in zip(lines.values(), found, strict=True):
             line[number] = mean_of(reports)
-    rows = [(number, *(line[number] for line in lines.values())) for number in numbers]
+        rows.append((number, *(line[number] for line in lines.values())))
     return Contents(
         {"figure5": Table(("sub-experts", *lines), rows, "Mean F1 by the number of sub-experts")},
         figure=line_figure(lines, title="Sub-experts", x_label="sub-experts", y_label="mean F1"),
@@ -244,36 +226,28 @@ def _figure6(plan: Plan) -> Contents:
     routed = {}
     rows: _Rows = []
     for name in ROUTED:
-        trainings = [routed_training(plan, name, seed) for seed in range(plan.num_seeds)]
-        jobs = [RoutingTrial(one) for one in trainings if one is not None]
-        found = [plan.workspace.result(job) for job in jobs if plan.workspace.state(job) == "finished"]
+        title = VARIANTS[name].title
+        found = [plan.workspace.result(one) for one in plan.finished(name, "routing", rate_of="soft")]
         shares = [largest_shares(routing) for routing in found]
-        by_capability = (
-            Trials(tuple(100 * one[capability] for one in shares)) for capability in CAPABILITIES
+        rows.append(
+            (title, *(Trials(tuple(100 * one[capability] for one in shares)) for capability in CAPABILITIES))
         )
-        rows.append((VARIANTS[name].title, *by_capability))
         if found:
-            routed[VARIANTS[name].title] = found[0]
+            routed[title] = found[0]
     if routed:
         write_explorer(plan.workspace.folder / "explorer", routed)
-    title = (
-        "Largest share of a sub-expert in its capability, per cent, mean over linears and tasks (evenly: 25)"
-    )
-    return Contents(
-        {"figure6": Table(("variant", *CAPABILITIES), rows, title)}, figure=_weights_figure(routed)
-    )
-
-
-def _weights_figure(routed: Mapping[str, Mapping[str, Any]]) -> Any:
-    """The mean weights of the sub-experts, by task and variant."""
     tasks: dict[str, Any] = next(iter(routed.values()))["tasks"] if routed else {}
     num_experts = len(next(iter(tasks.values()))["weights"][0][0]) if tasks else 0
-    return heat_figure(
+    figure = heat_figure(
         {name: mean_weights(routing) for name, routing in routed.items()},
         rows=list(tasks),
         columns=[f"{one[0].upper()}{place + 1}" for one in CAPABILITIES for place in range(num_experts)],
         title="Weights of the sub-experts",
     )
+    title = (
+        "Largest share of a sub-expert in its capability, per cent, mean over linears and tasks (evenly: 25)"
+    )
+    return Contents({"figure6": Table(("variant", *CAPABILITIES), rows, title)}, figure=figure)
 
 
 def _cost(plan: Plan) -> Contents:
@@ -281,10 +255,9 @@ def _cost(plan: Plan) -> Contents:
         *("variant", "trainable parameters", "training step, ms", "of LoRA at equal rank"),
         *("of LoRA at equal parameters", "kept for the backward, MB", "extraction, ms a text"),
     )
-    job = Cost()
-    if plan.workspace.state(job) != "finished":
+    if not plan.is_finished(Cost()):
         return Contents({"cost": Table(columns, (), "Time and memory")})
-    result = plan.workspace.result(job)
+    result = plan.workspace.result(Cost())
     variants = result["variants"]
     rows = [
         (
@@ -303,15 +276,7 @@ def _cost(plan: Plan) -> Contents:
 
 
 CONTENTS: Mapping[str, Callable[[Plan], Contents]] = {
-    "table1": _table1,
-    "table2": _table2,
-    "table3": _table3,
-    "table4": _table4,
-    "table5": _table5,
-    "table6": _table6,
-    "figure5": _figure5,
-    "figure6": _figure6,
-    "longer": _longer,
-    "cost": _cost,
+    function.__name__.removeprefix("_"): function
+    for function in (_table1, _table2, _table3, _table4, _table5, _table6, _figure5, _figure6, _longer, _cost)
 }
 """By the name of the experiment."""

@@ -12,8 +12,8 @@ from ucuie.evaluation.evaluate import evaluate
 from ucuie.extract.extractor import Extractor
 from ucuie.lab.experiments.cost import measure_cost
 from ucuie.lab.experiments.routing import measure_routing
-from ucuie.lab.experiments.samples import gold, prepare, prepare_zero_shot
-from ucuie.lab.experiments.trials import Evaluation, Job, RoutingTrial, Training
+from ucuie.lab.experiments.samples import gold, prepare
+from ucuie.lab.experiments.trials import Evaluation, Job, Training
 from ucuie.lab.experiments.workspace import Workspace
 from ucuie.model.folder import LoadedModel, load_model
 from ucuie.train.run import run_training
@@ -28,24 +28,12 @@ def execute(job: Job, workspace: Workspace) -> Mapping[str, Any]:
         Exception: of any class, whatever went wrong.
     """
     with FileLock(workspace.folder / "data.lock"):  # several processes may begin at once
-        _prepare(job, workspace)
+        prepare(workspace, job)
     if isinstance(job, Training):
         return _train(job, workspace)
     if isinstance(job, Evaluation):
         return _evaluate(job, workspace)
-    if isinstance(job, RoutingTrial):
-        loaded = load_model(workspace.model(job.training))
-        return measure_routing(loaded, gold(workspace.folder, "test"))
     return measure_cost(workspace)
-
-
-def _prepare(job: Job, workspace: Workspace) -> None:
-    samples = workspace.scale, workspace.sources, workspace.folder
-    prepare(*samples)
-    if isinstance(job, Training) and job.percent is not None:
-        prepare(*samples, percent=job.percent, seed=job.seed)
-    if isinstance(job, Evaluation) and job.data == "zero-shot":
-        prepare_zero_shot(*samples)
 
 
 def _train(training: Training, workspace: Workspace) -> dict[str, Any]:
@@ -53,14 +41,14 @@ def _train(training: Training, workspace: Workspace) -> dict[str, Any]:
     wall, processor = time.perf_counter(), time.process_time()
     model = run_training(workspace.config(training))
     return {
-        "trainable_parameters": _trained_parameters(load_model(model, device="cpu"), training),
+        "trainable_parameters": _trained_parameters(load_model(model, device="cpu")),
         "seconds": time.perf_counter() - wall,
         "processor_seconds": time.process_time() - processor,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 
 
-def _trained_parameters(loaded: LoadedModel, training: Training) -> int:
+def _trained_parameters(loaded: LoadedModel) -> int:
     """Of an adapter all of its own; of a fully trained model all there are."""
     parameters = dict(loaded.model.named_parameters())
     own = [parameter for name, parameter in parameters.items() if "hierarchical_moe_" in name]
@@ -69,10 +57,10 @@ def _trained_parameters(loaded: LoadedModel, training: Training) -> int:
 
 def _evaluate(evaluation: Evaluation, workspace: Workspace) -> dict[str, Any]:
     loaded = load_model(workspace.model(evaluation.training))
+    if evaluation.data == "routing":
+        return measure_routing(loaded, gold(workspace.folder, "test"))
     if evaluation.gates is not None:
         loaded.model.base_model.pin_gates(evaluation.gates)
-    extractor = Extractor(loaded)
-    report = evaluate(
-        extractor, gold(workspace.folder, evaluation.data), workspace.folder / evaluation.folder
-    )
+    examples = gold(workspace.folder, evaluation.data)
+    report = evaluate(Extractor(loaded), examples, workspace.folder / evaluation.folder)
     return {"examples": report.num_examples, "extraction_seconds": report.seconds}

@@ -4,7 +4,7 @@ In: a model and gold examples, read with their gold answers. Out: plain values f
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ def measure_routing(loaded: LoadedModel, examples: Sequence[Example]) -> dict[st
     Raises:
         ValueError: the model has no capability experts.
     """
-    tuner = loaded.model.base_model
+    tuner: Any = loaded.model.base_model
     encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
     by_task: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
@@ -45,36 +45,28 @@ def measure_routing(loaded: LoadedModel, examples: Sequence[Example]) -> dict[st
         for example in chosen:
             encoded = encoder.encode_example(example)
             answered = [*encoded.text_ids, *encoded.target_ids]
-            ids = [*encoded.instruction_ids, *answered]
-            names, example_gates, example_weights = _route(loaded, tuner, ids, encoded.instruction_ids, task)
-            own = example_weights[:, -len(answered) :]
-            gates.append(example_gates)
-            weights.append(own.sum(dim=1))
+            tokens = torch.tensor([[*encoded.instruction_ids, *answered]], device=loaded.model.device)
+            labels = torch.tensor([capability_labels(example.task)], device=tokens.device)
+            is_instruction = torch.arange(tokens.shape[1], device=tokens.device) < len(
+                encoded.instruction_ids
+            )
+            routed = tuner.route_tokens(tokens, torch.ones_like(tokens), is_instruction[None], labels)
+            names = list(routed)
+            given = (one.capability_gates for one in routed.values())
+            gates.append(torch.stack([torch.empty(0) if one is None else one[0] for one in given]).cpu())
+            by_token = torch.stack([one.sub_expert_weights[0] for one in routed.values()]).cpu()
+            by_token = by_token[:, -len(answered) :]
+            weights.append(by_token.sum(dim=1))
             num_tokens += len(answered)
             if len(shown) < SHOWN_OF_A_TASK:
-                tokens = [loaded.tokenizer.decode([token]) for token in answered]
-                shown.append({"tokens": tokens, "weights": _plain(own.mean(dim=0))})
+                texts = [loaded.tokenizer.decode([token]) for token in answered]
+                shown.append({"tokens": texts, "weights": _plain(by_token.mean(dim=0))})
         tasks[task] = {
             "gates": _plain(torch.stack(gates).mean(dim=0)),
             "weights": _plain(torch.stack(weights).sum(dim=0) / num_tokens),
             "examples": shown,
         }
     return {"linears": names, "capabilities": list(tuner.capability_names), "tasks": tasks}
-
-
-def _route(
-    loaded: LoadedModel, tuner: Any, ids: Sequence[int], instruction_ids: Sequence[int], task: Any
-) -> tuple[list[str], Tensor, Tensor]:
-    """Names of the linears, their gates (linears, C or 0) and weights (linears, T, C, Q) for one row."""
-    tokens = torch.tensor([ids], device=loaded.model.device)
-    is_instruction = (torch.arange(len(ids), device=tokens.device) < len(instruction_ids))[None]
-    labels = torch.tensor([capability_labels(task)], device=tokens.device)
-    routed: Mapping[str, Any] = tuner.route_tokens(tokens, torch.ones_like(tokens), is_instruction, labels)
-    gates = [
-        torch.empty(0) if one.capability_gates is None else one.capability_gates[0] for one in routed.values()
-    ]
-    weights = [one.sub_expert_weights[0] for one in routed.values()]
-    return list(routed), torch.stack(gates).cpu(), torch.stack(weights).cpu()
 
 
 def _plain(values: Tensor) -> Any:

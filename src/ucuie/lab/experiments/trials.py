@@ -5,12 +5,15 @@ The name is the folder below the workspace; nothing here runs anything.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ucuie.schema import CAPABILITIES, Capability
 
-Data = Literal["test", "validation", "zero-shot", "judging", "locating", "associating"]
-"""The supervised sets' test or validation texts, other sets' test texts, a capability's part of the test."""
+Data = Literal["test", "validation", "zero-shot", "judging", "locating", "associating", "routing"]
+"""The supervised sets' test or validation texts, other sets' test texts, a capability's part of the test; or,
+of the test, how tokens are routed instead of what is extracted."""
+ALL = "all"
+"""The samples that all trials share but those of low resource."""
 Gates = tuple[Capability, ...]
 
 MASKS: tuple[Gates, ...] = (
@@ -50,6 +53,11 @@ class Training:
         part = "" if self.percent is None else f"-{self.percent}percent"
         return Path("trials") / f"{self.variant}{part}-lr{self.learning_rate:g}-seed{self.seed}"
 
+    @property
+    def samples(self) -> str:
+        """The samples that it is trained on, by their name."""
+        return ALL if self.percent is None else f"{self.percent}percent-seed{self.seed}"
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -73,25 +81,10 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class RoutingTrial:
-    """A look at how a trained model routes the tokens of the test texts."""
-
-    training: Training
-
-    @property
-    def folder(self) -> Path:
-        """Below the workspace."""
-        return self.training.folder / "routing"
-
-
-@dataclass(frozen=True)
 class Cost:
     """Time and memory of all variants, side by side in one process."""
 
-    @property
-    def folder(self) -> Path:
-        """Below the workspace."""
-        return Path("cost")
+    folder: ClassVar = Path("cost")
 
 
-Job = Training | Evaluation | RoutingTrial | Cost
+Job = Training | Evaluation | Cost
