@@ -10,6 +10,7 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -159,6 +160,7 @@ class SlotCache:
             self._layers[index] = self._empty(like)
         return self._layers[index]
 
+    @torch.inference_mode()
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first tokens of one slot to another, which may be a new one."""
         self.reserve(target + 1, length)

@@ -43,7 +43,7 @@ class Writer:
         self.log_probability = 0.0
         """Of all choices so far."""
         self._grammars = grammars
-        self._text_ids = request.text_ids
+        self.text_ids = request.text_ids
         self._state = grammars.start(request.grammar)
         self._budget = budget
         self._end_bias = request.end_bias
@@ -103,7 +103,7 @@ class Writer:
         Args:
             num_tokens: at most so many are guessed, forced ones not counted.
         """
-        guess = list(_continuation(self._text_ids, self.tokens[-NGRAM:], num_tokens))
+        guess = list(_continuation(self.text_ids, self.tokens[-NGRAM:], num_tokens))
         if not guess or self.is_finished:
             return []
         state = self._state.copy()
@@ -207,9 +207,6 @@ class Beam:
 
     Args:
         index: which request it answers.
-        text_ids: the text's tokens, for drafts.
-        writer: writes the output.
-        search: that the beam is part of.
         prefix: the computed instruction.
         length: tokens in the slot.
         draft: guessed tokens that are read along with the pending ones.
@@ -217,7 +214,6 @@ class Beam:
     """
 
     index: int
-    text_ids: Sequence[int]
     writer: Writer
     search: Search
     prefix: Prefix

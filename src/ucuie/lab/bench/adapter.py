@@ -36,10 +36,6 @@ def bench_adapter(options: AdapterOptions) -> dict[str, Any]:
 
     A quarter of the tokens of a row are instruction. Every round runs each variant once, after one round that
     does not count; process time adds up what threads use.
-
-    Returns:
-        Ratios of medians of forward and backward, the auxiliary losses included, and of decoding;
-        `trainable_parameters_llama2_7b`; `settings`; and `seconds`, every variant's median.
     """
     models, inputs = _models(options), _inputs(options)
     medians = {}

@@ -57,8 +57,7 @@ def bench_decode(options: DecodeOptions) -> dict[str, Any]:
 
     Returns:
         `engine_over_generate`, a ratio of texts per second; `latency_generate_over_engine`, a ratio of the
-        seconds of one text; `seconds`, medians; `work`, what the engine did for all texts; `forwards` and
-        mean `tokens` of both; `settings`.
+        seconds of one text; `seconds`, medians; what was done in them.
     """
     loaded = load_model(options.model or EMBEDDED, device=options.device)
     num_texts = options.num_texts
@@ -98,10 +97,8 @@ def bench_decode_shape(shape: PreTrainedConfig, options: DecodeOptions) -> dict[
     The weights are made up; texts are those of the embedded model's tokenizer.
 
     Returns:
-        Ratios of medians: `adapter_over_backbone`, `adapter_over_lora52` and both with `_one_text`; for every
-        variant its `rates` of tokens written and `..._weights_gib_per_second` (what one text alone reads of
-        the backbone's weights: few tokens wait for memory); `work`, what the engine did; `seconds`;
-        `settings`.
+        Ratios of medians; for every variant its `rates` of tokens written and `..._weights_gib_per_second`,
+        what one text alone reads of the backbone's weights: few tokens wait for memory.
 
     Raises:
         ConfigError: the backbone has too small a vocabulary for the tokenizer.
@@ -183,7 +180,7 @@ class LedGenerator(Generator):
     def choose(self, row: Beam, logits: Any) -> Any:
         """The target's token, scored as the model's own choice would be."""
         choice = super().choose(row, logits)
-        return replace(choice, token=self._targets[tuple(row.text_ids)][choice.position])
+        return replace(choice, token=self._targets[tuple(row.writer.text_ids)][choice.position])
 
 
 def led_generator(

@@ -32,10 +32,6 @@ def bench_rows(config: TrainConfig, options: RowsOptions) -> dict[str, Any]:
 
     Nothing is written.
 
-    Returns:
-        `shared_over_apart`, the ratio of texts per second; `..._texts_per_second` and `..._tokens` of both;
-        `seconds`; `settings`.
-
     Raises:
         ConfigError, DataError, ModelError: what the run would be refused for.
     """

@@ -90,12 +90,7 @@ def running_server(*options: str, port: int = 0) -> Iterator[Server]:
 def bench_serve(options: ServeOptions) -> dict[str, Any]:
     """Load a server, overload it, kill it, and compare it with the extractor alone.
 
-    The extractor alone gets half of the seconds.
-
-    Returns:
-        `texts_per_second` over HTTP, `in_process_texts_per_second` and their ratio `http_over_in_process`;
-        `statuses` and `num_wrong` of the load; `overflow_statuses`; latencies; memory; seconds until ready,
-        at first and after a kill.
+    The extractor alone gets half of the seconds. The server is ready once at first and once after the kill.
     """
     asked = () if options.model is None else ("--model", options.model)
     tally = Tally()

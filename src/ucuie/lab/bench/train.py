@@ -33,8 +33,7 @@ def bench_train(shape: PreTrainedConfig, options: TrainOptions) -> dict[str, Any
     """Time forward and backward of all variants, which take turns, after one step that does not count.
 
     Returns:
-        Ratios of medians (`adapter_over_lora52`, `adapter_over_backbone`); for every variant its `rates`, in
-        which what is computed again does not count; `seconds`; `settings`.
+        Ratios of medians, and the `rates` of every variant, in which what is computed again does not count.
     """
     where = bench_device(options.device)
     backbone = made_up_backbone(shape, num_layers=options.layers, device=where)

@@ -28,7 +28,6 @@ class Plan:
     """What an experiment asks of a workspace.
 
     Args:
-        workspace: knows what is finished.
         num_seeds: trials of everything.
         variants: of table4; others are left out.
     """
@@ -96,11 +95,8 @@ class _Wanted:
     """What an experiment evaluates a variant's models on, in every trial.
 
     Args:
-        variant: a name in `VARIANTS`.
         data: one evaluation for each, under every mask.
-        masks: gates as of `Evaluation`.
-        percent: as of `Training`.
-        rate_of: the variant whose learning rate it takes; None has the one that `VARIANTS` says.
+        rate_of: the variant whose learning rate it takes, instead of the one that `VARIANTS` says.
     """
 
     variant: str
@@ -119,8 +115,6 @@ class Experiment:
     """A table or figure of the paper.
 
     Args:
-        name: what the command calls it.
-        title: what its page is called.
         wanted: what it evaluates; None measures the cost of all variants instead.
     """
 

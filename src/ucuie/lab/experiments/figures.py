@@ -28,8 +28,8 @@ def save_figure(figure: Any, path: Path) -> None:
     figure.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
 
 
-def line_figure(lines: Mapping[str, Mapping[int, Trials]], *, title: str, x_label: str, y_label: str) -> Any:
-    """A line for each name, with the deviation over trials."""
+def line_figure(lines: Mapping[str, Mapping[int, Trials]], *, title: str, x_label: str) -> Any:
+    """A line of mean F1 for each name, with the deviation over trials."""
     figure = new_figure(_WIDTH, _HEIGHT)
     axes = figure.add_subplot()
     for name, points in lines.items():
@@ -37,7 +37,7 @@ def line_figure(lines: Mapping[str, Mapping[int, Trials]], *, title: str, x_labe
         means = [trials.mean for trials in shown.values()]
         spread = [trials.deviation or 0.0 for trials in shown.values()]
         axes.errorbar(list(shown), means, yerr=spread, marker="o", capsize=3, label=name)
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.set(title=title, xlabel=x_label, ylabel="mean F1")
     axes.legend()
     return figure
 

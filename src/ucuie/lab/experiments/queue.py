@@ -30,7 +30,6 @@ class QueueProgress:
     """How far a queue came.
 
     Args:
-        num_finished: jobs that are done, whenever that was.
         crashed: jobs that failed, and those that need one of these.
         num_missing: jobs known of that time was too short for.
     """

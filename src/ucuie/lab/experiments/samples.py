@@ -100,14 +100,18 @@ def check_sources(scale: Scale, sources: Sequence[Path]) -> None:
     Raises:
         DataError: names every set that is missing, where to get it and how to convert it.
     """
-    names = dict.fromkeys((*scale.sets, *scale.zero_shot_sets))
-    missing = [name for name in names if not any(_is_set(source / name) for source in sources)]
-    if missing:
-        raise DataError(
-            ", ".join(map(str, sources)),
-            [fault for name in missing for fault in _missing(name, sources[0])],
-            "--data names a folder of converted sets; repeatable",
-        )
+    faults = []
+    for name in dict.fromkeys((*scale.sets, *scale.zero_shot_sets)):
+        if any(_is_set(source / name) for source in sources):
+            continue
+        folder = sources[0] / name
+        faults.append(f"{name}: there is no {folder}/train.jsonl or test.jsonl")
+        if (known := catalogue().get(name)) is not None:
+            faults.append(f"  get it: {known.obtain}")
+            faults.append(f"  convert it: ucuie convert {name} --source RAW --output {folder}")
+    if faults:
+        hint = "--data names a folder of converted sets; repeatable"
+        raise DataError(", ".join(map(str, sources)), faults, hint)
 
 
 def gold(folder: Path, data: Data) -> list[Example]:
@@ -136,12 +140,3 @@ def _find(name: str, sources: Sequence[Path]) -> Path:
 
 def _is_set(folder: Path) -> bool:
     return any(folder.glob("*.jsonl"))
-
-
-def _missing(name: str, source: Path) -> list[str]:
-    known = catalogue().get(name)
-    lines = [f"{name}: there is no {source / name}/train.jsonl or test.jsonl"]
-    if known is not None:
-        lines.append(f"  get it: {known.obtain}")
-        lines.append(f"  convert it: ucuie convert {name} --source RAW --output {source / name}")
-    return lines

@@ -15,12 +15,7 @@ NOT_GIVEN = "not given"
 
 @dataclass(frozen=True)
 class Trials:
-    """One number in several trials; none of them where nothing is finished.
-
-    Args:
-        values: one for each trial.
-        decimals: that are shown.
-    """
+    """One number in several trials; none of them where nothing is finished."""
 
     values: tuple[float, ...]
     decimals: int = 1

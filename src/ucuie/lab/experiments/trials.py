@@ -36,9 +36,7 @@ class Training:
     """A model to be trained.
 
     Args:
-        variant: a name in `VARIANTS`.
         learning_rate: the same in both stages.
-        seed: decides all that is drawn at random.
         percent: of the training split of each set; None takes the scale's examples.
     """
 
@@ -64,8 +62,6 @@ class Evaluation:
     """A trained model to be tested.
 
     Args:
-        training: the trial whose model is evaluated.
-        data: on what.
         gates: gates are 1 for these capabilities and 0 for the others; None leaves them to the router.
     """
 

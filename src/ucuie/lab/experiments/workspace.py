@@ -41,8 +41,6 @@ class Workspace:
     """Runs of one scale on one backbone.
 
     Args:
-        folder: where all files of the workspace are.
-        scale: the size of the trials.
         sources: folders with converted sets.
         backbone: a folder or hub id.
         backbone_name: what pages call it.
