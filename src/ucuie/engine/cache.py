@@ -89,11 +89,7 @@ _LENGTH_STEP = 64
 
 
 class SpareMemory:
-    """What caches gave back, for the next ones: to be given fresh memory takes longer than to use it.
-
-    Args:
-        max_bytes: that are kept.
-    """
+    """What caches gave back, for the next ones: to be given fresh memory takes longer than to use it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -126,9 +122,6 @@ class SlotCache:
     """Keys (S, H, D, L) and values (S, H, L, D) of each layer; S and L grow when needed.
 
     Keys lie as a product with few queries wants them: on a CPU it is three times as fast.
-
-    Args:
-        spare: where its memory comes from.
     """
 
     def __init__(self, spare: SpareMemory) -> None:

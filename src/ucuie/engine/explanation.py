@@ -63,15 +63,9 @@ def explain_frames(
     *,
     has_linears: bool = False,
 ) -> list[Explanation]:
-    """How the adapter routed the tokens of each frame of an output.
+    """How the adapter routed the tokens of each frame of an output, on request with every adapted linear.
 
-    Args:
-        model: with capability experts, see `has_experts`.
-        request: what the output answers.
-        output: what the model wrote, with its tokens.
-        frames: of the output, with their ranges in it.
-        grammars: the factory of the output's grammar; it knows the tokens' spelling.
-        has_linears: give the detail of every adapted linear.
+    The model has capability experts (see `has_experts`), and the frames know their ranges in the output.
     """
     if not frames:
         return []
@@ -99,10 +93,7 @@ def explain_frames(
 def _tokens_of(frame: ParsedFrame, starts: Sequence[int], characters: Sequence[int]) -> slice:
     """The tokens of an output from the bracket before a frame's name to the one after its last filler.
 
-    Args:
-        frame: with its ranges in the output.
-        starts: where each token begins, in bytes.
-        characters: where each character begins, in bytes.
+    Of its tokens and its characters is given where each begins, in bytes.
     """
     last = frame.slots[-1] if frame.slots else frame
     first_byte = characters[frame.name_range[0] - len("(")]

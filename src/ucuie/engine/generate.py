@@ -30,23 +30,18 @@ DRAFTS_ALONE = 3
 
 @dataclass
 class Work:
-    """What a generator did, in counts.
-
-    Args:
-        forwards: of the model, those for instructions included.
-        tokens_read: by the model, drafts included.
-        tokens_written: into outputs.
-        choices: that the grammar left.
-        drafted: tokens that were guessed and read along.
-        accepted: guessed tokens that the model would have written.
-    """
+    """What a generator did, in counts."""
 
     forwards: int = 0
+    """Of the model, those for instructions included."""
     tokens_read: int = 0
+    """By the model, drafts included."""
     tokens_written: int = 0
     choices: int = 0
     drafted: int = 0
+    """Tokens that were guessed and read along."""
     accepted: int = 0
+    """Of these, what the model would have written."""
 
 
 class _Waiting:

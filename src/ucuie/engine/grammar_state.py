@@ -40,13 +40,7 @@ class GrammarError(UcuieError):
 
 
 class TargetError(GrammarError):
-    """A target that the grammar does not accept.
-
-    Args:
-        position: the index of the first refused token.
-        token: the text of the token that is not allowed.
-        before: the target's text before it.
-    """
+    """A target that the grammar does not accept: the first refused token, its text and that before it."""
 
     def __init__(self, position: int, token: str, before: str) -> None:
         super().__init__(position, token, before)

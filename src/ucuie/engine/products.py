@@ -100,13 +100,7 @@ class Int8Product:
 
 
 def product(weight: Tensor, bias: Tensor | None = None, *, int8: bool = False) -> Product | Int8Product:
-    """The product with a weight; in 8 bits if asked for, where that is faster.
-
-    Args:
-        weight: (K, D).
-        bias: (K,), or None.
-        int8: see `has_int8`.
-    """
+    """The product with a weight (K, D) and a bias (K,); in 8 bits if asked for, where that is faster."""
     is_rounded = int8 and weight.numel() >= FEWEST_INT8 and weight.dtype == torch.float32
     return (Int8Product if is_rounded else Product)(weight, bias)
 

@@ -128,13 +128,9 @@ def widen_pool(
 def paraphrase_faults(
     text: str, base: str, known: Collection[str], *, language: str | None = None
 ) -> list[str]:
-    """Why a text is no good paraphrase of a wording, one reason each; empty if it is one.
+    """Why a text is no good paraphrase of a base beside the known wordings, one reason each; empty if it is.
 
-    Args:
-        text: the paraphrase.
-        base: the wording it paraphrases.
-        known: all wordings there are already.
-        language: that of the pool, for wordings too short to tell (see `language_of`).
+    `language` is that of the pool, for wordings too short to tell (see `language_of`).
     """
     length, base_length = len(text) - len(PLACEHOLDER), len(base) - len(PLACEHOLDER)
     languages = {language_of(text), language_of(base) or language} - {None}

@@ -136,14 +136,9 @@ def rates(
     operations: float,
     peak_tflops: float | None,
 ) -> dict[str, float]:
-    """Of each variant its tokens and 10^12 operations per second, the share of the peak, and its memory.
+    """Of each variant its tokens and 10^12 operations of the backbone per second, and what else is known.
 
-    Args:
-        seconds: of each variant, and of whatever else was timed.
-        memory: bytes of each variant; empty where they are not known.
-        tokens: what a variant goes through in its seconds.
-        operations: of the backbone, for these tokens.
-        peak_tflops: what the device could do; None leaves the share out.
+    That is the share of what the device could do, and in GiB the `memory`, which is in bytes.
     """
     report = {}
     for name in ("backbone", "lora52", "adapter"):

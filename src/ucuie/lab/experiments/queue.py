@@ -19,7 +19,6 @@ from ucuie.lab.experiments.trials import Evaluation, Job
 from ucuie.lab.experiments.workspace import State, Workspace
 
 Execute = Callable[[Job, Workspace], Mapping[str, Any]]
-Say = Callable[[str], None]
 LOG_FILE = "log.txt"
 LOCK_FOLDER = "locks"
 _POLL_SECONDS = 1.0
@@ -27,12 +26,7 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class QueueProgress:
-    """How far a queue came.
-
-    Args:
-        crashed: jobs that failed, and those that need one of these.
-        num_missing: jobs known of that time was too short for.
-    """
+    """How far a queue came; a job that needs one that crashed has crashed, too."""
 
     num_finished: int
     crashed: tuple[Job, ...]
@@ -46,7 +40,7 @@ def run_queue(
     *,
     hours: float | None = None,
     repeats_crashed: bool = False,
-    say: Say,
+    say: Callable[[str], None],
 ) -> QueueProgress:
     """Runs what is missing, and waits for what other processes run of it.
 
@@ -90,7 +84,7 @@ def _state_of_training(job: Job, workspace: Workspace) -> State:
     return workspace.state(job.training) if isinstance(job, Evaluation) else "finished"
 
 
-def _run(job: Job, workspace: Workspace, execute: Execute, say: Say) -> None:
+def _run(job: Job, workspace: Workspace, execute: Execute, say: Callable[[str], None]) -> None:
     start = time.perf_counter()
     try:
         with _talk_into(workspace.folder / LOG_FILE):

@@ -169,13 +169,9 @@ class Workspace:
 
 
 def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backbone: str) -> Workspace:
-    """The workspace of a scale and a backbone; made where it is not there yet.
+    """The workspace of a scale and a backbone, in the folder of all; made where it is not there yet.
 
-    Args:
-        runs: folder of all workspaces.
-        scale: the size of the trials.
-        sources: folders with converted sets.
-        backbone: "embedded", a folder or a hub id; the embedded one is copied, for packages change.
+    The backbone is "embedded", a folder or a hub id. The embedded one is copied, for packages change.
 
     Raises:
         ModelError: there is no such backbone.
@@ -213,12 +209,7 @@ def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backb
 
 
 def matching_ranks(shape: "PreTrainedConfig", adapter: dict[str, Any]) -> dict[str, int]:
-    """Ranks of a plain LoRA: `rank`, that of all experts together; `parameters`, the nearest in parameters.
-
-    Args:
-        shape: the backbone's configuration.
-        adapter: settings of the hierarchical adapter to match.
-    """
+    """Ranks of a plain LoRA: `rank`, that of all experts together; `parameters`, the nearest to theirs."""
     from ucuie.adapter import HierarchicalMoeConfig
     from ucuie.lab.bench.timing import trainable_parameters
 
