@@ -7,7 +7,7 @@ forward; the gates of our adapter go with the tokens either way. Knows no search
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from ucuie.errors import ModelError
 COPIED_BYTES = 2 * 2**30
 """Of larger models no weights are copied."""
 
-Model = PreTrainedModel | PeftModel
+Model: TypeAlias = PreTrainedModel | PeftModel
 Logits = NDArray[np.float32]
 
 
