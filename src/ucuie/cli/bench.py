@@ -1,6 +1,6 @@
 """`ucuie bench`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature, getdoc
 from typing import Any, cast, get_type_hints
@@ -29,11 +29,15 @@ _SHARED = {
 
 
 def _command(measure: Callable[[Any], Report]) -> None:
-    """Make a command of a bench: its options are the fields of the value that the bench takes."""
+    """Make a command of a bench: its help and its options are those of the value that the bench takes."""
     chosen = get_type_hints(measure)["options"]
 
     def command(*, as_json: bool, **given: Any) -> None:
-        _print_report(measure(chosen(**given)), as_json=as_json)
+        report = measure(chosen(**given))
+        if as_json:
+            print_json(report)
+        else:
+            results().print(Table((), list(_shown(report))).to_terminal())
 
     parameters = [
         Parameter(
@@ -46,12 +50,11 @@ def _command(measure: Callable[[Any], Report]) -> None:
     ]
     parameters.append(Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=Json))
     cast("Any", command).__signature__ = Signature(parameters)
-    bench_app.command(measure.__name__.removeprefix("_"), help=getdoc(measure))(command)
+    bench_app.command(measure.__name__.removeprefix("_"), help=getdoc(chosen))(command)
 
 
 @_command
 def _adapter(options: AdapterOptions) -> Report:
-    """Compare the adapter with LoRA, a loop over the experts and the bare backbone."""
     from ucuie.lab.bench.adapter import bench_adapter
 
     return bench_adapter(options)
@@ -59,10 +62,6 @@ def _adapter(options: AdapterOptions) -> Report:
 
 @_command
 def _train(options: TrainOptions) -> Report:
-    """Compare training steps with LoRA of as many ranks and the bare backbone, at a backbone's real shape.
-
-    The weights are made up.
-    """
     from ucuie.lab.bench.train import bench_train
 
     return bench_train(_shape(options.backbone_config), options)
@@ -70,7 +69,6 @@ def _train(options: TrainOptions) -> Report:
 
 @_command
 def _rows(options: RowsOptions) -> Report:
-    """Compare the steps of a training run with its texts in shared rows and in rows apart."""
     from ucuie.lab.bench.rows import bench_rows
     from ucuie.train.config import TrainConfig, config_path
 
@@ -80,26 +78,19 @@ def _rows(options: RowsOptions) -> Report:
 
 @_command
 def _decode(options: DecodeOptions) -> Report:
-    """Compare the engine with generate of transformers: same model, same outputs.
+    from ucuie.lab.bench.decode import bench_decode, bench_decode_shape
 
-    With --backbone-config: compare the engine with LoRA, with the adapter and with neither, at that shape.
-    """
     if options.backbone_config is None:
         of_shape = [name for name in ("layers", "peak_tflops") if getattr(options, name) is not None]
         refuse(of_shape, "goes with --backbone-config, so give that too")
-        from ucuie.lab.bench.decode import bench_decode
-
         return bench_decode(options)
     of_model = [name for name in ("model", "int8") if getattr(options, name)]
     refuse(of_model, "is for a model, and --backbone-config makes one up")
-    from ucuie.lab.bench.decode_shape import bench_decode_shape
-
     return bench_decode_shape(_shape(options.backbone_config), options)
 
 
 @_command
 def _extract(options: ExtractOptions) -> Report:
-    """Measure extraction end to end: rates, waiting times, the price of types, memory."""
     from ucuie.lab.bench.extract import bench_extract
 
     return bench_extract(options)
@@ -107,7 +98,6 @@ def _extract(options: ExtractOptions) -> Report:
 
 @_command
 def _serve(options: ServeOptions) -> Report:
-    """Load a server with many clients, check every answer, and compare it with the extractor alone."""
     require_serve_extra()
     from ucuie.lab.bench.serve import bench_serve
 
@@ -121,21 +111,14 @@ def _shape(name: str) -> Any:
     return recipe_shapes().get(name) or backbone_shape(name)
 
 
-def _print_report(report: Report, *, as_json: bool) -> None:
-    """All of it as JSON, or its numbers as a table."""
-    if as_json:
-        print_json(report)
-        return
-    rows: list[tuple[str, str]] = []
+def _shown(report: Report) -> Iterator[tuple[str, str]]:
+    """The numbers of a report, by their names in words."""
     for name, value in report.items():
+        words = name.replace("_", " ")
         match value:
             case int():
-                shown = f"{value:,}"
+                yield words, f"{value:,}"
             case float():
-                shown = f"{value:.2f}"
+                yield words, f"{value:.2f}"
             case Mapping() if all(isinstance(one, int) for one in value.values()):
-                shown = ", ".join(f"{one:,} of {key}" for key, one in value.items())
-            case _:
-                continue
-        rows.append((name.replace("_", " "), shown))
-    results().print(Table((), rows).to_terminal())
+                yield words, ", ".join(f"{one:,} of {key}" for key, one in value.items())

@@ -10,6 +10,7 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -88,11 +89,7 @@ _LENGTH_STEP = 64
 
 
 class SpareMemory:
-    """What caches gave back, for the next ones: to be given fresh memory takes longer than to use it.
-
-    Args:
-        max_bytes: that are kept.
-    """
+    """What caches gave back, for the next ones: to be given fresh memory takes longer than to use it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -125,9 +122,6 @@ class SlotCache:
     """Keys (S, H, D, L) and values (S, H, L, D) of each layer; S and L grow when needed.
 
     Keys lie as a product with few queries wants them: on a CPU it is three times as fast.
-
-    Args:
-        spare: where its memory comes from.
     """
 
     def __init__(self, spare: SpareMemory) -> None:
@@ -159,6 +153,7 @@ class SlotCache:
             self._layers[index] = self._empty(like)
         return self._layers[index]
 
+    @torch.inference_mode()
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first tokens of one slot to another, which may be a new one."""
         self.reserve(target + 1, length)

@@ -33,12 +33,6 @@ def score_records(
     not writing Null), given the frame's type; that of a slot's filler counts the choice of the slot as well.
     The score of a record is the probability of all of it: that there is another frame, of this type, with
     this filler and these slots, and no more of them.
-
-    Args:
-        output: what was written.
-        frames: the output, parsed.
-        alignment: the frames, aligned.
-        grammars: the factory of the output's grammar; it knows the tokens' spelling.
     """
     likelihood = _Likelihood(output, grammars)
     written = {frame.name_range: frame for frame in frames}

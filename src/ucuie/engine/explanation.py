@@ -7,34 +7,55 @@ of an output share them; the weights of the sub-experts differ from token to tok
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ucuie.adapter import TokenRouting
 from ucuie.engine.confidence import byte_bounds
+from ucuie.engine.forward import Model
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.engine.requests import Output, Request
 from ucuie.language.linearize import ParsedFrame
 from ucuie.schema import ExpertUse, Explanation
 
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedModel
-
-    from ucuie.adapter import TokenRouting
-
 DECIMALS = 4
 
 
-def has_experts(model: "PreTrainedModel | PeftModel") -> bool:
+def has_experts(model: Model) -> bool:
     """Whether a model routes tokens to capability experts, so that there is something to explain."""
-    return bool(getattr(_tuner(model), "capability_names", ()))
+    return bool(getattr(getattr(model, "base_model", None), "capability_names", ()))
 
 
 @torch.inference_mode()
+def route_row(
+    model: Any,
+    instruction_ids: Sequence[int],
+    other_ids: Sequence[int],
+    capability_labels: Sequence[float] | None,
+) -> tuple[list[str], Tensor, Tensor]:
+    """How the adapter routes an instruction and what follows it, read in one piece.
+
+    Returns:
+        The names of the adapted linears, their gates (linears, C), or (linears, 0) where the adapter has one
+        level, and the weights (linears, T, C, Q) of the sub-experts for all tokens; on the CPU.
+    """
+    tokens = torch.tensor([[*instruction_ids, *other_ids]], device=next(model.parameters()).device)
+    routing: Mapping[str, TokenRouting] = model.base_model.route_tokens(
+        tokens,
+        torch.ones_like(tokens),
+        (torch.arange(tokens.shape[1], device=tokens.device) < len(instruction_ids))[None],
+        None if capability_labels is None else torch.tensor([capability_labels], device=tokens.device),
+    )
+    given = (one.capability_gates for one in routing.values())
+    gates = [torch.empty(0) if one is None else one[0].cpu() for one in given]
+    weights = [one.sub_expert_weights[0].cpu() for one in routing.values()]
+    return list(routing), torch.stack(gates), torch.stack(weights)
+
+
 def explain_frames(
-    model: "PreTrainedModel | PeftModel",
+    model: Model,
     request: Request,
     output: Output,
     frames: Sequence[ParsedFrame],
@@ -42,31 +63,17 @@ def explain_frames(
     *,
     has_linears: bool = False,
 ) -> list[Explanation]:
-    """How the adapter routed the tokens of each frame of an output.
+    """How the adapter routed the tokens of each frame of an output, on request with every adapted linear.
 
-    Args:
-        model: with capability experts, see `has_experts`.
-        request: what the output answers.
-        output: what the model wrote, with its tokens.
-        frames: of the output, with their ranges in it.
-        grammars: the factory of the output's grammar; it knows the tokens' spelling.
-        has_linears: give the detail of every adapted linear.
+    The model has capability experts (see `has_experts`), and the frames know their ranges in the output.
     """
     if not frames:
         return []
-    tuner = _tuner(model)
-    prompt = [*request.instruction_ids, *request.text_ids]
-    tokens = torch.tensor([[*prompt, *output.tokens]], device=next(model.parameters()).device)
-    labels = request.capability_labels
-    routing: Mapping[str, TokenRouting] = tuner.route_tokens(
-        tokens,
-        torch.ones_like(tokens),
-        (torch.arange(tokens.shape[1], device=tokens.device) < len(request.instruction_ids))[None],
-        None if labels is None else torch.tensor([labels], device=tokens.device),
-    )
+    answer = [*request.text_ids, *output.tokens]
+    names, gates, weights = route_row(model, request.instruction_ids, answer, request.capability_labels)
+    weights = weights[:, weights.shape[1] - len(output.tokens) :]
+    tuner: Any = model.base_model
     capabilities: tuple[str, ...] = tuner.capability_names
-    weights = torch.stack([one.sub_expert_weights[0, len(prompt) :].cpu() for one in routing.values()])
-    gates = torch.stack([_row_of_gates(one) for one in routing.values()])
     starts = byte_bounds(grammars.token_bytes(token) for token in output.tokens)
     characters = byte_bounds(character.encode() for character in output.text)
 
@@ -76,31 +83,17 @@ def explain_frames(
         mean = _use(capabilities, gates.mean(dim=0), by_linear.mean(dim=0))
         linears = None
         if has_linears:
-            parts = zip(routing, gates, by_linear, strict=True)
+            parts = zip(names, gates, by_linear, strict=True)
             linears = {name: _use(capabilities, *part) for name, *part in parts}
         return Explanation(**dict(mean), num_tokens=stretch.stop - stretch.start, linears=linears)
 
     return [explanation(frame) for frame in frames]
 
 
-def _tuner(model: "PreTrainedModel | PeftModel") -> Any:
-    return getattr(model, "base_model", None)
-
-
-def _row_of_gates(routing: "TokenRouting") -> Tensor:
-    """(C,), or (0,) where the adapter has one level and no gates."""
-    if routing.capability_gates is None:
-        return torch.empty(0)
-    return routing.capability_gates[0].cpu()
-
-
 def _tokens_of(frame: ParsedFrame, starts: Sequence[int], characters: Sequence[int]) -> slice:
     """The tokens of an output from the bracket before a frame's name to the one after its last filler.
 
-    Args:
-        frame: with its ranges in the output.
-        starts: where each token begins, in bytes.
-        characters: where each character begins, in bytes.
+    Of its tokens and its characters is given where each begins, in bytes.
     """
     last = frame.slots[-1] if frame.slots else frame
     first_byte = characters[frame.name_range[0] - len("(")]

@@ -6,30 +6,29 @@ forward; the gates of our adapter go with the tokens either way. Knows no search
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peft import PeftModel
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 from ucuie.engine.cache import Prefix, SlotCache
 from ucuie.engine.fused import FusedMlps
-from ucuie.engine.lean import LeanDecoder, capability_gates, fixed_gates, is_lean, tuner_of
+from ucuie.engine.lean import LeanDecoder, is_lean
 from ucuie.engine.products import are_plain, has_int8, product_of
 from ucuie.engine.ragged import Step, StepRow, ragged_attention
+from ucuie.engine.requests import Request
 from ucuie.engine.writer import Beam
 from ucuie.errors import ModelError
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedModel
 
 COPIED_BYTES = 2 * 2**30
 """Of larger models no weights are copied."""
 
+Model: TypeAlias = PreTrainedModel | PeftModel
 Logits = NDArray[np.float32]
 
 
@@ -45,8 +44,10 @@ class Forward:
         ModelError: the model's attention cannot be replaced, or its weights cannot be rounded.
     """
 
-    def __init__(self, model: "PreTrainedModel | PeftModel", *, may_copy: bool, int8: bool) -> None:
-        self._model = model
+    def __init__(self, model: Model, *, may_copy: bool, int8: bool) -> None:
+        tuner: Any = getattr(model, "base_model", None)
+        self._tuner = tuner if hasattr(tuner, "compute_gates") else None
+        """Our adapter, if the model has one."""
         self._backbone: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._decoder: Any = self._backbone.get_decoder()
         if not getattr(self._decoder, "_supports_attention_backend", False):
@@ -60,8 +61,7 @@ class Forward:
         if int8:
             _check_int8(self._decoder, self._head, may_copy=may_copy)
         copies = may_copy and (int8 or num_bytes <= COPIED_BYTES)
-        tuner = tuner_of(model)
-        self._fused = None if tuner is None else FusedMlps(tuner, copies=copies, int8=int8)
+        self._fused = None if self._tuner is None else FusedMlps(self._tuner, copies=copies, int8=int8)
         self._lean: LeanDecoder | None = None
         if is_lean(self._decoder):
             self._lean = LeanDecoder(self._decoder, self._fused, copies=copies, int8=int8)
@@ -86,13 +86,24 @@ class Forward:
         ends_of_beams = np.cumsum([len(beam.ends) for beam in beams])
         return np.split(logits.float().cpu().numpy(), ends_of_beams[:-1])
 
+    @property
+    def enabled(self) -> tuple[bool, ...] | None:
+        """Which capabilities are switched on; None where nothing was switched."""
+        enabled: tuple[bool, ...] | None = None if self._tuner is None else self._tuner.state.enabled
+        return enabled
+
     @torch.inference_mode()
-    def prefix(self, instruction_ids: tuple[int, ...], capability_labels: tuple[float, ...] | None) -> Prefix:
-        """The keys, values and gates of an instruction."""
-        tokens = torch.tensor([instruction_ids], device=self.device)
-        gates = capability_gates(self._model, tokens, capability_labels)
+    def prefix(self, request: Request) -> Prefix:
+        """The keys, values and gates of a request's instruction."""
+        tokens = torch.tensor([request.instruction_ids], device=self.device)
+        gates: Tensor | None = None
+        if self._tuner is not None:
+            labels = request.capability_labels
+            given = None if labels is None else torch.tensor([labels], device=self.device)
+            mask = torch.ones_like(tokens)
+            gates = self._tuner.compute_gates(tokens, mask, mask.bool(), given)
         cache = DynamicCache()
-        with fixed_gates(self._model, gates):
+        with self._fixed(gates):
             self._decoder(input_ids=tokens, past_key_values=cache, use_cache=True)
         return Prefix.of_cache(cache, gates)
 
@@ -109,7 +120,11 @@ class Forward:
         gates = step.gates()
         if gates is not None and self._fused:
             return (self._fused.routed if self._lean else self._fused.running)(gates, step.alive())
-        return fixed_gates(self._model, gates)
+        return self._fixed(gates)
+
+    def _fixed(self, gates: Tensor | None) -> AbstractContextManager[None]:
+        """Forwards go by these gates while this is open; without any, as they would."""
+        return nullcontext() if gates is None or self._tuner is None else self._tuner.fixed_gates(gates)
 
 
 def _check_int8(decoder: Any, head: Any, *, may_copy: bool) -> None:

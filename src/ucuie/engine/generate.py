@@ -8,21 +8,15 @@ How a forward is computed is `forward`. Knows no schema and no record.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from ucuie.engine.cache import Prefix, PrefixCache, SlotCache, SpareMemory
-from ucuie.engine.forward import Forward, Logits
+from ucuie.engine.forward import Forward, Logits, Model
 from ucuie.engine.grammar_state import GrammarFactory
-from ucuie.engine.lean import enabled_capabilities
 from ucuie.engine.requests import SHORTEST_OUTPUT, Choice, Output, Request
 from ucuie.engine.writer import Beam, Search, Writer
 from ucuie.errors import TextError
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedModel
 
 MAX_STEP_TOKENS = 4096
 """No further text is taken into a forward that has so many tokens to read."""
@@ -36,23 +30,18 @@ DRAFTS_ALONE = 3
 
 @dataclass
 class Work:
-    """What a generator did, in counts.
-
-    Args:
-        forwards: of the model, those for instructions included.
-        tokens_read: by the model, drafts included.
-        tokens_written: into outputs.
-        choices: that the grammar left.
-        drafted: tokens that were guessed and read along.
-        accepted: guessed tokens that the model would have written.
-    """
+    """What a generator did, in counts."""
 
     forwards: int = 0
+    """Of the model, those for instructions included."""
     tokens_read: int = 0
+    """By the model, drafts included."""
     tokens_written: int = 0
     choices: int = 0
     drafted: int = 0
+    """Tokens that were guessed and read along."""
     accepted: int = 0
+    """Of these, what the model would have written."""
 
 
 class _Waiting:
@@ -95,7 +84,7 @@ class Generator:
 
     def __init__(
         self,
-        model: "PreTrainedModel | PeftModel",
+        model: Model,
         grammars: GrammarFactory,
         *,
         max_new_tokens: int = 512,
@@ -177,11 +166,11 @@ class Generator:
         limits = (getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window"))
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def _admit(self, waiting: "_Waiting", rows: list[Beam]) -> Iterator[tuple[int, Output]]:
+    def _admit(self, waiting: _Waiting, rows: list[Beam]) -> Iterator[tuple[int, Output]]:
         """Take requests while there is room for all of their beams; some outputs need no model at all."""
         num_slots = sum({id(row.search): row.search.width for row in rows}.values())
         num_tokens = sum(len(row.reads) for row in rows)
-        longest = max((len(row.text_ids) for row in rows), default=0)
+        longest = max((len(row.writer.text_ids) for row in rows), default=0)
         while waiting.head is not None and num_tokens < MAX_STEP_TOKENS:
             index, request = waiting.head
             if not 1 <= request.num_beams <= self.batch_size:
@@ -199,8 +188,7 @@ class Generator:
                 num_slots -= request.num_beams
                 yield self._finished(index, search)
                 continue
-            prefix = self._prefix(tuple(request.instruction_ids), request.capability_labels)
-            rows.append(Beam(index, request.text_ids, writer, search, prefix))
+            rows.append(Beam(index, writer, search, self._prefix(request)))
             num_tokens += len(writer.pending)
 
     def _step(self, rows: list[Beam], cache: SlotCache) -> Iterator[tuple[int, Output]]:
@@ -229,7 +217,7 @@ class Generator:
             last = rows.pop()
             if last is not row:
                 rows[slot] = last
-                self._copy(cache, len(rows), slot, last.length)
+                cache.copy(len(rows), slot, last.length)
             if all(other.search is not row.search for other in rows):
                 yield self._finished(row.index, row.search)
 
@@ -277,23 +265,17 @@ class Generator:
                 continue
             target = spare.pop() if spare else len(rows)
             rows[target : target + 1] = [row]
-            self._copy(cache, source, target, row.length)
+            cache.copy(source, target, row.length)
         for slot in spare:
             rows[slot].is_lost = True
 
-    @torch.inference_mode()
-    def _copy(self, cache: SlotCache, source: int, target: int, length: int) -> None:
-        cache.copy(source, target, length)
-
-    def _prefix(
-        self, instruction_ids: tuple[int, ...], capability_labels: tuple[float, ...] | None
-    ) -> Prefix:
-        key = (instruction_ids, capability_labels, enabled_capabilities(self.model))
+    def _prefix(self, request: Request) -> Prefix:
+        key = (tuple(request.instruction_ids), request.capability_labels, self._forward.enabled)
         prefix = self._prefixes.get(key)
         if prefix is None:
-            prefix = self._forward.prefix(instruction_ids, capability_labels)
+            prefix = self._forward.prefix(request)
             self.work.forwards += 1
-            self.work.tokens_read += len(instruction_ids)
+            self.work.tokens_read += len(request.instruction_ids)
             self._prefixes.add(key, prefix)
         return prefix
 

@@ -40,13 +40,7 @@ class GrammarError(UcuieError):
 
 
 class TargetError(GrammarError):
-    """A target that the grammar does not accept.
-
-    Args:
-        position: the index of the first refused token.
-        token: the text of the token that is not allowed.
-        before: the target's text before it.
-    """
+    """A target that the grammar does not accept: the first refused token, its text and that before it."""
 
     def __init__(self, position: int, token: str, before: str) -> None:
         super().__init__(position, token, before)
@@ -149,12 +143,6 @@ class GrammarState:
         """The output is complete; nothing, not even an end-of-text token, may follow."""
         return bool(self._matcher.is_stopped())
 
-    def forced_tokens(self) -> list[int]:
-        """The tokens whose bytes can only come next, in canonical tokenisation; often none."""
-        tokens: list[int] = self._matcher.compute_ff_tokens()
-        self._check()
-        return tokens
-
     def mask(self) -> Mask:
         """The allowed next tokens."""
         mask = np.empty(self.num_words, dtype=np.int32)
@@ -190,7 +178,9 @@ class GrammarState:
         """
         fed: list[int] = []
         while not self.is_stopped:
-            forced = self.forced_tokens()
+            # In canonical tokenisation; often none.
+            forced: list[int] = self._matcher.compute_ff_tokens()
+            self._check()
             if not forced:
                 mask = self.mask()
                 # Unsigned: of signed integers numpy counts the bits of the absolute value.

@@ -81,10 +81,10 @@ class Int8Product:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         self._bias = bias
-        self._scales = weight.abs().amax(1).clamp_min(torch.finfo(weight.dtype).tiny) / LEVELS
-        rounded = (weight / self._scales[:, None]).round().to(torch.int8)
-        self._packed = torch.ops.onednn.qlinear_prepack(rounded, None)
-        self._zeros = torch.zeros(len(weight), dtype=torch.int64)
+        scales = weight.abs().amax(1).clamp_min(torch.finfo(weight.dtype).tiny) / LEVELS
+        rounded = (weight / scales[:, None]).round().to(torch.int8)
+        zeros = torch.zeros(len(weight), dtype=torch.int64)
+        self._weight = (torch.ops.onednn.qlinear_prepack(rounded, None), scales, zeros)
         # The CPU's instructions multiply unsigned by signed numbers.
         self._middle = torch.tensor(float(LEVELS + 1))
 
@@ -93,32 +93,14 @@ class Int8Product:
         scales = rows.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(rows.dtype).tiny).div_(LEVELS)
         rounded = torch.addcdiv(self._middle, rows, scales).round_().to(torch.uint8)
         output: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rounded,
-            1.0,
-            LEVELS + 1,
-            self._packed,
-            self._scales,
-            self._zeros,
-            None,
-            1.0,
-            0,
-            torch.float32,
-            "none",
-            [],
-            "",
+            rounded, 1.0, LEVELS + 1, *self._weight, None, 1.0, 0, torch.float32, "none", [], ""
         )
         output.mul_(scales)
         return output if self._bias is None else output.add_(self._bias)
 
 
 def product(weight: Tensor, bias: Tensor | None = None, *, int8: bool = False) -> Product | Int8Product:
-    """The product with a weight; in 8 bits if asked for, where that is faster.
-
-    Args:
-        weight: (K, D).
-        bias: (K,), or None.
-        int8: see `has_int8`.
-    """
+    """The product with a weight (K, D) and a bias (K,); in 8 bits if asked for, where that is faster."""
     is_rounded = int8 and weight.numel() >= FEWEST_INT8 and weight.dtype == torch.float32
     return (Int8Product if is_rounded else Product)(weight, bias)
 

@@ -29,27 +29,17 @@ LONGEST_PADDED = 16
 
 @dataclass(frozen=True, eq=False)
 class StepRow:
-    """What a forward computes for the slot of the same number.
-
-    Args:
-        prefix: the instruction that the slot's text follows.
-        length: how many tokens the slot holds already.
-        num_tokens: how many are read now, at least one.
-    """
+    """What a forward computes for the slot of the same number."""
 
     prefix: Prefix
     length: int
+    """Tokens that the slot holds already."""
     num_tokens: int
+    """That are read now, at least one."""
 
 
 class Step:
-    """Where the N tokens of one forward belong; row i of `rows` is slot i.
-
-    Args:
-        cache: written and read.
-        rows: at least one.
-        device: where the model is computed.
-    """
+    """Where the N tokens of one forward belong; row i of `rows`, at least one, is slot i."""
 
     def __init__(self, cache: SlotCache, rows: Sequence[StepRow], device: torch.device) -> None:
         self.cache = cache

@@ -26,13 +26,7 @@ NGRAM = 2
 
 
 class Writer:
-    """An output being written.
-
-    Args:
-        grammars: the factory of its grammar.
-        request: what to write.
-        budget: the most tokens the output may have.
-    """
+    """An output being written; it may have as many tokens as the budget."""
 
     def __init__(self, grammars: GrammarFactory, request: Request, budget: int) -> None:
         self.pending = list(request.text_ids)
@@ -43,7 +37,7 @@ class Writer:
         self.log_probability = 0.0
         """Of all choices so far."""
         self._grammars = grammars
-        self._text_ids = request.text_ids
+        self.text_ids = request.text_ids
         self._state = grammars.start(request.grammar)
         self._budget = budget
         self._end_bias = request.end_bias
@@ -100,10 +94,9 @@ class Writer:
     def draft(self, num_tokens: int) -> list[list[int]]:
         """What the output will say if it goes on copying the text: each choice with all that it forces.
 
-        Args:
-            num_tokens: at most so many are guessed, forced ones not counted.
+        At most `num_tokens` are guessed, forced ones not counted.
         """
-        guess = list(_continuation(self._text_ids, self.tokens[-NGRAM:], num_tokens))
+        guess = list(_continuation(self.text_ids, self.tokens[-NGRAM:], num_tokens))
         if not guess or self.is_finished:
             return []
         state = self._state.copy()
@@ -154,10 +147,6 @@ class Search:
 
     A greedy output is a search of one beam. Scores only fall, so the search is over when no beam can rise
     among the finished ones any more.
-
-    Args:
-        writer: at the start of the output.
-        width: the number of beams.
     """
 
     def __init__(self, writer: Writer, width: int) -> None:
@@ -207,9 +196,6 @@ class Beam:
 
     Args:
         index: which request it answers.
-        text_ids: the text's tokens, for drafts.
-        writer: writes the output.
-        search: that the beam is part of.
         prefix: the computed instruction.
         length: tokens in the slot.
         draft: guessed tokens that are read along with the pending ones.
@@ -217,7 +203,6 @@ class Beam:
     """
 
     index: int
-    text_ids: Sequence[int]
     writer: Writer
     search: Search
     prefix: Prefix

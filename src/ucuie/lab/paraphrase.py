@@ -99,53 +99,55 @@ def widen_pool(
     wordings = {task: list(of_task) for task, of_task in pool.entries.items()}
     known = [wording.text for of_task in pool.entries.values() for wording in of_task]
     rejected: list[Rejected] = []
-    num_added = 0
-    for task in tasks:
-        language = language_of(" ".join(pool.wordings(task)))
-        for base in pool.entries[task]:
-            if base.origin != "written":
-                continue
-            answer = _ask(endpoint, _request(task, base.text, num_paraphrases))
-            accepted, refused = _sift(answer, base.text, known, language=language, limit=num_paraphrases)
-            origin = ParaphraseOrigin(model=endpoint.model, base=base.text, date=today)
-            wordings[task] += [Wording(text=text, origin=origin) for text in accepted]
-            rejected += [Rejected(task, base.text, text, reason) for text, reason in refused]
-            known += accepted
-            num_added += len(accepted)
+    num_known = len(known)
+    languages = {task: language_of(" ".join(pool.wordings(task))) for task in tasks}
+    bases = [(task, one.text) for task in languages for one in pool.entries[task] if one.origin == "written"]
+    with requests(ChatClient(endpoint, num_concurrent=1)) as submit:
+        for task, base in bases:
+            request = _REQUEST.format(count=num_paraphrases, note=_TASK_NOTES[task], base=base)
+            messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": request}]
+            lines = _lines(submit(Session.ask, messages, {}).result().content)
+            origin = ParaphraseOrigin(model=endpoint.model, base=base, date=today)
+            room = num_paraphrases
+            for text in lines:
+                faults = paraphrase_faults(text, base, known, language=languages[task])
+                if not faults and room == 0:
+                    faults = ["it is one more than were asked for"]
+                if faults:
+                    rejected.append(Rejected(task, base, text, "; ".join(faults)))
+                    continue
+                room -= 1
+                known.append(text)
+                wordings[task].append(Wording(text=text, origin=origin))
+            if not lines:
+                rejected.append(Rejected(task, base, "", "the answer is empty"))
     widened = InstructionPool(entries={task: tuple(of_task) for task, of_task in wordings.items()})
-    return WidenedPool(widened, num_added, tuple(rejected))
+    return WidenedPool(widened, len(known) - num_known, tuple(rejected))
 
 
 def paraphrase_faults(
     text: str, base: str, known: Collection[str], *, language: str | None = None
 ) -> list[str]:
-    """Why a text is no good paraphrase of a wording, one reason each; empty if it is one.
+    """Why a text is no good paraphrase of a base beside the known wordings, one reason each; empty if it is.
 
-    Args:
-        text: the paraphrase.
-        base: the wording it paraphrases.
-        known: all wordings there are already.
-        language: that of the pool, for wordings too short to tell (see `language_of`).
+    `language` is that of the pool, for wordings too short to tell (see `language_of`).
     """
-    faults = wording_faults(text)
-    if not text.isprintable():
-        faults.append("it has invisible characters")
-    if _MARKUP.search(text) or _is_quoted(text):
-        faults.append("it has markup or quotes")
     length, base_length = len(text) - len(PLACEHOLDER), len(base) - len(PLACEHOLDER)
-    if not base_length / 10 <= length <= max(3 * base_length, _ALWAYS_ALLOWED_LENGTH):
-        faults.append("it is much shorter or longer than its base")
-    if _script_of(text) != _script_of(base):
-        faults.append("it is in another script than its base")
     languages = {language_of(text), language_of(base) or language} - {None}
-    if len(languages) > 1:
-        faults.append("it is in another language than its base")
     similarity = max((_similarity(text, other) for other in known), default=0.0)
-    if similarity == 1:
-        faults.append("there is one with the same words")
-    elif similarity >= MAX_SIMILARITY:
-        faults.append("there is one with nearly the same words")
-    return faults
+    faults = {
+        "it has invisible characters": not text.isprintable(),
+        "it has markup or quotes": _MARKUP.search(text)
+        or (text.startswith(_QUOTES) and text.endswith(_QUOTES)),
+        "it is much shorter or longer than its base": (
+            not base_length / 10 <= length <= max(3 * base_length, _ALWAYS_ALLOWED_LENGTH)
+        ),
+        "it is in another script than its base": _script_of(text) != _script_of(base),
+        "it is in another language than its base": len(languages) > 1,
+        "there is one with the same words": similarity == 1,
+        "there is one with nearly the same words": MAX_SIMILARITY <= similarity < 1,
+    }
+    return [*wording_faults(text), *(fault for fault, is_there in faults.items() if is_there)]
 
 
 def language_of(text: str) -> str | None:
@@ -182,42 +184,10 @@ _STOP_WORDS = {
 }
 
 
-def _request(task: InstructionTask, base: str, num_paraphrases: int) -> str:
-    return _REQUEST.format(count=num_paraphrases, note=_TASK_NOTES[task], base=base)
-
-
-def _ask(endpoint: Endpoint, request: str) -> str:
-    messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": request}]
-    with requests(ChatClient(endpoint, num_concurrent=1)) as submit:
-        content: str = submit(Session.ask, messages, {}).result().content
-    return content
-
-
-def _sift(
-    answer: str, base: str, known: Collection[str], *, language: str | None, limit: int
-) -> tuple[list[str], list[tuple[str, str]]]:
-    """The lines of an answer that become wordings, and the others with the reason."""
-    accepted: list[str] = []
-    refused: list[tuple[str, str]] = []
-    for text in _candidates(answer):
-        faults = paraphrase_faults(text, base, [*known, *accepted], language=language)
-        if not faults and len(accepted) == limit:
-            faults = ["it is one more than were asked for"]
-        if faults:
-            refused.append((text, "; ".join(faults)))
-        else:
-            accepted.append(text)
-    return accepted, refused or ([] if accepted else [("", "the answer is empty")])
-
-
-def _candidates(answer: str) -> list[str]:
-    # Reasoning models may think aloud first.
+def _lines(answer: str) -> list[str]:
+    """What an answer proposes; reasoning models may think aloud first."""
     lines = answer.rpartition("</think>")[2].splitlines()
     return [_LIST_MARKER.sub("", line.strip(), count=1) for line in lines if line.strip()]
-
-
-def _is_quoted(text: str) -> bool:
-    return text.startswith(_QUOTES) and text.endswith(_QUOTES)
 
 
 @lru_cache(maxsize=10_000)

@@ -10,10 +10,9 @@ from typer.testing import CliRunner
 
 from ucuie.cli import app
 from ucuie.errors import ConfigError
-from ucuie.lab.bench.decode import LedGenerator
-from ucuie.lab.bench.decode_shape import bench_decode_shape
+from ucuie.lab.bench.decode import LedGenerator, bench_decode_shape
 from ucuie.lab.bench.options import DecodeOptions
-from ucuie.lab.bench.variants import made_up_backbone, make_variants, own_bytes
+from ucuie.lab.bench.timing import made_up_backbone, make_variants, own_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from tiny_model import make_adapted, make_backbone
+from ucuie.lab.bench.timing import trainable_parameters
+from ucuie.lab.experiments.figures import largest_shares
 from ucuie.lab.experiments.readings import dominance_claims
-from ucuie.lab.experiments.results import largest_shares
 from ucuie.lab.experiments.tables import Trials
-from ucuie.lab.experiments.workspace import matching_ranks, trainable_parameters
+from ucuie.lab.experiments.workspace import matching_ranks
 from ucuie.metrics import paired_difference
 from ucuie.schema import Example, Filler, Record, Schema
 

@@ -1,31 +1,44 @@
-"""The engine next to `generate` of `transformers`: the same model, prompts and outputs, nothing else equal.
+"""The engine next to `generate` of `transformers`, and alone at a backbone's shape, adapted and bare.
 
-Both are led to write given outputs, so that neither the model's quality nor the length of what it says
+All are led to write given outputs, so that neither the model's quality nor the length of what it says
 matters. `generate` gets what its users give it: batches of texts of like length, padded on the left, no
 grammar. The engine pays for its grammars and for asking the model where they leave a choice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from ucuie.engine.generate import Generator, Work
 from ucuie.engine.grammar_state import GrammarFactory, choices
 from ucuie.engine.requests import Request
 from ucuie.engine.writer import Beam
+from ucuie.errors import ConfigError
 from ucuie.lab.bench.documents import NUM_USED_TYPES, make_documents, schema_of
 from ucuie.lab.bench.options import DecodeOptions
-from ucuie.lab.bench.timing import interleaved, settings_of, threads, timed
+from ucuie.lab.bench.timing import (
+    backbone_settings,
+    bench_device,
+    interleaved,
+    made_up_backbone,
+    make_variants,
+    peak_bytes,
+    rates,
+    settings_of,
+)
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.grammar import build_grammar
 from ucuie.language.linearize import linearize
+from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import EMBEDDED, LoadedModel, load_model
 from ucuie.schema.capabilities import capability_labels
 
-SETTINGS = ("num_texts", "words", "num_types", "batch_size", "num_drafts", "repeats", "num_threads")
+ONE = ", one text"
 
 
 @dataclass(frozen=True)
@@ -44,46 +57,95 @@ def bench_decode(options: DecodeOptions) -> dict[str, Any]:
 
     Returns:
         `engine_over_generate`, a ratio of texts per second; `latency_generate_over_engine`, a ratio of the
-        seconds of one text; `seconds`, medians; `work`, what the engine did for all texts; `forwards` and
-        mean `tokens` of both; `settings`.
+        seconds of one text; `seconds`, medians; what was done in them.
     """
     loaded = load_model(options.model or EMBEDDED, device=options.device)
-    grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
-    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
     num_texts = options.num_texts
-    jobs = make_jobs(encoder, grammars, num_texts, options.words, options.num_types)
-    engine = LedGenerator(
-        *(loaded.model, grammars, jobs),
+    engine, jobs = led_generator(
+        loaded,
+        *(num_texts, options.words, options.num_types),
         batch_size=options.batch_size,
         num_drafts=options.num_drafts,
         int8=options.int8,
     )
     plain = _Plain(loaded, batch_size=options.batch_size)
     where = next(loaded.model.parameters()).device
-    steps = {
-        "engine": timed(lambda: engine.write(jobs), where),
-        "generate": timed(lambda: plain.write(jobs), where),
-        "engine, one text": timed(lambda: engine.write(jobs[:1]), where),
-        "generate, one text": timed(lambda: plain.write(jobs[:1]), where),
-    }
-    with threads(options.num_threads):
-        engine.check(jobs)
-        _check("generate", plain.write(jobs), jobs)
-        engine.work, plain.forwards = Work(), 0
-        engine.write(jobs)
-        plain.write(jobs)
-        work = asdict(engine.work)
-        forwards = {"engine": engine.work.forwards, "generate": plain.forwards}
-        seconds = interleaved(steps, repeats=options.repeats)
+    contenders: dict[str, LedGenerator | _Plain] = {"engine": engine, "generate": plain}
+    _check(contenders, jobs)
+    # Of contenders that know the instruction already, which is what is timed.
+    work, plain.forwards = _work(engine, jobs), 0
+    plain.write(jobs)
+    forwards = {"engine": work.forwards, "generate": plain.forwards}
+    seconds = interleaved(
+        _works(contenders, jobs), where, repeats=options.repeats, num_threads=options.num_threads
+    )
     return {
         "engine_over_generate": seconds["generate"] / seconds["engine"],
-        "latency_generate_over_engine": seconds["generate, one text"] / seconds["engine, one text"],
+        "latency_generate_over_engine": seconds["generate" + ONE] / seconds["engine" + ONE],
         "seconds": seconds,
-        "texts_per_second": {name: num_texts / seconds[name] for name in ("engine", "generate")},
+        "texts_per_second": {name: num_texts / seconds[name] for name in contenders},
         "forwards": forwards,
-        "work": work,
+        "work": asdict(work),
         "tokens": _mean_tokens(jobs),
-        "settings": {"model": loaded.name, **settings_of(options, *SETTINGS, "int8", device=where)},
+        "settings": settings_of(options, where, model=loaded.name),
+    }
+
+
+def bench_decode_shape(shape: PreTrainedConfig, options: DecodeOptions) -> dict[str, Any]:
+    """Time the engine with all variants, which take turns, on many texts and on one alone.
+
+    The weights are made up; texts are those of the embedded model's tokenizer.
+
+    Returns:
+        Ratios of medians; for every variant its `rates` of tokens written and `..._weights_gib_per_second`,
+        what one text alone reads of the backbone's weights: few tokens wait for memory.
+
+    Raises:
+        ConfigError: the backbone has too small a vocabulary for the tokenizer.
+        RuntimeError: a variant did not write the given outputs.
+    """
+    where = bench_device(options.device)
+    tokenizer = load_model(EMBEDDED, device="cpu").tokenizer
+    if shape.vocab_size < len(tokenizer):
+        raise ConfigError(
+            f"the vocabulary of the backbone has {shape.vocab_size:,} tokens, and the texts of "
+            f"the bench need {len(tokenizer):,}; take another backbone"
+        )
+    grammars = GrammarFactory(tokenizer, shape.vocab_size)
+    encoder = PromptEncoder(tokenizer, pool=InstructionPool.load())
+    jobs = make_jobs(encoder, grammars, options.num_texts, options.words, options.num_types)
+    backbone = made_up_backbone(shape, num_layers=options.layers, device=where)
+    variants = make_variants(backbone)
+    engines = {
+        name: LedGenerator(
+            *(model.eval(), grammars, jobs), batch_size=options.batch_size, num_drafts=options.num_drafts
+        )
+        for name, model in variants.items()
+    }
+    _check(engines, jobs)
+    many, one = (_work(engines["backbone"], some) for some in (jobs, jobs[:1]))
+    works = _works(engines, jobs)
+    seconds = interleaved(works, where, repeats=options.repeats, num_threads=options.num_threads)
+    memory = peak_bytes(variants, works, where)
+    # Numbers that every token is multiplied with; of embeddings it takes one row.
+    linears = [module for module in backbone.modules() if isinstance(module, nn.Linear)]
+    weights = sum(linear.weight.numel() for linear in linears)
+    gib_read = weights * backbone.dtype.itemsize * one.forwards / 2**30
+    return {
+        "settings": settings_of(options, where, **backbone_settings(backbone)),
+        "seconds": seconds,
+        "work": {"many": vars(many), "one": vars(one)},
+        "adapter_over_backbone": seconds["adapter"] / seconds["backbone"],
+        "adapter_over_lora52": seconds["adapter"] / seconds["lora52"],
+        "adapter_over_backbone_one_text": seconds["adapter" + ONE] / seconds["backbone" + ONE],
+        "adapter_over_lora52_one_text": seconds["adapter" + ONE] / seconds["lora52" + ONE],
+        **rates(
+            *(seconds, memory),
+            tokens=many.tokens_written,
+            operations=2 * weights * many.tokens_read,
+            peak_tflops=options.peak_tflops,
+        ),
+        **{f"{name}_weights_gib_per_second": gib_read / seconds[name + ONE] for name in variants},
     }
 
 
@@ -115,14 +177,20 @@ class LedGenerator(Generator):
         """The tokens of each output."""
         return [output.tokens for output in self.generate([job.request for job in jobs])]
 
-    def check(self, jobs: Sequence[LedRequest]) -> None:
-        """Raise a RuntimeError if it does not write what it is led to."""
-        _check("the engine", self.write(jobs), jobs)
-
     def choose(self, row: Beam, logits: Any) -> Any:
         """The target's token, scored as the model's own choice would be."""
         choice = super().choose(row, logits)
-        return replace(choice, token=self._targets[tuple(row.text_ids)][choice.position])
+        return replace(choice, token=self._targets[tuple(row.writer.text_ids)][choice.position])
+
+
+def led_generator(
+    loaded: LoadedModel, num_texts: int, words: int, num_types: int, **options: Any
+) -> tuple[LedGenerator, list[LedRequest]]:
+    """A generator led to what is in made-up documents, and the requests about them."""
+    grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
+    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
+    jobs = make_jobs(encoder, grammars, num_texts, words, num_types)
+    return LedGenerator(loaded.model, grammars, jobs, **options), jobs
 
 
 class _Plain:
@@ -188,10 +256,28 @@ class _Plain:
         ]
 
 
-def _check(name: str, written: Sequence[tuple[int, ...]], jobs: Sequence[LedRequest]) -> None:
-    """Raise a RuntimeError if a contender did not write what it was to write: its time says nothing."""
-    if written != [job.target for job in jobs]:
-        raise RuntimeError(f"{name} did not write the given outputs; its time would mean nothing")
+def _check(contenders: Mapping[str, LedGenerator | _Plain], jobs: Sequence[LedRequest]) -> None:
+    """Raise a RuntimeError if one of them does not write what it is to write."""
+    for name, contender in contenders.items():
+        if contender.write(jobs) != [job.target for job in jobs]:
+            raise RuntimeError(f"{name} did not write the given outputs; its time would mean nothing")
+
+
+def _work(engine: LedGenerator, jobs: Sequence[LedRequest]) -> Work:
+    engine.work = Work()
+    engine.write(jobs)
+    return replace(engine.work)
+
+
+def _works(
+    contenders: Mapping[str, LedGenerator | _Plain], jobs: Sequence[LedRequest]
+) -> dict[str, Callable[[], object]]:
+    """Each contender writes many outputs, and one alone."""
+    return {
+        name + suffix: partial(contender.write, some)
+        for name, contender in contenders.items()
+        for suffix, some in (("", jobs), (ONE, jobs[:1]))
+    }
 
 
 def _mean_tokens(jobs: Sequence[LedRequest]) -> dict[str, float]:

@@ -6,6 +6,7 @@ model that says more when it is asked for more types changes nothing.
 
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,16 @@ from typing import Any
 import torch
 from transformers import DebertaV2Config, DebertaV2Model
 
-from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.extract.extractor import Extractor
-from ucuie.lab.bench.decode import LedGenerator, make_jobs
+from ucuie.lab.bench.decode import led_generator
 from ucuie.lab.bench.documents import NUM_USED_TYPES, make_documents, schema_of
 from ucuie.lab.bench.options import ExtractOptions
-from ucuie.lab.bench.timing import interleaved, settings_of, threads, timed
-from ucuie.language.encode import PromptEncoder
-from ucuie.model.folder import EMBEDDED, LoadedModel, load_model
+from ucuie.lab.bench.timing import interleaved, settings_of
+from ucuie.model.folder import EMBEDDED, load_model
 
 NUMBERS_OF_TYPES = (5, 10, 20, 50)
 DOCUMENT_LENGTHS = (10_000, 1_000_000)
 """Characters of the documents whose peak memory is compared."""
-_SETTINGS = ("num_texts", "words", "batch_size", "repeats", "num_threads")
 ENCODER_TOKENS = 56
 """What an encoder such as GLiNER reads of a text of 25 words and five types."""
 _MEMORY_PROGRAM = """
@@ -36,14 +34,14 @@ from ucuie import Extractor
 from ucuie.lab.bench.documents import schema_of
 torch.set_num_threads(int(sys.argv[2]))
 extractor = Extractor.from_pretrained(sys.argv[1])
-count = len(extractor.extract(sys.stdin.read(), schema_of(5)).records)
+extractor.extract(sys.stdin.read(), schema_of(5))
 status = Path("/proc/self/status")
 if status.exists():
     # `getrusage` starts from the peak of the process that started this one.
     peak = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 else:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(peak, count)
+print(peak)
 """
 
 
@@ -60,25 +58,24 @@ def bench_extract(options: ExtractOptions) -> dict[str, Any]:
         `texts_over_encoder`, the rate over that of a DeBERTa-v3-small-shaped encoder of the same texts;
         `peak_memory_mb` by length and `peak_memory_1m_over_10k`, the ratio of the two; `settings`.
     """
-    model = options.model or EMBEDDED
-    num_texts, words, batch_size = options.num_texts, options.words, options.batch_size
+    model, num_texts, batch_size = options.model or EMBEDDED, options.num_texts, options.batch_size
     loaded = load_model(model, device=options.device)
     where = next(loaded.model.parameters()).device
-    texts = [text for text, _ in make_documents(num_texts, words=words)]
+    texts = [text for text, _ in make_documents(num_texts, words=options.words)]
     schema = schema_of(NUM_USED_TYPES)
     extractor = Extractor(loaded, batch_size=batch_size)
-    encoder = _Encoder(where, batch_size=batch_size)
-    led = {num: _led_extractor(loaded, num_texts, words, num, batch_size) for num in NUMBERS_OF_TYPES}
-    steps = {
-        "batch": timed(lambda: extractor.extract_batch(texts, schema), where),
-        "encoder": timed(lambda: encoder.read(num_texts), where),
-        "first of a stream": timed(lambda: next(extractor.extract_iter(texts, schema)), where),
-        "one text": timed(lambda: extractor.extract(texts[0], schema), where),
+    works: dict[str, Callable[[], object]] = {
+        "batch": lambda: extractor.extract_batch(texts, schema),
+        "encoder": _encoding(num_texts, batch_size, where),
+        "first of a stream": lambda: next(extractor.extract_iter(texts, schema)),
+        "one text": lambda: extractor.extract(texts[0], schema),
     }
-    for num, one in led.items():
-        steps[f"{num} types"] = timed(partial(one.extract_batch, texts, schema_of(num)), where)
-    with threads(options.num_threads):
-        seconds = interleaved(steps, repeats=options.repeats)
+    for num in NUMBERS_OF_TYPES:
+        # It finds what is in the documents, at the price of the model; nobody else needs such an extractor.
+        led = Extractor(loaded, batch_size=batch_size)
+        led._generator, _ = led_generator(loaded, num_texts, options.words, num, batch_size=batch_size)
+        works[f"{num} types"] = partial(led.extract_batch, texts, schema_of(num))
+    seconds = interleaved(works, where, repeats=options.repeats, num_threads=options.num_threads)
     by_types = {num: 1000 * seconds[f"{num} types"] / num_texts for num in NUMBERS_OF_TYPES}
     fewest, most = by_types[NUMBERS_OF_TYPES[0]], by_types[NUMBERS_OF_TYPES[-1]]
     report = {
@@ -92,10 +89,7 @@ def bench_extract(options: ExtractOptions) -> dict[str, Any]:
             "one text": 1000 * seconds["one text"],
         },
         "seconds": seconds,
-        "settings": {
-            "model": loaded.name,
-            **settings_of(options, *_SETTINGS, device=where),
-        },
+        "settings": settings_of(options, where, model=loaded.name),
     }
     if options.memory:
         peaks = {size: _peak_memory(model, size, options.num_threads) for size in DOCUMENT_LENGTHS}
@@ -104,48 +98,33 @@ def bench_extract(options: ExtractOptions) -> dict[str, Any]:
     return report
 
 
-class _Encoder:
+def _encoding(num_texts: int, batch_size: int, device: torch.device) -> Callable[[], object]:
     """The encoder of GLiNER-small, with random weights: what a tagger of the same texts has to compute."""
-
-    def __init__(self, device: torch.device, *, batch_size: int) -> None:
-        config = DebertaV2Config(
-            hidden_size=768,
-            num_hidden_layers=6,
-            num_attention_heads=12,
-            intermediate_size=3072,
-            # Few, since looking tokens up costs the same whatever their number.
-            vocab_size=1000,
-            relative_attention=True,
-            position_buckets=256,
-            norm_rel_ebd="layer_norm",
-            share_att_key=True,
-            pos_att_type=["p2c", "c2p"],
-            max_relative_positions=-1,
-            position_biased_input=False,
-            type_vocab_size=0,
-        )
-        self._model: Any = DebertaV2Model(config).eval().to(device)
-        self._batch_size = batch_size
+    config = DebertaV2Config(
+        hidden_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        # Few, since looking tokens up costs the same whatever their number.
+        vocab_size=1000,
+        relative_attention=True,
+        position_buckets=256,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        pos_att_type=["p2c", "c2p"],
+        max_relative_positions=-1,
+        position_biased_input=False,
+        type_vocab_size=0,
+    )
+    model: Any = DebertaV2Model(config).eval().to(device)
+    tokens = torch.ones(num_texts, ENCODER_TOKENS, dtype=torch.long, device=device)
 
     @torch.inference_mode()
-    def read(self, num_texts: int) -> None:
-        """Compute the hidden states of so many texts."""
-        tokens = torch.ones(self._batch_size, ENCODER_TOKENS, dtype=torch.long, device=self._model.device)
-        for start in range(0, num_texts, self._batch_size):
-            self._model(input_ids=tokens[: num_texts - start])
+    def work() -> None:
+        for batch in torch.split(tokens, batch_size):
+            model(input_ids=batch)
 
-
-def _led_extractor(
-    loaded: LoadedModel, num_texts: int, words: int, num_types: int, batch_size: int
-) -> Extractor:
-    """An extractor that finds what is in the documents, at the price of the model."""
-    extractor = Extractor(loaded, batch_size=batch_size)
-    grammars = GrammarFactory(loaded.tokenizer, loaded.model.config.vocab_size)
-    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
-    jobs = make_jobs(encoder, grammars, num_texts, words, num_types)
-    # Nobody but this bench needs an extractor with a generator of its own.
-    extractor._generator = LedGenerator(loaded.model, grammars, jobs, batch_size=batch_size)
-    return extractor
+    return work
 
 
 def _peak_memory(model: str | Path, characters: int, num_threads: int) -> float:
@@ -153,8 +132,5 @@ def _peak_memory(model: str | Path, characters: int, num_threads: int) -> float:
     # The process that is measured does not make the document: making it takes memory of its own.
     ((text, _),) = make_documents(1, words=characters // 4)
     command = [sys.executable, "-c", _MEMORY_PROGRAM, str(model), str(num_threads)]
-    answer = subprocess.run(  # noqa: S603
-        command, input=text[:characters], capture_output=True, text=True, check=True
-    ).stdout
-    kilobytes, _ = answer.split()
+    kilobytes = subprocess.check_output(command, input=text[:characters], text=True)  # noqa: S603
     return int(kilobytes) / 1000

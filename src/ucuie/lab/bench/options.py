@@ -1,4 +1,4 @@
-"""What the benches can be asked: the fields of each value are the options of its command, with their help."""
+"""The options of the benches: each class is a command, its docstring the help, its fields the flags."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,7 +15,7 @@ Words = Annotated[int, Option(min=1, help="Of a text, about.")]
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterOptions:
-    """Options of `ucuie bench adapter`."""
+    """Compare the adapter with LoRA, a loop over the experts and the bare backbone."""
 
     hidden: Annotated[int, Option(min=64, help="Width of the random backbone.")] = 512
     layers: Annotated[int, Option(min=1)] = 8
@@ -27,7 +27,10 @@ class AdapterOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Options of `ucuie bench train`."""
+    """Compare training steps with LoRA of as many ranks and the bare backbone, at a backbone's real shape.
+
+    The weights are made up.
+    """
 
     backbone_config: Annotated[
         str, Option(help="Whose shape to take: the name of a recipe, or the folder of a model.")
@@ -47,7 +50,7 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RowsOptions:
-    """Options of `ucuie bench rows`."""
+    """Compare the steps of a training run with its texts in shared rows and in rows apart."""
 
     config: Annotated[str, Argument(metavar="CONFIG.yaml", help="Of a training run, or a recipe.")]
     overrides: Annotated[
@@ -61,7 +64,10 @@ class RowsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeOptions:
-    """Options of `ucuie bench decode`."""
+    """Compare the engine with generate of transformers: same model, same outputs.
+
+    With --backbone-config: compare the engine with LoRA, with the adapter and with neither, at that shape.
+    """
 
     model: str | None = None
     num_texts: Annotated[int, Option("--texts", min=1, help="Made-up texts, all with one schema.")] = 64
@@ -91,7 +97,7 @@ class DecodeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractOptions:
-    """Options of `ucuie bench extract`."""
+    """Measure extraction end to end: rates, waiting times, the price of types, memory."""
 
     model: str | None = None
     num_texts: Annotated[int, Option("--texts", min=1, help="Made-up texts in a batch.")] = 64
@@ -107,7 +113,7 @@ class ExtractOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """Options of `ucuie bench serve`."""
+    """Load a server with many clients, check every answer, and compare it with the extractor alone."""
 
     num_clients: Annotated[
         int, Option("--clients", min=1, help="Each asks again once it has its answer.")

@@ -6,6 +6,7 @@ a process of its own.
 """
 
 import asyncio
+import itertools
 import random
 import subprocess
 import sys
@@ -15,15 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
 from ucuie.lab.bench.options import ServeOptions
 from ucuie.server.schemas import NamedSchema, NamedSchemas
-
-if TYPE_CHECKING:
-    from ucuie.extract.extractor import Query
 
 _STOP_SECONDS = 90.0
 _REQUEST_SECONDS = 120.0
@@ -56,22 +54,20 @@ class Tally:
     latencies_seconds: list[float] = field(default_factory=list)
 
 
-class ClientQuestions:
+Question = tuple[str, str, NamedSchema]
+"""An id, a text and what to look for."""
+
+
+def _questions(seed: int) -> Iterator[Question]:
     """Texts that differ from each other, each with one of the schemas of the server."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._named = [named for named in NamedSchemas().all() if named.text]
-        self._number = 0
-
-    def next(self) -> tuple[str, str, NamedSchema]:
-        """An id, a text and what to look for."""
-        self._number += 1
-        named = self._random.choice(self._named)
-        person, place = self._random.choice(_PEOPLE), self._random.choice(_PLACES)
-        number = self._random.randrange(10**9)
+    generator = random.Random(seed)
+    schemas = [named for named in NamedSchemas().all() if named.text]
+    for count in itertools.count(1):
+        named = generator.choice(schemas)
+        person, place = generator.choice(_PEOPLE), generator.choice(_PLACES)
+        number = generator.randrange(10**9)
         text = f"{named.text} Case {number} was reported by {person} from {place}."
-        return f"{self._number}-{number}", text, named
+        yield f"{count}-{number}", text, named
 
 
 @contextmanager
@@ -94,28 +90,21 @@ def running_server(*options: str, port: int = 0) -> Iterator[Server]:
 def bench_serve(options: ServeOptions) -> dict[str, Any]:
     """Load a server, overload it, kill it, and compare it with the extractor alone.
 
-    The extractor alone gets half of the seconds.
-
-    Returns:
-        `texts_per_second` over HTTP, `in_process_texts_per_second` and their ratio `http_over_in_process`;
-        `statuses` and `num_wrong` of the load; `overflow_statuses`; latencies; memory; seconds until ready,
-        at first and after a kill.
+    The extractor alone gets half of the seconds. The server is ready once at first and once after the kill.
     """
-    num_clients, seconds, model = options.num_clients, options.seconds, options.model
-    asked = () if model is None else ("--model", model)
+    asked = () if options.model is None else ("--model", options.model)
     tally = Tally()
     with running_server(*asked) as server:
         first_ready = server.ready_seconds
         start = time.perf_counter()
-        memory = asyncio.run(_load(server.address, num_clients, seconds, tally))
-        texts_per_batch = _texts_per_batch(server.address)
+        memory, texts_per_batch = asyncio.run(_load(server.address, options, tally))
         overflow = asyncio.run(_overflow(server.address, tally))
         server.process.kill()
         server.process.wait()
     with running_server(*asked) as server:
         again_ready = server.ready_seconds
     rate = tally.num_in_time / (tally.last_in_time - start)
-    alone = _in_process(num_clients, seconds / 2, model)
+    alone = _in_process(options)
     return {
         "texts_per_second": round(rate, 2),
         "in_process_texts_per_second": round(alone, 2),
@@ -131,47 +120,53 @@ def bench_serve(options: ServeOptions) -> dict[str, Any]:
         "memory_mib_last": round(memory[-1] / 2**20),
         "ready_seconds": round(first_ready, 2),
         "ready_again_seconds": round(again_ready, 2),
-        "clients": num_clients,
-        "seconds": seconds,
+        "clients": options.num_clients,
+        "seconds": options.seconds,
     }
 
 
-async def _load(address: str, num_clients: int, seconds: float, tally: Tally) -> list[float]:
-    """Clients that ask without pause; gives the server's memory over the time, in bytes."""
-    end = time.perf_counter() + seconds
-    limits = httpx.Limits(max_connections=num_clients + 1)
-    async with httpx.AsyncClient(base_url=address, timeout=_REQUEST_SECONDS, limits=limits) as client:
+def _connections(address: str, count: int) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=count)
+    return httpx.AsyncClient(base_url=address, timeout=_REQUEST_SECONDS, limits=limits)
+
+
+async def _load(address: str, options: ServeOptions, tally: Tally) -> tuple[list[float], float]:
+    """Clients that ask without pause; the server's memory over time, in bytes, and its texts per batch."""
+    end = time.perf_counter() + options.seconds
+    async with _connections(address, options.num_clients + 1) as http:
 
         async def ask_again_and_again(seed: int) -> None:
-            questions = ClientQuestions(seed)
+            questions = _questions(seed)
             while time.perf_counter() < end:
-                await _ask(client, questions, tally)
+                await _ask(http, next(questions), tally)
                 if (now := time.perf_counter()) < end:
                     tally.num_in_time += 1
                     tally.last_in_time = now
 
-        clients = [asyncio.create_task(ask_again_and_again(seed)) for seed in range(num_clients)]
+        clients = [asyncio.create_task(ask_again_and_again(seed)) for seed in range(options.num_clients)]
         memory = []
         while time.perf_counter() < end:
-            memory.append(await _memory_bytes(client))
+            memory.append((await _metrics(http))["process_resident_memory_bytes"])
             await asyncio.sleep(_SAMPLE_SECONDS)
         await asyncio.gather(*clients)
-        return memory
+        metrics = await _metrics(http)
+        return memory, metrics["ucuie_batch_texts_sum"] / metrics["ucuie_batch_texts_count"]
 
 
-async def _ask(client: httpx.AsyncClient, questions: ClientQuestions, tally: Tally) -> None:
-    text_id, text, named = questions.next()
+async def _ask(http: httpx.AsyncClient, question: Question, tally: Tally) -> None:
+    text_id, text, named = question
     message = {"texts": [{"id": text_id, "text": text}], "schema": named.name}
     start = time.perf_counter()
-    response = await client.post("/v1/extract", json=message)
+    response = await http.post("/v1/extract", json=message)
     tally.statuses[str(response.status_code)] += 1
     if response.status_code == httpx.codes.OK:
         tally.latencies_seconds.append(time.perf_counter() - start)
-        tally.num_wrong += not _is_answer(response.json(), text_id, text, named)
+        tally.num_wrong += not _is_answer(response.json(), question)
 
 
-def _is_answer(answer: dict[str, Any], text_id: str, text: str, named: NamedSchema) -> bool:
+def _is_answer(answer: dict[str, Any], question: Question) -> bool:
     """Whether an answer is that of this text: its id, its text, its spans and its schema."""
+    text_id, text, named = question
     (extraction,) = answer["extractions"]
     fillers = [
         filler
@@ -190,42 +185,35 @@ def _is_answer(answer: dict[str, Any], text_id: str, text: str, named: NamedSche
 async def _overflow(address: str, tally: Tally) -> Counter[str]:
     """More requests at once than the queue holds; wrong answers among them go into the tally."""
     overflow = Tally()
-    limits = httpx.Limits(max_connections=_NUM_OVERFLOWING)
-    async with httpx.AsyncClient(base_url=address, timeout=_REQUEST_SECONDS, limits=limits) as client:
-        questions = ClientQuestions(0)
-        await asyncio.gather(*(_ask(client, questions, overflow) for _ in range(_NUM_OVERFLOWING)))
+    async with _connections(address, _NUM_OVERFLOWING) as http:
+        asked = itertools.islice(_questions(0), _NUM_OVERFLOWING)
+        await asyncio.gather(*(_ask(http, question, overflow) for question in asked))
     tally.num_wrong += overflow.num_wrong
     return overflow.statuses
 
 
-async def _memory_bytes(client: httpx.AsyncClient) -> float:
-    return _metric((await client.get("/metrics")).text, "process_resident_memory_bytes")
+async def _metrics(http: httpx.AsyncClient) -> dict[str, float]:
+    """The server's numbers that have no labels."""
+    lines = map(str.split, (await http.get("/metrics")).text.splitlines())
+    return {parts[0]: float(parts[1]) for parts in lines if len(parts) == 2 and parts[0] != "#"}
 
 
-def _texts_per_batch(address: str) -> float:
-    metrics = httpx.get(f"{address}/metrics", timeout=_REQUEST_SECONDS).text
-    return _metric(metrics, "ucuie_batch_texts_sum") / _metric(metrics, "ucuie_batch_texts_count")
-
-
-def _metric(metrics: str, name: str) -> float:
-    return next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith(f"{name} "))
-
-
-def _in_process(batch: int, seconds: float, model: str | None) -> float:
+def _in_process(options: ServeOptions) -> float:
     """Texts per second of the extractor alone, with as many texts at a time as there are clients."""
     from ucuie.extract.extractor import Extractor, Query
 
-    extractor = Extractor.from_pretrained(model)
-    questions = ClientQuestions(0)
+    extractor = Extractor.from_pretrained(options.model)
+    questions = _questions(0)
 
-    def queries() -> "list[Query]":
-        asked = [questions.next() for _ in range(batch)]
-        return [Query(text_id, text, named.schema, named.schema.task) for text_id, text, named in asked]
+    def answer() -> int:
+        asked = itertools.islice(questions, options.num_clients)
+        queries = [Query(text_id, text, named.schema, named.schema.task) for text_id, text, named in asked]
+        return len(list(extractor.answer(queries)))
 
     # The first batch computes the instructions, as the server's first ones do.
-    list(extractor.answer(queries()))
+    answer()
     num_texts = 0
     start = time.perf_counter()
-    while (passed := time.perf_counter() - start) < seconds:
-        num_texts += len(list(extractor.answer(queries())))
+    while (passed := time.perf_counter() - start) < options.seconds / 2:
+        num_texts += answer()
     return num_texts / passed

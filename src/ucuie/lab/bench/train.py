@@ -6,6 +6,7 @@ one copy of the weights, so that seven billion parameters fit. The clock is read
 """
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,13 +14,15 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from ucuie.lab.bench.options import TrainOptions
-from ucuie.lab.bench.timing import interleaved, settings_of, threads, timed
-from ucuie.lab.bench.variants import (
+from ucuie.lab.bench.timing import (
     backbone_settings,
     bench_device,
+    interleaved,
     made_up_backbone,
     make_variants,
     peak_bytes,
+    rates,
+    settings_of,
 )
 from ucuie.model.backbone import without_adapter
 from ucuie.train.estimate import LABELLED_SHARE, packed_inputs, step_loss
@@ -30,13 +33,10 @@ def bench_train(shape: PreTrainedConfig, options: TrainOptions) -> dict[str, Any
     """Time forward and backward of all variants, which take turns, after one step that does not count.
 
     Returns:
-        Ratios of medians (`adapter_over_lora52`, `adapter_over_backbone`); for every variant
-        `..._tokens_per_second`, `..._tflops` (10^12 operations of the backbone per second; what is computed
-        again does not count), `..._utilisation` with a known peak, and on a GPU `..._memory_gib`; `settings`.
+        Ratios of medians, and the `rates` of every variant, in which what is computed again does not count.
     """
     where = bench_device(options.device)
-    with threads(options.num_threads):
-        backbone = made_up_backbone(shape, num_layers=options.layers, device=where)
+    backbone = made_up_backbone(shape, num_layers=options.layers, device=where)
 
     def prepare(one: Any) -> None:
         # Gradient has to flow through all layers of the frozen backbone too, or it would do no backward.
@@ -49,48 +49,31 @@ def bench_train(shape: PreTrainedConfig, options: TrainOptions) -> dict[str, Any
     inputs = {
         name: value.to(where) for name, value in packed_inputs(options.rows, options.row_tokens).items()
     }
-    steps = {name: timed(_Work(model, inputs), where) for name, model in variants.items()}
-    with threads(options.num_threads), ExitStack() as stack:
+    works = {name: partial(_step, model, inputs) for name, model in variants.items()}
+    with ExitStack() as stack:
         for model in variants.values():
             model.train()
             stack.enter_context(packed_attention(without_adapter(model)))
-        seconds = interleaved(steps, repeats=options.repeats)
-        memory = peak_bytes(variants, steps) if where.type == "cuda" else {}
-    operations = _operations(backbone, rows=options.rows, row_tokens=options.row_tokens)
-    report: dict[str, Any] = {}
-    for name in variants:
-        tflops = operations / seconds[name] / 1e12
-        report[f"{name}_tokens_per_second"] = options.rows * options.row_tokens / seconds[name]
-        report[f"{name}_tflops"] = tflops
-        if options.peak_tflops is not None:
-            report[f"{name}_utilisation"] = tflops / options.peak_tflops
-        if name in memory:
-            report[f"{name}_memory_gib"] = memory[name] / 2**30
+        seconds = interleaved(works, where, repeats=options.repeats, num_threads=options.num_threads)
+        memory = peak_bytes(variants, works, where)
+    tokens = options.rows * options.row_tokens
+    operations = tokens * _operations_per_token(backbone, options.row_tokens)
     return {
-        "settings": {
-            **settings_of(options, "rows", "row_tokens", "gradient_checkpointing", "repeats", device=where),
-            **backbone_settings(backbone),
-        },
+        "settings": settings_of(options, where, **backbone_settings(backbone)),
         "seconds": seconds,
         "adapter_over_lora52": seconds["adapter"] / seconds["lora52"],
         "adapter_over_backbone": seconds["adapter"] / seconds["backbone"],
-        **report,
+        **rates(seconds, memory, tokens=tokens, operations=operations, peak_tflops=options.peak_tflops),
     }
 
 
-class _Work:
-    """Forward and backward of one batch."""
-
-    def __init__(self, model: Any, inputs: dict[str, Any]) -> None:
-        self._model, self._inputs = model, inputs
-
-    def __call__(self) -> None:
-        torch.autograd.backward(step_loss(self._model, self._inputs))
-        # Afterwards, so that no gradient is there while another variant has its turn.
-        self._model.zero_grad(set_to_none=True)
+def _step(model: Any, inputs: dict[str, Any]) -> None:
+    torch.autograd.backward(step_loss(model, inputs))
+    # Afterwards, so that no gradient is there while another variant has its turn.
+    model.zero_grad(set_to_none=True)
 
 
-def _operations(backbone: Any, *, rows: int, row_tokens: int) -> float:
+def _operations_per_token(backbone: Any, row_tokens: int) -> float:
     """Multiplications and additions of a step of the frozen backbone.
 
     Its weights have no gradient: 2 operations per weight and token forward, 2 backward. Causal attention is
@@ -104,4 +87,4 @@ def _operations(backbone: Any, *, rows: int, row_tokens: int) -> float:
     width = shape.num_attention_heads * head
     attention = 6 * shape.num_hidden_layers * width * row_tokens
     per_token: float = 4 * (weights + LABELLED_SHARE * output.weight.numel()) + attention
-    return rows * row_tokens * per_token
+    return per_token

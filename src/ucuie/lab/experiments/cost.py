@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ucuie.extract.extractor import Extractor, Query
-from ucuie.lab.bench.timing import Step, device_name, interleaved, timed
+from ucuie.lab.bench.timing import Work, device_name, interleaved
 from ucuie.lab.experiments.samples import gold
 from ucuie.lab.experiments.trials import Training
 from ucuie.lab.experiments.workspace import Workspace
@@ -39,8 +39,8 @@ def measure_cost(workspace: Workspace) -> dict[str, Any]:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     examples = gold(workspace.folder, "test")[:NUM_TEXTS]
-    training: dict[str, Step] = {}
-    extraction: dict[str, Step] = {}
+    training: dict[str, Work] = {}
+    extraction: dict[str, Work] = {}
     found: dict[str, dict[str, float]] = {}
     batch: dict[str, Any] = {}
     for name in COMPARED:
@@ -52,17 +52,16 @@ def measure_cost(workspace: Workspace) -> dict[str, Any]:
         else:
             model.requires_grad_(True)
         batch = batch or _batch(backbone, examples, device, max_rows=config.batch_size)
-        step = partial(_step, model, batch)
-        found[name] = {
-            "trainable_parameters": sum(one.numel() for one in model.parameters() if one.requires_grad),
-            "step_bytes": _kept_bytes(step, model),
-        }
-        training[name] = timed(step, device)
+        training[name] = partial(_step, model, batch)
         loaded = LoadedModel(model, backbone.tokenizer, InstructionPool.load(), None, name)
-        extraction[name] = timed(partial(_extract, loaded, examples), device)
-    for name, seconds in interleaved(training, repeats=REPEATS).items():
+        extraction[name] = partial(_extract, loaded, examples)
+        found[name] = {
+            "trainable_parameters": model.num_parameters(only_trainable=True),
+            "step_bytes": _kept_bytes(training[name], model),
+        }
+    for name, seconds in interleaved(training, device, repeats=REPEATS).items():
         found[name]["step_seconds"] = seconds
-    for name, seconds in interleaved(extraction, repeats=REPEATS).items():
+    for name, seconds in interleaved(extraction, device, repeats=REPEATS).items():
         found[name]["text_seconds"] = seconds / len(examples)
     rows, tokens = batch["input_ids"].shape
     return {"variants": found, "device": device_name(device), "rows": rows, "tokens": tokens}
@@ -90,31 +89,28 @@ def _step(model: Any, batch: dict[str, Tensor]) -> None:
     model.train()
     model.zero_grad(set_to_none=True)
     is_adapted = hasattr(model, "peft_config")
-    inputs = batch if is_adapted else {key: one for key, one in batch.items() if key not in _ROUTING}
-    loss: Any = task_loss(model, inputs)
+    loss: Any = task_loss(model, {key: batch[key] for key in batch if is_adapted or key not in _ROUTING})
     if is_adapted:
         auxiliary = model.base_model.auxiliary_losses()
         loss = loss + auxiliary.bce + auxiliary.entropy
     loss.backward()
 
 
-def _kept_bytes(step: Any, model: Any) -> int:
+def _kept_bytes(step: Work, model: Any) -> int:
     """Bytes of all tensors, each once, that a step keeps for its backward; parameters are not counted."""
     own = {parameter.data_ptr() for parameter in model.parameters()}
-    sizes: dict[int, int] = {}
-    kept: list[Tensor] = []
+    # While a storage is alive no other has its address.
+    kept: dict[int, torch.UntypedStorage] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-            # While it is alive no other tensor has its address.
-            kept.append(tensor)
+            kept[storage.data_ptr()] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         step()
-    return sum(sizes.values())
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def _extract(loaded: LoadedModel, examples: Sequence[Example]) -> None:

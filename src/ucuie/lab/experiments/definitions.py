@@ -1,17 +1,19 @@
-"""The experiments: which jobs each needs, given what is finished already.
+"""The experiments: which jobs each needs, given what is finished already, and what finished ones gave.
 
 The learning rate of a variant is the one of the scale's grid whose model, trained with the first seed, is
 best on validation texts; all variants have the same grid. Trials of several experiments are the same wherever
 they can be, so a training is done once.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Job, RoutingTrial, Training
+from ucuie.lab.experiments.tables import headline
+from ucuie.lab.experiments.trials import MASKS, Cost, Data, Evaluation, Gates, Job, Training
 from ucuie.lab.experiments.variants import ABLATIONS, LONGER, VARIANTS
 from ucuie.lab.experiments.workspace import Workspace
-from ucuie.metrics import HEADLINE_ROWS, Report
+from ucuie.metrics import Report
 from ucuie.schema import CAPABILITIES
 
 ROUTERS = ("soft", "hard")
@@ -21,18 +23,11 @@ LOW_RESOURCE_OF_SUB_EXPERTS = 10
 """Per cent of the training splits, in figure5."""
 
 
-def headline(report: Report) -> float:
-    """The unweighted mean F1 over data sets and their rows, in per cent; capability tasks count as rows."""
-    scores = [one.counts.f1 for one in report.scores if one.row in (*HEADLINE_ROWS, *CAPABILITIES)]
-    return sum(scores) / len(scores) if scores else 0.0
-
-
 @dataclass(frozen=True)
 class Plan:
     """What an experiment asks of a workspace.
 
     Args:
-        workspace: knows what is finished.
         num_seeds: trials of everything.
         variants: of table4; others are left out.
     """
@@ -66,92 +61,53 @@ class Plan:
                 return None
         return max(scores, key=scores.__getitem__) if scores else None
 
-    def training(self, variant: str, seed: int, *, percent: int | None = None) -> Training | None:
-        """A variant's training with its best learning rate; None while that is not known."""
-        rate = self.learning_rate(variant)
-        return None if rate is None else Training(variant, rate, seed, percent)
+    def trainings(
+        self, variant: str, *, percent: int | None = None, rate_of: str | None = None
+    ) -> list[Training]:
+        """A variant's trainings by seed, at its best learning rate or another's; none while it is unknown."""
+        rate = self.learning_rate(rate_of or variant)
+        return (
+            [] if rate is None else [Training(variant, rate, seed, percent) for seed in range(self.num_seeds)]
+        )
 
-    def trainings(self, variant: str, *, percent: int | None = None) -> list[Training]:
-        """A variant's trainings by seed; none while its learning rate is not known."""
-        trainings = (self.training(variant, seed, percent=percent) for seed in range(self.num_seeds))
-        return [one for one in trainings if one is not None]
+    def is_finished(self, job: Job) -> bool:
+        """Whether what a job gives is there."""
+        return self.workspace.state(job) == "finished"
 
-    def evaluations(
-        self,
-        variant: str,
-        seed: int,
-        data: Iterable[Data] = ("test",),
-        *,
-        masks: Sequence[Gates | None] = (None,),
-        percent: int | None = None,
-    ) -> list[Job]:
-        """A training and the evaluations of its model; none while its learning rate is not known."""
-        training = self.training(variant, seed, percent=percent)
-        if training is None:
-            return []
-        return [training, *(Evaluation(training, one, mask) for one in data for mask in masks)]
+    def finished_trainings(self, variant: str) -> list[Training]:
+        """The finished trainings of a variant, by seed."""
+        return list(filter(self.is_finished, self.trainings(variant)))
 
+    def finished(
+        self, variant: str, data: Data = "test", *, gates: Gates | None = None, **trained: Any
+    ) -> list[Evaluation]:
+        """The finished evaluations of a variant's models, by seed; `trained` is as of `trainings`."""
+        evaluations = (Evaluation(one, data, gates) for one in self.trainings(variant, **trained))
+        return list(filter(self.is_finished, evaluations))
 
-def _trials(plan: Plan, variants: Sequence[str]) -> list[Job]:
-    """Tuning and the first seed variant by variant, then the other seeds of all."""
-    jobs: list[Job] = []
-    for variant in variants:
-        jobs += [*plan.tuning(variant), *plan.evaluations(variant, 0)]
-    for seed in range(1, plan.num_seeds):
-        for variant in variants:
-            jobs += plan.evaluations(variant, seed)
-    return jobs
+    def reports(self, variant: str, data: Data = "test", **of: Any) -> list[Report]:
+        """The finished reports of a variant, by seed; arguments as of `finished`."""
+        return list(map(self.workspace.report, self.finished(variant, data, **of)))
 
 
-def _masked(plan: Plan, data: Sequence[Data]) -> list[Job]:
-    """The soft model under each mask of its capabilities."""
-    jobs = plan.tuning("soft")
-    for seed in range(plan.num_seeds):
-        jobs += plan.evaluations("soft", seed, data, masks=(None, *MASKS))
-    return jobs
+@dataclass(frozen=True)
+class _Wanted:
+    """What an experiment evaluates a variant's models on, in every trial.
 
+    Args:
+        data: one evaluation for each, under every mask.
+        rate_of: the variant whose learning rate it takes, instead of the one that `VARIANTS` says.
+    """
 
-def _table2(plan: Plan) -> list[Job]:
-    jobs = [job for variant in ROUTERS for job in plan.tuning(variant)]
-    for seed in range(plan.num_seeds):
-        for percent in plan.workspace.scale.percents:
-            for variant in ROUTERS:
-                jobs += plan.evaluations(variant, seed, percent=percent)
-    return jobs
+    variant: str
+    data: Sequence[Data] = ("test",)
+    masks: Sequence[Gates | None] = (None,)
+    percent: int | None = None
+    rate_of: str | None = None
 
-
-def _table3(plan: Plan) -> list[Job]:
-    jobs = plan.tuning("soft")
-    for seed in range(plan.num_seeds):
-        for variant in ("soft", "no-paraphrase"):
-            jobs += plan.evaluations(variant, seed, ["zero-shot"])
-    return jobs
-
-
-def _figure5(plan: Plan) -> list[Job]:
-    jobs = plan.tuning("soft")
-    for seed in range(plan.num_seeds):
-        for number in plan.workspace.scale.sub_experts:
-            name = f"sub-experts-{number}"
-            jobs += plan.evaluations(name, seed, ["test", "zero-shot"])
-            jobs += plan.evaluations(name, seed, percent=LOW_RESOURCE_OF_SUB_EXPERTS)
-    return jobs
-
-
-def _figure6(plan: Plan) -> list[Job]:
-    jobs = plan.tuning("soft")
-    for seed in range(plan.num_seeds):
-        for variant in ROUTED:
-            training = routed_training(plan, variant, seed)
-            if training is not None:
-                jobs += [training, RoutingTrial(training)]
-    return jobs
-
-
-def routed_training(plan: Plan, variant: str, seed: int) -> Training | None:
-    """Figure 6's training, with the learning rate of the soft router, so that the loss alone is another."""
-    rate = plan.learning_rate("soft")
-    return None if rate is None else Training(variant, rate, seed)
+    def jobs(self, training: Training) -> list[Job]:
+        """One of its trainings, and what its model is evaluated on."""
+        return [training, *(Evaluation(training, data, mask) for data in self.data for mask in self.masks)]
 
 
 @dataclass(frozen=True)
@@ -159,39 +115,81 @@ class Experiment:
     """A table or figure of the paper.
 
     Args:
-        name: what the command calls it.
-        title: what its page is called.
-        jobs: what it needs.
+        wanted: what it evaluates; None measures the cost of all variants instead.
     """
 
     name: str
     title: str
-    jobs: Callable[[Plan], list[Job]]
+    wanted: Callable[[Plan], Iterable[_Wanted]] | None
+
+    def jobs(self, plan: Plan) -> list[Job]:
+        """What it needs: tuning and the first seed variant by variant, then the other seeds of all."""
+        if self.wanted is None:
+            return [Cost()]
+        wanted = list(self.wanted(plan))
+        trainings = [plan.trainings(one.variant, percent=one.percent, rate_of=one.rate_of) for one in wanted]
+        jobs: list[Job] = []
+        for seed in range(plan.num_seeds):
+            for one, of_one in zip(wanted, trainings, strict=True):
+                if seed == 0:
+                    jobs += plan.tuning(one.rate_of or one.variant)
+                for training in of_one[seed : seed + 1]:
+                    jobs += one.jobs(training)
+        return jobs
+
+
+def _figure5(plan: Plan) -> Iterator[_Wanted]:
+    for number in plan.workspace.scale.sub_experts:
+        name = f"sub-experts-{number}"
+        yield _Wanted(name, ["test", "zero-shot"])
+        yield _Wanted(name, percent=LOW_RESOURCE_OF_SUB_EXPERTS)
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
-        Experiment("table4", "Ablations", lambda plan: _trials(plan, plan.variants)),
+        Experiment("table4", "Ablations", lambda plan: map(_Wanted, plan.variants)),
         Experiment(
-            "table5", "Capability tasks under single capabilities", lambda plan: _masked(plan, CAPABILITIES)
+            "table5",
+            "Capability tasks under single capabilities",
+            lambda _: [_Wanted("soft", CAPABILITIES, (None, *MASKS))],
         ),
-        Experiment("table6", "Extraction under single capabilities", lambda plan: _masked(plan, ["test"])),
-        Experiment("figure6", "Routing of the sub-experts", _figure6),
-        Experiment("table1", "Supervised extraction", lambda plan: _trials(plan, ROUTERS)),
+        Experiment(
+            "table6",
+            "Extraction under single capabilities",
+            lambda _: [_Wanted("soft", masks=(None, *MASKS))],
+        ),
+        Experiment(
+            "figure6",
+            "Routing of the sub-experts",
+            # At one learning rate, so that the loss alone is another.
+            lambda _: [_Wanted(variant, ["routing"], rate_of="soft") for variant in ROUTED],
+        ),
+        Experiment("table1", "Supervised extraction", lambda _: map(_Wanted, ROUTERS)),
         Experiment(
             "longer",
             "Four times as many steps",
-            lambda plan: _trials(plan, LONGER) + _trials(plan, [f"{name}-longer" for name in LONGER]),
+            lambda _: map(_Wanted, (*LONGER, *(f"{name}-longer" for name in LONGER))),
         ),
-        Experiment("cost", "Time and memory", lambda _: [Cost()]),
-        Experiment("table3", "Zero-shot extraction", _table3),
-        Experiment("table2", "Low-resource extraction", _table2),
+        Experiment("cost", "Time and memory", None),
+        Experiment(
+            "table3",
+            "Zero-shot extraction",
+            lambda _: [_Wanted(variant, ["zero-shot"]) for variant in ("soft", "no-paraphrase")],
+        ),
+        Experiment(
+            "table2",
+            "Low-resource extraction",
+            lambda plan: [
+                _Wanted(variant, percent=percent)
+                for percent in plan.workspace.scale.percents
+                for variant in ROUTERS
+            ],
+        ),
         Experiment("figure5", "Number of sub-experts", _figure5),
     )
 }
 """Every experiment by name, in the order in which `run-all` runs them."""
-
 
 RUN_ALL = "run-all"
 """Instead of an experiment's name: all of them."""

@@ -2,21 +2,30 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from filelock import FileLock
+from torch import Tensor
 
+from ucuie.engine.explanation import route_row
 from ucuie.evaluation.evaluate import evaluate
 from ucuie.extract.extractor import Extractor
 from ucuie.lab.experiments.cost import measure_cost
-from ucuie.lab.experiments.routing import measure_routing
-from ucuie.lab.experiments.samples import gold, prepare, prepare_zero_shot
-from ucuie.lab.experiments.trials import Evaluation, Job, RoutingTrial, Training
+from ucuie.lab.experiments.samples import gold, prepare
+from ucuie.lab.experiments.trials import Evaluation, Job, Training
 from ucuie.lab.experiments.workspace import Workspace
+from ucuie.language.encode import PromptEncoder
 from ucuie.model.folder import LoadedModel, load_model
+from ucuie.schema import Example
+from ucuie.schema.capabilities import capability_labels
 from ucuie.train.run import run_training
+
+EXAMPLES_OF_A_TASK = 40
+SHOWN_OF_A_TASK = 2
+_DECIMALS = 4
 
 
 def execute(job: Job, workspace: Workspace) -> Mapping[str, Any]:
@@ -28,24 +37,12 @@ def execute(job: Job, workspace: Workspace) -> Mapping[str, Any]:
         Exception: of any class, whatever went wrong.
     """
     with FileLock(workspace.folder / "data.lock"):  # several processes may begin at once
-        _prepare(job, workspace)
+        prepare(workspace, job)
     if isinstance(job, Training):
         return _train(job, workspace)
     if isinstance(job, Evaluation):
         return _evaluate(job, workspace)
-    if isinstance(job, RoutingTrial):
-        loaded = load_model(workspace.model(job.training))
-        return measure_routing(loaded, gold(workspace.folder, "test"))
     return measure_cost(workspace)
-
-
-def _prepare(job: Job, workspace: Workspace) -> None:
-    samples = workspace.scale, workspace.sources, workspace.folder
-    prepare(*samples)
-    if isinstance(job, Training) and job.percent is not None:
-        prepare(*samples, percent=job.percent, seed=job.seed)
-    if isinstance(job, Evaluation) and job.data == "zero-shot":
-        prepare_zero_shot(*samples)
 
 
 def _train(training: Training, workspace: Workspace) -> dict[str, Any]:
@@ -53,14 +50,14 @@ def _train(training: Training, workspace: Workspace) -> dict[str, Any]:
     wall, processor = time.perf_counter(), time.process_time()
     model = run_training(workspace.config(training))
     return {
-        "trainable_parameters": _trained_parameters(load_model(model, device="cpu"), training),
+        "trainable_parameters": _trained_parameters(load_model(model, device="cpu")),
         "seconds": time.perf_counter() - wall,
         "processor_seconds": time.process_time() - processor,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 
 
-def _trained_parameters(loaded: LoadedModel, training: Training) -> int:
+def _trained_parameters(loaded: LoadedModel) -> int:
     """Of an adapter all of its own; of a fully trained model all there are."""
     parameters = dict(loaded.model.named_parameters())
     own = [parameter for name, parameter in parameters.items() if "hierarchical_moe_" in name]
@@ -69,10 +66,54 @@ def _trained_parameters(loaded: LoadedModel, training: Training) -> int:
 
 def _evaluate(evaluation: Evaluation, workspace: Workspace) -> dict[str, Any]:
     loaded = load_model(workspace.model(evaluation.training))
+    if evaluation.data == "routing":
+        return _routing(loaded, gold(workspace.folder, "test"))
     if evaluation.gates is not None:
         loaded.model.base_model.pin_gates(evaluation.gates)
-    extractor = Extractor(loaded)
-    report = evaluate(
-        extractor, gold(workspace.folder, evaluation.data), workspace.folder / evaluation.folder
-    )
+    examples = gold(workspace.folder, evaluation.data)
+    report = evaluate(Extractor(loaded), examples, workspace.folder / evaluation.folder)
     return {"examples": report.num_examples, "extraction_seconds": report.seconds}
+
+
+def _routing(loaded: LoadedModel, examples: Sequence[Example]) -> dict[str, Any]:
+    """Means over the tokens of the first examples of each task, and single tokens of some of them.
+
+    Returns:
+        `linears`, their names; `capabilities`; `tasks`: for each the `gates` (linears, C), `weights`
+        (linears, C, Q) and `examples` with their `tokens` and `weights` (tokens, C, Q), means over linears.
+
+    Raises:
+        ValueError: the model has no capability experts.
+    """
+    encoder = PromptEncoder(loaded.tokenizer, pool=loaded.pool)
+    by_task: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        if len(by_task[example.task]) < EXAMPLES_OF_A_TASK:
+            by_task[example.task].append(example)
+    tasks = {}
+    names: list[str] = []
+    for task, chosen in by_task.items():
+        gates, weights, num_tokens = [], [], 0
+        shown: list[dict[str, Any]] = []
+        for example in chosen:
+            encoded = encoder.encode_example(example)
+            answered = [*encoded.text_ids, *encoded.target_ids]
+            labels = capability_labels(example.task)
+            names, of_example, by_token = route_row(loaded.model, encoded.instruction_ids, answered, labels)
+            gates.append(of_example)
+            by_token = by_token[:, -len(answered) :]
+            weights.append(by_token.sum(dim=1))
+            num_tokens += len(answered)
+            if len(shown) < SHOWN_OF_A_TASK:
+                texts = [loaded.tokenizer.decode([token]) for token in answered]
+                shown.append({"tokens": texts, "weights": _plain(by_token.mean(dim=0))})
+        tasks[task] = {
+            "gates": _plain(torch.stack(gates).mean(dim=0)),
+            "weights": _plain(torch.stack(weights).sum(dim=0) / num_tokens),
+            "examples": shown,
+        }
+    return {"linears": names, "capabilities": list(loaded.model.base_model.capability_names), "tasks": tasks}
+
+
+def _plain(values: Tensor) -> Any:
+    return (values * 10**_DECIMALS).round().div(10**_DECIMALS).tolist()

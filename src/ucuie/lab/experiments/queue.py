@@ -15,11 +15,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ucuie.errors import FullDiskError, storage_error
-from ucuie.lab.experiments.trials import Cost, Evaluation, Job, RoutingTrial, Training
-from ucuie.lab.experiments.workspace import Workspace
+from ucuie.lab.experiments.trials import Evaluation, Job
+from ucuie.lab.experiments.workspace import State, Workspace
 
 Execute = Callable[[Job, Workspace], Mapping[str, Any]]
-Say = Callable[[str], None]
 LOG_FILE = "log.txt"
 LOCK_FOLDER = "locks"
 _POLL_SECONDS = 1.0
@@ -27,13 +26,7 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class QueueProgress:
-    """How far a queue came.
-
-    Args:
-        num_finished: jobs that are done, whenever that was.
-        crashed: jobs that failed, and those that need one of these.
-        num_missing: jobs known of that time was too short for.
-    """
+    """How far a queue came; a job that needs one that crashed has crashed, too."""
 
     num_finished: int
     crashed: tuple[Job, ...]
@@ -47,7 +40,7 @@ def run_queue(
     *,
     hours: float | None = None,
     repeats_crashed: bool = False,
-    say: Say,
+    say: Callable[[str], None],
 ) -> QueueProgress:
     """Runs what is missing, and waits for what other processes run of it.
 
@@ -80,20 +73,18 @@ def run_queue(
 
 def progress_of(jobs: Sequence[Job], workspace: Workspace) -> QueueProgress:
     """How far a workspace is with some jobs."""
-    states = {job: workspace.state(job) for job in jobs}
-    crashed = [job for job in states if is_lost(job, workspace)]
-    finished = [job for job, state in states.items() if state == "finished"]
-    return QueueProgress(len(finished), tuple(crashed), len(states) - len(finished) - len(crashed))
+    states = {job: (workspace.state(job), _state_of_training(job, workspace)) for job in jobs}
+    crashed = [job for job, state in states.items() if "crashed" in state]
+    num_finished = list(states.values()).count(("finished", "finished"))
+    return QueueProgress(num_finished, tuple(crashed), len(states) - num_finished - len(crashed))
 
 
-def is_lost(job: Job, workspace: Workspace) -> bool:
-    """Whether a job crashed, or cannot be run because its training crashed."""
-    if workspace.state(job) == "crashed":
-        return True
-    return isinstance(job, Evaluation | RoutingTrial) and workspace.state(job.training) == "crashed"
+def _state_of_training(job: Job, workspace: Workspace) -> State:
+    """How the training is whose model a job needs; finished if it needs none."""
+    return workspace.state(job.training) if isinstance(job, Evaluation) else "finished"
 
 
-def _run(job: Job, workspace: Workspace, execute: Execute, say: Say) -> None:
+def _run(job: Job, workspace: Workspace, execute: Execute, say: Callable[[str], None]) -> None:
     start = time.perf_counter()
     try:
         with _talk_into(workspace.folder / LOG_FILE):
@@ -111,14 +102,13 @@ def _run(job: Job, workspace: Workspace, execute: Execute, say: Say) -> None:
 
 def _runnable(jobs: Sequence[Job], workspace: Workspace, tried: set[Job], repeats_crashed: bool) -> list[Job]:
     """Jobs to run, of which another process may be running some."""
-    states = {job: workspace.state(job) for job in jobs}
     wanted = ("missing", "crashed") if repeats_crashed else ("missing",)
     return [
         job
-        for job, state in states.items()
-        if state in wanted
-        and job not in tried
-        and (isinstance(job, Training | Cost) or workspace.state(job.training) == "finished")
+        for job in dict.fromkeys(jobs)
+        if job not in tried
+        and workspace.state(job) in wanted
+        and _state_of_training(job, workspace) == "finished"
     ]
 
 

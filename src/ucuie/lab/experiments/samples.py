@@ -5,7 +5,7 @@ and `data/GROUP.json`, which says what was taken and which training texts were l
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +20,36 @@ from ucuie.data import (
 from ucuie.errors import ConfigError, DataError
 from ucuie.files import write_text
 from ucuie.lab.experiments.scales import Scale
-from ucuie.lab.experiments.trials import Data
+from ucuie.lab.experiments.trials import ALL, Data, Evaluation, Job, Training
+from ucuie.lab.experiments.workspace import Workspace
 from ucuie.schema import CAPABILITIES, Example, Split
 
 _SEED = 0
 """Of the samples that all trials share; low-resource samples have the seed of their trial."""
-ALL = "all"
-ZERO_SHOT = "zero-shot"
+_ZERO_SHOT = "zero-shot"
+_Take = Callable[[Path, Path], dict[str, Any]]
+"""Takes from a converted set for a new folder, and says what it took."""
 
 
-def low_resource_group(percent: int, seed: int) -> str:
-    """The name of the group of a low-resource trial."""
-    return f"{percent}percent-seed{seed}"
-
-
-def prepare(
-    scale: Scale,
-    sources: Sequence[Path],
-    folder: Path,
-    *,
-    percent: int | None = None,
-    seed: int = _SEED,
-) -> Path:
-    """The samples to train and test on; made where they are not there yet.
-
-    Args:
-        scale: says of what and how much.
-        sources: folders in which the converted sets lie.
-        folder: where the workspace keeps its files.
-        percent: of each training split instead of the scale's number of examples.
-        seed: which low-resource sample is drawn.
+def prepare(workspace: Workspace, job: Job) -> None:
+    """Make the samples that a job needs, where they are not there yet.
 
     Raises:
         DataError: sets are missing; says how to make them.
         ConfigError: the workspace has samples of another kind.
     """
-    group = ALL if percent is None else low_resource_group(percent, seed)
+    _prepare_training(workspace, ALL, percent=None, seed=_SEED)
+    if isinstance(job, Training) and job.percent is not None:
+        _prepare_training(workspace, job.samples, percent=job.percent, seed=job.seed)
+    if isinstance(job, Evaluation) and job.data == "zero-shot":
+        scale = workspace.scale
+        request = {"sets": scale.zero_shot_sets, "max_test": scale.max_test, "test_split": scale.test_split}
+        _make(workspace, _ZERO_SHOT, request, lambda source, target: _take_test(scale, source, target))
+
+
+def _prepare_training(workspace: Workspace, group: str, *, percent: int | None, seed: int) -> None:
+    """The scale's number of training examples of each set, or a percentage; and texts to test on."""
+    scale = workspace.scale
     request = {
         "sets": scale.sets,
         "max_train": scale.max_train,
@@ -65,41 +59,39 @@ def prepare(
         "percent": percent,
         "seed": seed,
     }
-    if _is_there(folder, group, request):
-        return folder / "data" / group
-    found = [_find(name, sources) for name in scale.sets]
-    held_out = [*found, *(_find(name, sources) for name in scale.zero_shot_sets)]
+    held_out = [_find(name, workspace.sources) for name in (*scale.sets, *scale.zero_shot_sets)]
     options = MixtureOptions(seed=seed, percent=percent, max_per_dataset=scale.max_train)
-    shares = {}
-    for source in found:
+
+    def take(source: Path, target: Path) -> dict[str, Any]:
         mixture = build_mixture([source], held_out=held_out, options=options)
-        target = _new_folder(folder / "data" / group / source.name)
         write_examples(target / "train.jsonl", mixture.examples)
-        shares[source.name] = mixture.shares[source.name].model_dump()
-        shares[source.name]["test"] = _write(source, target / "test.jsonl", scale.test_split, scale.max_test)
         if (source / "validation.jsonl").exists():
-            _write(source, target / "validation.jsonl", "validation", scale.max_validation)
-    _record(folder, group, request, shares)
-    return folder / "data" / group
+            examples = read_gold(source, split="validation", limit=scale.max_validation)
+            write_examples(target / "validation.jsonl", examples)
+        return {**mixture.shares[source.name].model_dump(), **_take_test(scale, source, target)}
+
+    _make(workspace, group, request, take)
 
 
-def prepare_zero_shot(scale: Scale, sources: Sequence[Path], folder: Path) -> Path:
-    """The test samples of sets that are never trained on; made where they are not there yet.
+def _take_test(scale: Scale, source: Path, target: Path) -> dict[str, int]:
+    examples = read_gold(source, split=scale.test_split, limit=scale.max_test)
+    return {"test": write_examples(target / "test.jsonl", examples)}
 
-    Raises:
-        DataError: sets are missing; says how to make them.
-        ConfigError: the workspace has samples of another kind.
-    """
-    request = {"sets": scale.zero_shot_sets, "max_test": scale.max_test, "test_split": scale.test_split}
-    if not _is_there(folder, ZERO_SHOT, request):
-        shares = {}
-        for name in scale.zero_shot_sets:
-            target = _new_folder(folder / "data" / ZERO_SHOT / name)
-            source = _find(name, sources)
-            count = _write(source, target / "test.jsonl", scale.test_split, scale.max_test)
-            shares[name] = {"test": count}
-        _record(folder, ZERO_SHOT, request, shares)
-    return folder / "data" / ZERO_SHOT
+
+def _make(workspace: Workspace, group: str, request: dict[str, Any], take: _Take) -> None:
+    """The samples of a group, unless they were made with the same request."""
+    path = _record(workspace.folder, group)
+    if path.exists():
+        if json.loads(path.read_text("utf-8"))["request"] != json.loads(json.dumps(request)):
+            raise ConfigError(
+                f"{path} was made with other settings of the scale; name another folder with --runs, or "
+                f"remove {workspace.folder}"
+            )
+        return
+    taken = {
+        name: take(_find(name, workspace.sources), path.parent / group / name) for name in request["sets"]
+    }
+    write_text(path, json.dumps({"request": request, "shares": taken}, indent=1) + "\n")
 
 
 def check_sources(scale: Scale, sources: Sequence[Path]) -> None:
@@ -108,37 +100,38 @@ def check_sources(scale: Scale, sources: Sequence[Path]) -> None:
     Raises:
         DataError: names every set that is missing, where to get it and how to convert it.
     """
-    names = dict.fromkeys((*scale.sets, *scale.zero_shot_sets))
-    missing = [name for name in names if not any(_is_set(source / name) for source in sources)]
-    if missing:
-        raise DataError(
-            ", ".join(map(str, sources)),
-            [fault for name in missing for fault in _missing(name, sources[0])],
-            "--data names a folder of converted sets; repeatable",
-        )
+    faults = []
+    for name in dict.fromkeys((*scale.sets, *scale.zero_shot_sets)):
+        if any(_is_set(source / name) for source in sources):
+            continue
+        folder = sources[0] / name
+        faults.append(f"{name}: there is no {folder}/train.jsonl or test.jsonl")
+        if (known := catalogue().get(name)) is not None:
+            faults.append(f"  get it: {known.obtain}")
+            faults.append(f"  convert it: ucuie convert {name} --source RAW --output {folder}")
+    if faults:
+        hint = "--data names a folder of converted sets; repeatable"
+        raise DataError(", ".join(map(str, sources)), faults, hint)
 
 
 def gold(folder: Path, data: Data) -> list[Example]:
-    """The examples of prepared samples that an evaluation is made on."""
-    if data == "zero-shot":
-        return list(_read(folder / "data" / ZERO_SHOT, "test"))
+    """The examples of a workspace's samples that an evaluation is made on."""
+    group = _ZERO_SHOT if data == "zero-shot" else ALL
     split: Split = "validation" if data == "validation" else "test"
-    examples = list(_read(folder / "data" / ALL, split))
-    if data in CAPABILITIES:
-        return list(capability_subset(examples, data))
-    return examples
+    paths = sorted((folder / "data" / group).glob(f"*/{split}.jsonl"))
+    examples = [example for path in paths for example in read_gold(path)]
+    return list(capability_subset(examples, data)) if data in CAPABILITIES else examples
 
 
-def shares(folder: Path, group: str = ALL) -> dict[str, Any]:
-    """What was taken from each set; empty if nothing is prepared."""
-    path = folder / "data" / f"{group}.json"
+def shares(folder: Path) -> dict[str, Any]:
+    """What was taken from each set that is trained on; empty if nothing is prepared."""
+    path = _record(folder, ALL)
     taken: dict[str, Any] = json.loads(path.read_text("utf-8"))["shares"] if path.exists() else {}
     return taken
 
 
-def _read(folder: Path, split: Split) -> Iterator[Example]:
-    for path in sorted(folder.glob(f"*/{split}.jsonl")):
-        yield from read_gold(path)
+def _record(folder: Path, group: str) -> Path:
+    return folder / "data" / f"{group}.json"
 
 
 def _find(name: str, sources: Sequence[Path]) -> Path:
@@ -147,38 +140,3 @@ def _find(name: str, sources: Sequence[Path]) -> Path:
 
 def _is_set(folder: Path) -> bool:
     return any(folder.glob("*.jsonl"))
-
-
-def _missing(name: str, source: Path) -> list[str]:
-    known = catalogue().get(name)
-    lines = [f"{name}: there is no {source / name}/train.jsonl or test.jsonl"]
-    if known is not None:
-        lines.append(f"  get it: {known.obtain}")
-        lines.append(f"  convert it: ucuie convert {name} --source RAW --output {source / name}")
-    return lines
-
-
-def _write(source: Path, target: Path, split: Split, limit: int | None) -> int:
-    return write_examples(target, read_gold(source, split=split, limit=limit))
-
-
-def _new_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _is_there(folder: Path, group: str, request: dict[str, Any]) -> bool:
-    path = folder / "data" / f"{group}.json"
-    if not path.exists():
-        return False
-    if json.loads(path.read_text("utf-8"))["request"] != json.loads(json.dumps(request)):
-        raise ConfigError(
-            f"{path} was made with other settings of the scale; name another folder with --runs, or remove "
-            f"{folder}"
-        )
-    return True
-
-
-def _record(folder: Path, group: str, request: dict[str, Any], taken: dict[str, Any]) -> None:
-    content = {"request": request, "shares": taken}
-    write_text(folder / "data" / f"{group}.json", json.dumps(content, indent=1) + "\n")

@@ -1,9 +1,12 @@
-"""Scores over trials, as cells of tables and in CSV and JSON."""
+"""Scores over trials, made of reports, as cells of tables and in CSV and JSON."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 
+from ucuie.metrics import HEADLINE_ROWS, Report
+from ucuie.schema import CAPABILITIES
 from ucuie.templates import Table
 
 NOT_GIVEN = "not given"
@@ -12,12 +15,7 @@ NOT_GIVEN = "not given"
 
 @dataclass(frozen=True)
 class Trials:
-    """One number in several trials; none of them where nothing is finished.
-
-    Args:
-        values: one for each trial.
-        decimals: that are shown.
-    """
+    """One number in several trials; none of them where nothing is finished."""
 
     values: tuple[float, ...]
     decimals: int = 1
@@ -37,6 +35,37 @@ class Trials:
             return "missing"
         spread = "" if self.deviation is None else f" ± {self.deviation:.{self.decimals}f}"
         return f"{fmean(self.values):.{self.decimals}f}{spread}"
+
+
+def headline(report: Report) -> float:
+    """The unweighted mean F1 over data sets and their rows, in per cent; capability tasks count as rows."""
+    scores = [one.counts.f1 for one in report.scores if one.row in (*HEADLINE_ROWS, *CAPABILITIES)]
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def mean_of(reports: Sequence[Report]) -> Trials:
+    """The mean F1 of each."""
+    return Trials(tuple(map(headline, reports)))
+
+
+def row_of(reports: Sequence[Report], row: str) -> Trials:
+    """The mean F1 of each in one row, over data sets."""
+    return Trials(tuple(report.mean_f1(row) for report in reports if report.of(row)))
+
+
+def places_of(reports: Mapping[str, Sequence[Report]]) -> list[tuple[str, str]]:
+    """(data set, row) of all that is in a mean."""
+    first = next((one[0] for one in reports.values() if one), None)
+    if first is None:
+        return []
+    return sorted({(one.dataset, one.row) for one in first.scores if one.row in HEADLINE_ROWS})
+
+
+def place_of(reports: Sequence[Report], place: tuple[str, str]) -> Trials:
+    """The F1 of each in a row of a data set."""
+    dataset, row = place
+    found = [[one.counts.f1 for one in report.of(row) if one.dataset == dataset] for report in reports]
+    return Trials(tuple(one[0] for one in found if one))
 
 
 def to_csv(table: Table) -> str:

@@ -5,12 +5,15 @@ The name is the folder below the workspace; nothing here runs anything.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ucuie.schema import CAPABILITIES, Capability
 
-Data = Literal["test", "validation", "zero-shot", "judging", "locating", "associating"]
-"""The supervised sets' test or validation texts, other sets' test texts, a capability's part of the test."""
+Data = Literal["test", "validation", "zero-shot", "judging", "locating", "associating", "routing"]
+"""The supervised sets' test or validation texts, other sets' test texts, a capability's part of the test; or,
+of the test, how tokens are routed instead of what is extracted."""
+ALL = "all"
+"""The samples that all trials share but those of low resource."""
 Gates = tuple[Capability, ...]
 
 MASKS: tuple[Gates, ...] = (
@@ -33,9 +36,7 @@ class Training:
     """A model to be trained.
 
     Args:
-        variant: a name in `VARIANTS`.
         learning_rate: the same in both stages.
-        seed: decides all that is drawn at random.
         percent: of the training split of each set; None takes the scale's examples.
     """
 
@@ -50,14 +51,17 @@ class Training:
         part = "" if self.percent is None else f"-{self.percent}percent"
         return Path("trials") / f"{self.variant}{part}-lr{self.learning_rate:g}-seed{self.seed}"
 
+    @property
+    def samples(self) -> str:
+        """The samples that it is trained on, by their name."""
+        return ALL if self.percent is None else f"{self.percent}percent-seed{self.seed}"
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """A trained model to be tested.
 
     Args:
-        training: the trial whose model is evaluated.
-        data: on what.
         gates: gates are 1 for these capabilities and 0 for the others; None leaves them to the router.
     """
 
@@ -73,25 +77,10 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class RoutingTrial:
-    """A look at how a trained model routes the tokens of the test texts."""
-
-    training: Training
-
-    @property
-    def folder(self) -> Path:
-        """Below the workspace."""
-        return self.training.folder / "routing"
-
-
-@dataclass(frozen=True)
 class Cost:
     """Time and memory of all variants, side by side in one process."""
 
-    @property
-    def folder(self) -> Path:
-        """Below the workspace."""
-        return Path("cost")
+    folder: ClassVar = Path("cost")
 
 
-Job = Training | Evaluation | RoutingTrial | Cost
+Job = Training | Evaluation | Cost

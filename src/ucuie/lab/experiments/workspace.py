@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucuie.errors import ConfigError, UcuieError
 from ucuie.files import write_text
-from ucuie.lab.experiments.samples import ALL, low_resource_group
 from ucuie.lab.experiments.scales import Scale
-from ucuie.lab.experiments.trials import Cost, Evaluation, Job, RoutingTrial, Training
-from ucuie.lab.experiments.variants import VARIANTS, Variant, laid_over
+from ucuie.lab.experiments.trials import Cost, Evaluation, Job, Training
+from ucuie.lab.experiments.variants import VARIANTS, laid_over
 from ucuie.metrics import Report
 
 if TYPE_CHECKING:
@@ -42,8 +41,6 @@ class Workspace:
     """Runs of one scale on one backbone.
 
     Args:
-        folder: where all files of the workspace are.
-        scale: the size of the trials.
         sources: folders with converted sets.
         backbone: a folder or hub id.
         backbone_name: what pages call it.
@@ -61,9 +58,7 @@ class Workspace:
         """The `TrainConfig` of a training."""
         from ucuie.train.config import TrainConfig
 
-        percent = training.percent
-        group = ALL if percent is None else low_resource_group(percent, training.seed)
-        folders = [self.folder / "data" / group / name for name in self.scale.sets]
+        folders = [self.folder / "data" / training.samples / name for name in self.scale.sets]
         places = {
             "backbone": self.backbone,
             "output": self.model(training),
@@ -73,12 +68,17 @@ class Workspace:
 
     def _settings(self, training: Training) -> dict[str, Any]:
         """What of a training's configuration is not the default and no path."""
-        variant = VARIANTS[training.variant]
-        scale = self.scale
+        variant, scale = VARIANTS[training.variant], self.scale
+        length: dict[str, int | None] = {"max_steps": scale.multitask_steps}
+        if scale.multitask_steps is not None:
+            extra = scale.warming_steps or 0 if variant.has_warming_steps else 0
+            length = {"max_steps": variant.times_steps * scale.multitask_steps + extra}
+        elif variant.times_steps > 1:
+            length["epochs"] = variant.times_steps * PAPER_EPOCHS
         rate = {"learning_rate": training.learning_rate}
         stages = {
             "warming": {**rate, "max_steps": scale.warming_steps},
-            "multitask": {**rate, **_length(variant, scale)},
+            "multitask": {**rate, **length},
         }
         settings = laid_over(laid_over(scale.settings, stages), variant.settings)
         if variant.match is not None:
@@ -93,8 +93,8 @@ class Workspace:
 
     def state(self, job: Job) -> State:
         """Whether a job was run with these settings, and how it ended."""
-        result = self._read(job)
-        return "missing" if result is None else result["state"]
+        state: State = self._read(job).get("state", "missing")
+        return state
 
     def result(self, job: Job) -> dict[str, Any]:
         """What a finished job gave.
@@ -103,14 +103,14 @@ class Workspace:
             LookupError: it is not finished.
         """
         result = self._read(job)
-        if result is None or result["state"] != "finished":
+        if result.get("state") != "finished":
             raise LookupError(job.folder)
         return result
 
     def error(self, job: Job) -> str:
         """The last line of why a job crashed; empty if it did not."""
-        result = self._read(job)
-        return "" if result is None else result.get("error", "")
+        said: str = self._read(job).get("error", "")
+        return said
 
     def final_loss(self, training: Training) -> float | None:
         """The mean task loss of the last logged steps of a finished training; None if it logged none."""
@@ -144,19 +144,18 @@ class Workspace:
         summary = f"{type(error).__name__}: {told}"
         self._write(job, {"state": "crashed", "error": summary, "details": said})
 
-    def _path(self, job: Job) -> Path:
-        return self.folder / job.folder / RESULT_FILE
-
-    def _read(self, job: Job) -> dict[str, Any] | None:
+    def _read(self, job: Job) -> dict[str, Any]:
+        """What `result.json` holds; nothing if it is not there, or of other settings."""
         try:
-            result: dict[str, Any] = json.loads(self._path(job).read_text("utf-8"))
+            result = json.loads((self.folder / job.folder / RESULT_FILE).read_text("utf-8"))
         except (FileNotFoundError, ValueError):
-            return None
-        return result if result.get("key") == self._key(job) else None
+            return {}
+        return result if result.get("key") == self._key(job) else {}
 
     def _write(self, job: Job, values: Mapping[str, Any]) -> None:
         content = {"key": self._key(job), **values}
-        write_text(self._path(job), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        path = self.folder / job.folder / RESULT_FILE
+        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def _key(self, job: Job) -> str:
         """A hash of all settings of a job; its folder may have moved."""
@@ -164,19 +163,15 @@ class Workspace:
             parts: Any = self.scale.name
         elif isinstance(job, Training):
             parts = [self._settings(job), job.percent, self.scale.sets, self.scale.max_train]
-        elif isinstance(job, RoutingTrial | Evaluation):
+        else:
             parts = [self._key(job.training), job.folder.name]
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backbone: str) -> Workspace:
-    """The workspace of a scale and a backbone; made where it is not there yet.
+    """The workspace of a scale and a backbone, in the folder of all; made where it is not there yet.
 
-    Args:
-        runs: folder of all workspaces.
-        scale: the size of the trials.
-        sources: folders with converted sets.
-        backbone: "embedded", a folder or a hub id; the embedded one is copied, for packages change.
+    The backbone is "embedded", a folder or a hub id. The embedded one is copied, for packages change.
 
     Raises:
         ModelError: there is no such backbone.
@@ -190,14 +185,15 @@ def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backb
     folder = runs / f"{scale.name}-{fingerprint[:8]}"
     path = folder / WORKSPACE_FILE
     if not path.exists():
-        name = backbone
+        source = name = backbone
         if backbone == EMBEDDED:
-            name = EMBEDDED_NAME
-            save_backbone(loaded.model, loaded.tokenizer, folder / "backbone")
+            source, name = "backbone", EMBEDDED_NAME
+            save_backbone(loaded.model, loaded.tokenizer, folder / source)
         elif Path(backbone).is_dir():
-            name = Path(backbone).resolve().name
+            place = Path(backbone).resolve()
+            source, name = str(place), place.name
         content = {
-            "backbone": "backbone" if backbone == EMBEDDED else _absolute(backbone),
+            "backbone": source,
             "backbone_name": name,
             "fingerprint": fingerprint,
             "parameters": loaded.model.num_parameters(),
@@ -213,13 +209,9 @@ def open_workspace(runs: Path, *, scale: Scale, sources: tuple[Path, ...], backb
 
 
 def matching_ranks(shape: "PreTrainedConfig", adapter: dict[str, Any]) -> dict[str, int]:
-    """Ranks of a plain LoRA: `rank`, that of all experts together; `parameters`, the nearest in parameters.
-
-    Args:
-        shape: the backbone's configuration.
-        adapter: settings of the hierarchical adapter to match.
-    """
+    """Ranks of a plain LoRA: `rank`, that of all experts together; `parameters`, the nearest to theirs."""
     from ucuie.adapter import HierarchicalMoeConfig
+    from ucuie.lab.bench.timing import trainable_parameters
 
     total = trainable_parameters(shape, adapter)
     of_one_rank = trainable_parameters(shape, {**adapter, "use_capability_experts": False, "r": 1})
@@ -227,29 +219,3 @@ def matching_ranks(shape: "PreTrainedConfig", adapter: dict[str, Any]) -> dict[s
         "rank": HierarchicalMoeConfig(**adapter).layout().num_ranks,
         "parameters": round(total / of_one_rank),
     }
-
-
-def trainable_parameters(shape: "PreTrainedConfig", adapter: dict[str, Any]) -> int:
-    """Parameters that an adapter of these settings puts on a backbone; none are allocated."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from ucuie.train.run import adapted
-
-    with torch.device("meta"):
-        model = adapted(AutoModelForCausalLM.from_config(shape), adapter)
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def _length(variant: Variant, scale: Scale) -> dict[str, float | None]:
-    """How long the second stage is."""
-    if scale.multitask_steps is None:
-        is_longer = variant.times_steps > 1
-        return {"max_steps": None, **({"epochs": variant.times_steps * PAPER_EPOCHS} if is_longer else {})}
-    extra = scale.warming_steps or 0 if variant.has_warming_steps else 0
-    return {"max_steps": variant.times_steps * scale.multitask_steps + extra}
-
-
-def _absolute(backbone: str) -> str:
-    path = Path(backbone)
-    return str(path.resolve()) if path.is_dir() else backbone
