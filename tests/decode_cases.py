@@ -2,13 +2,15 @@
 
 import json
 import string
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from ucuie.engine.grammar_state import GrammarFactory
@@ -136,7 +138,7 @@ class StubModel(torch.nn.Module):
 
     _supports_attention_backend = True
 
-    def __init__(self, context=None):
+    def __init__(self, context: int | None = None) -> None:
         super().__init__()
         self.anchor = torch.nn.Parameter(torch.zeros(1))
         self.config = SimpleNamespace(_attn_implementation="sdpa", max_position_embeddings=context)
@@ -144,16 +146,18 @@ class StubModel(torch.nn.Module):
         """(tokens, positions) of each forward but those for instructions."""
         self.instructions = []
 
-    def get_decoder(self):
+    def get_decoder(self) -> Self:
         return self
 
-    def get_output_embeddings(self):
+    def get_output_embeddings(self) -> Callable[[Tensor], Tensor]:
         return lambda hidden: self.logits(hidden[:, 0].long())
 
-    def logits(self, tokens):
+    def logits(self, tokens: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def forward(self, input_ids, position_ids=None, past_key_values=None, **_):
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor | None = None, past_key_values: Any = None, **_: object
+    ) -> SimpleNamespace:
         if past_key_values is None:
             self.steps.append((input_ids[:, 0].tolist(), position_ids[:, 0].tolist()))
         else:

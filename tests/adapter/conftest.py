@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapter_cases import Inputs, MakeAdapted, MakeBackbone
 from peft import PeftModel, get_peft_model
-from torch import Tensor, nn
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ucuie.adapter import HierarchicalMoeConfig
@@ -57,7 +58,7 @@ def _randomize(model: nn.Module, seed: int = 2) -> None:
 
 
 @pytest.fixture
-def make_backbone() -> Callable[[], LlamaForCausalLM]:
+def make_backbone() -> MakeBackbone:
     """Make the same tiny backbone again and again."""
     return _make_backbone
 
@@ -73,7 +74,7 @@ def backbone() -> LlamaForCausalLM:
 
 
 @pytest.fixture
-def adapted() -> Callable[..., PeftModel]:
+def adapted() -> MakeAdapted:
     """Make an adapted, randomised backbone from the settings of its configuration."""
 
     def make(**settings: object) -> PeftModel:
@@ -85,7 +86,7 @@ def adapted() -> Callable[..., PeftModel]:
 
 
 @pytest.fixture
-def inputs() -> dict[str, Tensor]:
+def inputs() -> Inputs:
     """Three rows of 10 tokens: 4, 5 and 3 of instruction, the last 2 of row 1 padding."""
     input_ids = torch.randint(3, VOCABULARY, (3, 10))
     attention_mask = torch.ones(3, 10, dtype=torch.long)

@@ -1,5 +1,6 @@
 """Rows that share an instruction: the same losses as every text in a row of its own."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -7,13 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
-from making.mini.shared_rows import PADDING, SHARED, Layout, SharedRows, collate, use_shared_attention
+from making.mini.shared_rows import (
+    PADDING,
+    SHARED,
+    Layout,
+    SharedRow,
+    SharedRows,
+    collate,
+    use_shared_attention,
+)
 from tiny_model import make_backbone, tokenizer
 from ucuie.data import SchemaAugmentation, read_examples
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.pool import InstructionPool
+from ucuie.schema import Example
 from ucuie.train.objective import IGNORED, task_loss
 
 ROOT = Path(__file__).parents[2]
@@ -21,13 +33,13 @@ LENGTH = 1200
 
 
 @pytest.fixture(scope="module")
-def examples():
+def examples() -> list[Example]:
     return list(read_examples(ROOT / "examples" / "sample", split="train"))
 
 
 @pytest.fixture(scope="module")
-def make_rows(examples):
-    def make(length=LENGTH, max_frames=4):
+def make_rows(examples: list[Example]) -> Callable[..., SharedRows]:
+    def make(length: int = LENGTH, max_frames: int = 4) -> SharedRows:
         rows = SharedRows(
             examples,
             PromptEncoder(tokenizer()),
@@ -43,30 +55,30 @@ def make_rows(examples):
 
 
 @pytest.fixture(scope="module")
-def rows(make_rows):
+def rows(make_rows: Callable[..., SharedRows]) -> SharedRows:
     return make_rows()
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> PreTrainedModel:
     backbone = make_backbone().eval()
     use_shared_attention(backbone)
     return backbone
 
 
-def _gradient(model, loss):
+def _gradient(model: PreTrainedModel, loss: Tensor) -> Tensor:
     model.zero_grad()
     loss.backward()
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
-def _loss_of_rows(model, rows):
+def _loss_of_rows(model: PreTrainedModel, rows: Sequence[SharedRow]) -> Tensor:
     batch = collate(rows)
     layout = Layout(batch.pop("segments"))
     return task_loss(model, batch | {"layout": layout})
 
 
-def _loss_apart(model, row):
+def _loss_apart(model: PreTrainedModel, row: SharedRow) -> Tensor:
     """Every text alone behind the instruction, read by the model as it is."""
     losses = []
     learned = np.flatnonzero(row.labels != IGNORED)
@@ -82,7 +94,9 @@ def _loss_apart(model, row):
     return torch.stack(losses).sum()
 
 
-def test_loss_and_gradient_are_those_of_texts_in_rows_of_their_own(model, rows):
+def test_loss_and_gradient_are_those_of_texts_in_rows_of_their_own(
+    model: PreTrainedModel, rows: SharedRows
+) -> None:
     chosen = [rows[place] for place in range(6)]
     assert max(row.segments.max() for row in chosen) > 2
     shared = _loss_of_rows(model, chosen)
@@ -96,7 +110,9 @@ def test_loss_and_gradient_are_those_of_texts_in_rows_of_their_own(model, rows):
     )
 
 
-def test_an_epoch_has_every_example_once_and_no_two_epochs_are_the_same(rows, examples):
+def test_an_epoch_has_every_example_once_and_no_two_epochs_are_the_same(
+    rows: SharedRows, examples: list[Example]
+) -> None:
     plans = []
     for epoch in (0, 1):
         rows.set_epoch(epoch)
@@ -106,7 +122,9 @@ def test_an_epoch_has_every_example_once_and_no_two_epochs_are_the_same(rows, ex
     assert plans[0] == rows.plan != plans[1]
 
 
-def test_a_row_asks_all_its_texts_the_same_and_no_more_than_allowed(rows, examples):
+def test_a_row_asks_all_its_texts_the_same_and_no_more_than_allowed(
+    rows: SharedRows, examples: list[Example]
+) -> None:
     for place, indices in enumerate(rows.plan):
         row = rows[place]
         assert len({(examples[index].task, examples[index].schema) for index in indices}) == 1
@@ -115,14 +133,14 @@ def test_a_row_asks_all_its_texts_the_same_and_no_more_than_allowed(rows, exampl
         assert row.segments.max() <= len(indices)
 
 
-def test_a_row_is_a_function_of_its_place_and_epoch(make_rows):
+def test_a_row_is_a_function_of_its_place_and_epoch(make_rows: Callable[..., SharedRows]) -> None:
     left, right = make_rows(), make_rows()
     right[3]
     for name, part in vars(left[2]).items():
         assert np.array_equal(part, getattr(right[2], name)), name
 
 
-def test_positions_of_each_text_go_on_from_the_instruction(rows):
+def test_positions_of_each_text_go_on_from_the_instruction(rows: SharedRows) -> None:
     row = rows[0]
     end = (row.segments == SHARED).sum()
     for segment in range(1, row.segments.max() + 1):
@@ -131,13 +149,15 @@ def test_positions_of_each_text_go_on_from_the_instruction(rows):
     assert (row.ids[row.segments == PADDING] == 0).all()
 
 
-def test_texts_that_do_not_fit_are_counted(make_rows):
+def test_texts_that_do_not_fit_are_counted(make_rows: Callable[..., SharedRows]) -> None:
     rows = make_rows(length=300)
     assert rows.num_too_long > 0
     assert all(len(rows[place].ids) == 300 for place in range(len(rows)))
 
 
-def test_a_row_whose_text_did_not_fit_in_the_end_has_an_instruction_only(model, rows):
+def test_a_row_whose_text_did_not_fit_in_the_end_has_an_instruction_only(
+    model: PreTrainedModel, rows: SharedRows
+) -> None:
     row = rows[0]
     alone = row.segments == SHARED
     segments = np.where(alone, SHARED, PADDING)

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from small_disk import files_of_at_most
 from tiny_model import make_backbone
@@ -19,6 +22,7 @@ from ucuie.train import TrainConfig
 from ucuie.train.distributed import launch, layers_of
 from ucuie.train.trainer import divide_step
 
+Command = Callable[..., list[str]]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 DEADLINE_SECONDS = 240
 TRAINER = {
@@ -32,10 +36,10 @@ TRAINER = {
 
 
 @pytest.fixture
-def command(backbone_folder, data_folder, tmp_path):
+def command(backbone_folder: Path, data_folder: Path, tmp_path: Path) -> Command:
     """The command of a run of a given name."""
 
-    def build(name, *arguments, **changes):
+    def build(name: str, *arguments: str, **changes: Any) -> list[str]:
         settings = {
             "backbone": str(backbone_folder),
             "output": str(tmp_path / name),
@@ -52,13 +56,13 @@ def command(backbone_folder, data_folder, tmp_path):
     return build
 
 
-def run(command):
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
     assert done.returncode == 0, done.stderr
     return done
 
 
-def outcome(folder):
+def outcome(folder: Path) -> tuple[dict[tuple[str, int], dict[str, float]], dict[str, Tensor]]:
     """The logged losses by stage and step, and the weights of a finished run."""
     losses = json.loads((folder.with_name(f"{folder.name}.run") / "run.json").read_text())["losses"]
     logged: dict[tuple[str, int], dict[str, float]] = {}
@@ -72,7 +76,7 @@ def outcome(folder):
     return logged, load_file(weights if weights.exists() else folder / "backbone" / "model.safetensors")
 
 
-def assert_same(folder, expected_folder, tolerance=1e-5):
+def assert_same(folder: Path, expected_folder: Path, tolerance: float = 1e-5) -> None:
     logged, weights = outcome(folder)
     expected_logged, expected_weights = outcome(expected_folder)
     assert logged.keys() == expected_logged.keys()
@@ -82,7 +86,7 @@ def assert_same(folder, expected_folder, tolerance=1e-5):
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(command, tmp_path):
+def test_two_processes_learn_what_one_does(command: Command, tmp_path: Path) -> None:
     run(command("one"))
     talk = run(command("two", "--num-processes", "2"))
     assert talk.stderr.count("wrote") == 1
@@ -110,7 +114,9 @@ SHARED = ("--num-processes", "2", "--sharding", "full")
 
 
 @pytest.mark.slow
-def test_epochs_and_evaluations_have_every_row_once(command, watched_folder, tmp_path):
+def test_epochs_and_evaluations_have_every_row_once(
+    command: Command, watched_folder: Path, tmp_path: Path
+) -> None:
     trainer = TRAINER | {"eval_strategy": "steps", "eval_steps": 2}
     changes = {"data": {"train": [str(watched_folder)]}, "trainer": trainer}
     run(command("one", **changes))
@@ -139,7 +145,7 @@ def test_epochs_and_evaluations_have_every_row_once(command, watched_folder, tmp
 
 
 @pytest.mark.slow
-def test_shared_out_weights_learn_what_whole_ones_do(command, tmp_path):
+def test_shared_out_weights_learn_what_whole_ones_do(command: Command, tmp_path: Path) -> None:
     run(command("whole"))
     talk = run(command("shared", *SHARED))
     assert talk.stderr.count("wrote") == 1
@@ -162,7 +168,7 @@ def test_shared_out_weights_learn_what_whole_ones_do(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_whole_backbone_is_trained_in_parts(command, tmp_path):
+def test_a_whole_backbone_is_trained_in_parts(command: Command, tmp_path: Path) -> None:
     settings = {"method": "full", "multitask": {"max_steps": 4, "learning_rate": 0.003}}
     run(command("whole", **settings))
     run(command("shared", *SHARED, **settings))
@@ -170,7 +176,7 @@ def test_a_whole_backbone_is_trained_in_parts(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_half_precision_is_shared_out_too(command, tmp_path):
+def test_half_precision_is_shared_out_too(command: Command, tmp_path: Path) -> None:
     settings = {"backbone_weights": "bfloat16", "trainer": TRAINER | {"bf16": True}}
     run(command("whole", **settings))
     run(command("shared", *SHARED, **settings))
@@ -186,7 +192,9 @@ def test_half_precision_is_shared_out_too(command, tmp_path):
     [(("--num-processes", "2"), ()), (SHARED, ()), ((), SHARED)],
     ids=["2 to 1", "shared to 1", "1 to shared"],
 )
-def test_an_interrupted_run_goes_on_otherwise_divided(command, tmp_path, before, after):
+def test_an_interrupted_run_goes_on_otherwise_divided(
+    command: Command, tmp_path: Path, before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
     run(command("whole"))
     arguments = command("broken", *before)
     with subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
@@ -261,7 +269,7 @@ processes.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_a_process_keeps_half_and_gets_the_whole_back(tmp_path):
+def test_a_process_keeps_half_and_gets_the_whole_back(tmp_path: Path) -> None:
     script = tmp_path / "parts_and_back.py"
     script.write_text(PARTS_AND_BACK)
     tests = str(Path(__file__).parents[1])
@@ -276,7 +284,7 @@ def test_a_process_keeps_half_and_gets_the_whole_back(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_model_without_layers_cannot_be_shared_out():
+def test_a_model_without_layers_cannot_be_shared_out() -> None:
     model = make_backbone()
     model._no_split_modules = None
     with pytest.raises(ConfigError, match="does not say what its layers are"):
@@ -295,7 +303,7 @@ def test_a_model_without_layers_cannot_be_shared_out():
         ({"trainer": {"torch_compile": True}}, "trainer.torch_compile; leave out one of them"),
     ],
 )
-def test_what_cannot_be_shared_out_is_refused(tmp_path, changes, message):
+def test_what_cannot_be_shared_out_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(json.dumps({"data": {"train": ["x"]}} | changes))
     TrainConfig.load(path)
@@ -304,7 +312,7 @@ def test_what_cannot_be_shared_out_is_refused(tmp_path, changes, message):
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_said_once(command):
+def test_what_is_wrong_is_said_once(command: Command) -> None:
     done = subprocess.run(
         command("wrong", "--num-processes", "2", adapter={"rr": 3}),
         env=ENVIRONMENT,
@@ -318,7 +326,7 @@ def test_what_is_wrong_is_said_once(command):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_once_and_the_run_goes_on(command, tmp_path):
+def test_a_full_disk_is_told_once_and_the_run_goes_on(command: Command, tmp_path: Path) -> None:
     arguments = command("full", "--num-processes", "2")
     with files_of_at_most(100_000):
         done = subprocess.run(
@@ -336,7 +344,9 @@ def test_a_full_disk_is_told_once_and_the_run_goes_on(command, tmp_path):
     ("batch_size", "micro_batch_size", "num_processes", "expected"),
     [(16, None, 1, (16, 1)), (16, None, 2, (8, 1)), (16, 2, 2, (2, 4)), (6, 1, 3, (1, 2))],
 )
-def test_a_step_is_shared_evenly(batch_size, micro_batch_size, num_processes, expected):
+def test_a_step_is_shared_evenly(
+    batch_size: int, micro_batch_size: int | None, num_processes: int, expected: tuple[int, int]
+) -> None:
     config = TrainConfig.model_validate(
         {"data": {"train": ["x"]}, "batch_size": batch_size, "micro_batch_size": micro_batch_size}
     )
@@ -346,7 +356,9 @@ def test_a_step_is_shared_evenly(batch_size, micro_batch_size, num_processes, ex
 @pytest.mark.parametrize(
     ("batch_size", "micro_batch_size", "num_processes"), [(16, None, 3), (1, None, 2), (16, 3, 1)]
 )
-def test_a_step_that_cannot_be_shared_evenly_is_refused(batch_size, micro_batch_size, num_processes):
+def test_a_step_that_cannot_be_shared_evenly_is_refused(
+    batch_size: int, micro_batch_size: int | None, num_processes: int
+) -> None:
     config = TrainConfig.model_validate(
         {"data": {"train": ["x"]}, "batch_size": batch_size, "micro_batch_size": micro_batch_size}
     )
@@ -354,7 +366,7 @@ def test_a_step_that_cannot_be_shared_evenly_is_refused(batch_size, micro_batch_
         divide_step(config, num_processes)
 
 
-def test_launching_inside_of_a_launcher_is_refused(monkeypatch):
+def test_launching_inside_of_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="leave it out"):
         launch(["train", "x.yaml"], num_processes=2)

@@ -1,5 +1,7 @@
 """The load test checks what it says; its timings are not asserted, the machine is shared."""
 
+from pathlib import Path
+
 import pytest
 
 from tiny_model import save_adapted
@@ -8,7 +10,7 @@ from ucuie.lab.bench.serve import bench_serve
 
 
 @pytest.mark.slow
-def test_the_load_has_no_wrong_answer_and_the_overflow_is_refused(tmp_path):
+def test_the_load_has_no_wrong_answer_and_the_overflow_is_refused(tmp_path: Path) -> None:
     model = str(save_adapted(tmp_path / "model"))
     report = bench_serve(ServeOptions(num_clients=8, seconds=3, model=model))
     assert set(report["statuses"]) == {"200"}
