@@ -152,13 +152,13 @@ def test_shared_expert_alone_is_peft_lora(
     ("config", "want"),
     [
         # Every linear: 4 ranks per expert, each of width in + width out, then routers of width in + bias.
-        ({}, 13 * 4 * (32 + 48) + 15 * 33),
-        ({"router": "hard"}, 13 * 4 * (32 + 48) + 12 * 33),
-        ({"num_levels": 1}, 13 * 4 * (32 + 48) + 12 * 33),
-        ({"use_shared_expert": False}, 12 * 4 * (32 + 48) + 15 * 33),
-        ({"use_capability_experts": False}, 4 * (32 + 48)),
-        ({"num_sub_experts": 1}, 4 * 4 * (32 + 48) + 6 * 33),
-        ({"num_sub_experts": 8}, 25 * 4 * (32 + 48) + 27 * 33),
+        ({}, 13 * 4 * (16 + 24) + 15 * 17),
+        ({"router": "hard"}, 13 * 4 * (16 + 24) + 12 * 17),
+        ({"num_levels": 1}, 13 * 4 * (16 + 24) + 12 * 17),
+        ({"use_shared_expert": False}, 12 * 4 * (16 + 24) + 15 * 17),
+        ({"use_capability_experts": False}, 4 * (16 + 24)),
+        ({"num_sub_experts": 1}, 4 * 4 * (16 + 24) + 6 * 17),
+        ({"num_sub_experts": 8}, 25 * 4 * (16 + 24) + 27 * 17),
     ],
 )
 def test_every_variant_has_the_parameters_it_needs(

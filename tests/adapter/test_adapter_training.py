@@ -1,5 +1,6 @@
 """Training: checkpointed layers keep their own forward's routing; a resumed run ends where it would have."""
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,13 @@ def test_unloading_restores_the_checkpoint_function(adapted: MakeAdapted, inputs
     model = adapted()
     enable_checkpointing(model)
     layer = model.get_base_model().model.layers[0]
-    before = layer._gradient_checkpointing_func
+    checkpoint_function = attrgetter("_gradient_checkpointing_func")
+    before = checkpoint_function(layer)
     model.train()
     model(**inputs)
-    assert layer._gradient_checkpointing_func is not before
+    assert checkpoint_function(layer) is not before
     model.unload()
-    assert layer._gradient_checkpointing_func is before
+    assert checkpoint_function(layer) is before
 
 
 def test_fresh_adapter_trains_with_all_its_losses(backbone: LlamaForCausalLM, inputs: Inputs) -> None:

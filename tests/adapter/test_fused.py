@@ -27,7 +27,7 @@ VARIANTS = {
 
 
 def make_gates(model: PeftModel, num_rows: int) -> Tensor:
-    num_gates = model.base_model._config.layout().num_gates
+    num_gates = model.peft_config["default"].layout().num_gates
     return torch.rand(len(model.base_model.adapted_linears), num_rows, num_gates)
 
 

@@ -23,8 +23,10 @@ from ucuie.batch.sources import Source
 from ucuie.batch.work import cut_shards
 from ucuie.cli import main
 from ucuie.errors import ConfigError
+from ucuie.extract.document import Part
 from ucuie.extract.remote import RemoteExtractor
 from ucuie.extract.remote.client import EndpointError
+from ucuie.extract.remote.windows import WindowReader
 from ucuie.schema import Schema
 
 KEY = "sk-secret-5f2a"
@@ -289,14 +291,14 @@ def test_a_text_that_something_here_fails_at_costs_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [f"Ada {number}." for number in range(70)]
-    reading = RemoteExtractor._answer_query
+    read = WindowReader.read
 
-    async def fails(self: Any, session: Any, query: Any) -> Any:
-        if query.text in ("Ada 5.", "Ada 40."):
+    async def fails(reader: WindowReader, part: Part) -> Part:
+        if part.text in ("Ada 5.", "Ada 40."):
             raise RecursionError("too deep")
-        return await reading(self, session, query)
+        return await read(reader, part)
 
-    monkeypatch.setattr(RemoteExtractor, "_answer_query", fails)
+    monkeypatch.setattr(WindowReader, "read", fails)
     source, output = notes(tmp_path, texts), tmp_path / "out"
     with serving(ADA) as fake:
         assert run(*command(source, output, fake)) == 0

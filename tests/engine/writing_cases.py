@@ -3,12 +3,11 @@
 import random
 from typing import Any
 
-import torch
-from peft import PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedModel
+from peft import PeftModel
+from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel
 
 from decode_cases import PIECES, byte_level
-from ucuie.adapter import HierarchicalMoeConfig
+from tiny_model import make_adapted, make_backbone
 from ucuie.engine.requests import Request
 from ucuie.language.grammar import build_grammar
 from ucuie.schema import Frame, Schema, Slot
@@ -21,24 +20,8 @@ SCHEMA = Schema.of({"Speech": ["Speaker", "Place"], "person": []})
 def make_model(
     *, router: str | None = None, kind: type[PreTrainedConfig] = LlamaConfig
 ) -> PreTrainedModel | PeftModel:
-    torch.manual_seed(1)
-    config = kind(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        vocab_size=LANGUAGE.grammars.vocab_size,
-        max_position_embeddings=1024,
-    )
-    model = AutoModelForCausalLM.from_config(config)
-    # The default std of 0.02 leaves logits nearly flat, which would hide errors behind ties.
-    torch.nn.init.normal_(model.lm_head.weight, std=0.2)
-    if router is not None:
-        model = get_peft_model(model, HierarchicalMoeConfig(router=router))
-        for name, parameter in model.named_parameters():
-            if "hierarchical_moe_" in name:
-                torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+    backbone = make_backbone(kind=kind, vocab_size=LANGUAGE.grammars.vocab_size, max_position_embeddings=1024)
+    return backbone if router is None else make_adapted(backbone, router=router)
 
 
 def make_request(text: str = TEXT, schema: Schema = SCHEMA, **options: Any) -> Request:

@@ -228,7 +228,7 @@ def test_a_text_that_is_only_null() -> None:
     assert not accepts_text("{(person: Null): []}", text="Null")
 
 
-def test_a_blank_text_is_refused() -> None:
+def test_no_grammar_is_built_for_a_blank_text() -> None:
     with pytest.raises(TextError, match="empty"):
         build_grammar(SCHEMA, " \n ", "EE")
 

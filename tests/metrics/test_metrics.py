@@ -172,7 +172,7 @@ def test_gold_empty_predicted_one() -> None:
     assert counts("NER", example("NER"), ANNS[:1], "instructuie") == (1, 1, 0)
 
 
-def test_three_predictions_of_a_name_that_occurs_twice() -> None:
+def test_the_third_prediction_of_a_name_that_occurs_twice_is_wrong() -> None:
     gold = example("NER", *ANNS)
     three = [ANNS[0], ANNS[0], ANNS[0]]
     # The first occurrence thrice: one match.
@@ -189,7 +189,7 @@ def test_three_predictions_of_a_name_that_occurs_twice() -> None:
     assert counts("NER", gold, three, "instructuie") == (1, 1, 1)
 
 
-def test_two_triggers_in_swapped_order() -> None:
+def test_triggers_are_scored_in_any_order() -> None:
     gold = example("EE", SHOOTING, SHOOTING_2)
     # With their own offsets the order plays no part.
     swapped = [SHOOTING_2, SHOOTING]
@@ -230,7 +230,7 @@ def test_an_argument_outside_the_text() -> None:
     assert counts("RE boundary", relation, [invented], "iepile") == (1, 1, 0)
 
 
-def test_the_same_span_under_two_types() -> None:
+def test_one_span_under_two_types_is_scored() -> None:
     gold = example("NER", entity("person", "Ann", ANN), entity("place", "Ann", ANN))
     both, one = list(gold.records), [entity("place", "Ann", ANN)]
     for scorer in SCORERS.keys() - {"capabilities"}:

@@ -12,9 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from server_cases import Held, Running, held_model, running, tiny_model
+from server_cases import Held, Running, held_model, running
 from torch import Tensor
 
+from tiny_model import tiny_model
 from ucuie.errors import ConfigError
 from ucuie.model.folder import LoadedModel
 from ucuie.server.logs import JsonFormatter

@@ -14,7 +14,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tiny_model import save_adapted
 from ucuie.lab.bench.serve import Server, running_server
 
 NUM_CLIENTS = 24
@@ -23,8 +22,8 @@ READY_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_adapted(tmp_path_factory.mktemp("model")))
+def model(adapted_folder: Path) -> str:
+    return str(adapted_folder)
 
 
 def waiting(server: Server) -> float:

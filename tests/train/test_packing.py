@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel, get_peft_model
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen3Config
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen3Config
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.errors import ConfigError
@@ -264,11 +264,16 @@ def test_shared_instructions_have_to_be_packed() -> None:
         collate(make_rows(4, 3, max_texts=4), pad_id=0)
 
 
+def attention_of(model: PreTrainedModel) -> str:
+    name: str = model.config._attn_implementation
+    return name
+
+
 def test_attention_that_cannot_share_an_instruction_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model().get_base_model()
     monkeypatch.setattr(model.config, "_attn_implementation_internal", "flex_attention")
     with packed_attention(model):
-        assert model.config._attn_implementation == "flex_attention"
+        assert attention_of(model) == "flex_attention"
     with (
         pytest.raises(ConfigError, match="set texts_per_row: 1"),
         packed_attention(model, shares_instructions=True),
@@ -279,8 +284,8 @@ def test_attention_that_cannot_share_an_instruction_is_refused(monkeypatch: pyte
 def test_the_attention_is_put_back() -> None:
     model = make_model().get_base_model()
     with packed_attention(model):
-        assert model.config._attn_implementation == "ucuie_packed"
-    assert model.config._attn_implementation == "sdpa"
+        assert attention_of(model) == "ucuie_packed"
+    assert attention_of(model) == "sdpa"
 
 
 def test_padded_batches_are_refused_where_packed_ones_are_expected() -> None:

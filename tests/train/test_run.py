@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +32,34 @@ from ucuie.train.run import run_training
 from ucuie.train.stages import last_checkpoint
 from ucuie.train.trainer import UcuieTrainer
 
-Command = Callable[..., list[str]]
 MakeConfig = Callable[..., TrainConfig]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
+STOPPED_RUN = {
+    "warming": {"max_steps": 20, "learning_rate": 0.01},
+    "multitask": {"max_steps": 60, "learning_rate": 0.01},
+    "trainer": {"disable_tqdm": True, "save_steps": 3, "report_to": []},
+}
+"""Long enough to be stopped on the way."""
+
+
+def configured(backbone: Path, data: Path, folder: Path, **changes: Any) -> TrainConfig:
+    defaults = {
+        "backbone": str(backbone),
+        "output": str(folder / "model"),
+        "data": {"train": [str(data)]},
+        "batch_size": 4,
+        "warming": {"max_steps": 3, "learning_rate": 0.01},
+        "multitask": {"max_steps": 4, "learning_rate": 0.01},
+        "trainer": {"logging_steps": 1, "disable_tqdm": True, "save_steps": 2},
+    }
+    return TrainConfig.model_validate(defaults | changes)
+
+
 @pytest.fixture
 def settings(backbone_folder: Path, data_folder: Path, tmp_path: Path) -> MakeConfig:
-    def build(**changes: Any) -> TrainConfig:
-        defaults = {
-            "backbone": str(backbone_folder),
-            "output": str(tmp_path / "model"),
-            "data": {"train": [str(data_folder)]},
-            "batch_size": 4,
-            "warming": {"max_steps": 3, "learning_rate": 0.01},
-            "multitask": {"max_steps": 4, "learning_rate": 0.01},
-            "trainer": {"logging_steps": 1, "disable_tqdm": True, "save_steps": 2},
-        }
-        return TrainConfig.model_validate(defaults | changes)
-
-    return build
+    return partial(configured, backbone_folder, data_folder, tmp_path)
 
 
 VARIANTS = {
@@ -132,22 +141,12 @@ def test_backbone_stays_as_it_was(settings: MakeConfig, backbone_folder: Path) -
             assert torch.equal(parameter, before[plain])
 
 
-@pytest.fixture
-def command(settings: MakeConfig, tmp_path: Path) -> Command:
-    """The command of a run of a given name, which writes checkpoints every third step."""
-
-    def build(name: str, *arguments: str) -> list[str]:
-        config = settings(
-            output=str(tmp_path / name),
-            warming={"max_steps": 30, "learning_rate": 0.01},
-            multitask={"max_steps": 80, "learning_rate": 0.01},
-            trainer={"disable_tqdm": True, "save_steps": 3, "report_to": []},
-        )
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(config.model_dump_json())
-        return [sys.executable, "-m", "ucuie", "train", str(path), *arguments]
-
-    return build
+@pytest.fixture(scope="module")
+def whole(backbone_folder: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of a run that nothing stops."""
+    return run_training(
+        configured(backbone_folder, data_folder, tmp_path_factory.mktemp("whole"), **STOPPED_RUN)
+    )
 
 
 def stop_after(process: subprocess.Popen[bytes], checkpoint: Path, signal_number: int, delay: float) -> int:
@@ -164,32 +163,33 @@ def stop_after(process: subprocess.Popen[bytes], checkpoint: Path, signal_number
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
 def test_a_run_stopped_at_a_random_step_and_resumed_ends_with_the_same_weights(
-    command: Command, tmp_path: Path, signal_number: signal.Signals
+    settings: MakeConfig, whole: Path, tmp_path: Path, signal_number: signal.Signals
 ) -> None:
-    subprocess.run(command("whole"), check=True, env=ENVIRONMENT, capture_output=True)
+    config = settings(**STOPPED_RUN)
+    (tmp_path / "run.yaml").write_text(config.model_dump_json())
     seed = random.SystemRandom().randrange(10**6)
     generator = random.Random(seed)
-    stage, step = generator.choice([("warming", 3), ("warming", 15), ("multitask", 3), ("multitask", 30)])
+    stage, step = generator.choice([("warming", 3), ("warming", 12), ("multitask", 3), ("multitask", 24)])
     with subprocess.Popen(
-        command("broken"),
+        [sys.executable, "-m", "ucuie", "train", str(tmp_path / "run.yaml")],
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         # Shells start what runs in the background deaf to Ctrl-C, and that is inherited.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        checkpoint = tmp_path / "broken.run" / stage / f"checkpoint-{step}"
+        checkpoint = tmp_path / "model.run" / stage / f"checkpoint-{step}"
         code = stop_after(process, checkpoint, signal_number, generator.uniform(0, 0.2))
         talk = process.stderr.read().decode()
-    assert not (tmp_path / "broken").exists(), f"finished before it was stopped (seed {seed})"
+    assert not (tmp_path / "model").exists(), f"finished before it was stopped (seed {seed})"
     if signal_number == signal.SIGINT:
         assert code == 130, talk
         assert "--resume" in talk
 
-    subprocess.run(command("broken", "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
-    whole, broken = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "broken"))
-    assert whole.keys() == broken.keys()
-    for name, weights in whole.items():
-        assert torch.equal(weights, broken[name]), f"{name} differs (seed {seed})"
+    resumed = run_training(config, resume=True)
+    expected, found = (load_file(folder / "adapter_model.safetensors") for folder in (whole, resumed))
+    assert expected.keys() == found.keys()
+    for name, weights in expected.items():
+        assert torch.equal(weights, found[name]), f"{name} differs (seed {seed})"
 
 
 def test_a_run_ends_whenever_its_decay_is_asked_for(

@@ -44,7 +44,7 @@ def test_trials_that_crashed_are_named_and_the_exit_code_tells(tmp_path: Path) -
     assert invoke(*command, "--report").exit_code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 @pytest.mark.usefixtures("needs_embedded_model")
 def test_all_experiments_run_and_their_pages_are_made_again_alike(tmp_path: Path) -> None:
