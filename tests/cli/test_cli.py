@@ -757,7 +757,7 @@ def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
     process.send_signal(signal.SIGINT)
     # Not by `communicate`, which reads the pipe itself and loses what came with the first line.
     rest = process.stdout.read()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     lines = [json.loads(line) for line in (first + rest).splitlines()]
     assert process.returncode == 130, said
     assert [line["id"] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
@@ -793,7 +793,7 @@ def test_a_real_process_survives_ctrl_c(model: str) -> None:
     while not list(Path().glob(".out.jsonl.*.part")) and time.monotonic() < deadline:
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "the same command goes on from there" in said
     assert "Traceback" not in said

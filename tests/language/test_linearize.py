@@ -1,9 +1,10 @@
-import time
+from functools import partial
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from timing import process_seconds
 from ucuie.language.linearize import (
     NULL,
     ParsedFrame,
@@ -254,14 +255,7 @@ def test_malformed_outputs_keep_their_complete_frames(
 )
 def test_time_is_linear_in_the_output(unit: str) -> None:
     def seconds(length: int) -> float:
-        output = "{" + unit * (length // len(unit))
-        tries = []
-        # Process time, and the best of three: other jobs and the garbage collector are not meant.
-        for _ in range(3):
-            start = time.process_time()
-            parse(output)
-            tries.append(time.process_time() - start)
-        return min(tries)
+        return process_seconds(partial(parse, "{" + unit * (length // len(unit))))
 
     # Ten times the length takes ten times as long; quadratic time would take a hundred times (and minutes).
-    assert seconds(300_000) < 30 * max(seconds(30_000), 0.01)
+    assert seconds(300_000) < 30 * seconds(30_000)

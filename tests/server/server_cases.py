@@ -41,7 +41,7 @@ def held_model() -> Held:
 
     def wait(*_: object) -> None:
         held.entered.set()
-        assert held.go.wait(30)
+        assert held.go.wait(120)
 
     held.model.model.get_input_embeddings().register_forward_pre_hook(wait)
     return held

@@ -17,7 +17,7 @@ import pytest
 from ucuie.lab.bench.serve import Server, running_server
 
 NUM_CLIENTS = 24
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 """Until a server is ready; 5 on an idle machine, and tests run on busy ones."""
 
 
@@ -50,7 +50,7 @@ def test_a_signal_under_load_loses_no_accepted_request(model: str) -> None:
         accepted = waiting(server)
         server.process.send_signal(signal.SIGTERM)
         answers = [one.result() for one in asked]
-        assert server.process.wait(60) == 0
+        assert server.process.wait(120) == 0
     assert accepted > 1
     assert [answer.status_code for answer in answers] == [200] * NUM_CLIENTS
     assert [answer.json()["extractions"][0]["id"] for answer in answers] == [

@@ -38,7 +38,7 @@ TRAINER = {
 
 
 def written(
-    backbone: Path, data: Path, folder: Path, name: str, *arguments: str, **changes: Any
+    backbone: Path, data: Path, folder: Path, name: str, /, *arguments: str, **changes: Any
 ) -> list[str]:
     """The command of a run of a given name."""
     settings = {

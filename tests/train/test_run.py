@@ -44,7 +44,7 @@ STOPPED_RUN = {
 """Long enough to be stopped on the way."""
 
 
-def configured(backbone: Path, data: Path, folder: Path, **changes: Any) -> TrainConfig:
+def configured(backbone: Path, data: Path, folder: Path, /, **changes: Any) -> TrainConfig:
     defaults = {
         "backbone": str(backbone),
         "output": str(folder / "model"),
