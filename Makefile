@@ -1,6 +1,7 @@
 # make demo    set up .venv, then fetch the default model's backbone (98 MB, once), then extract from four example texts
-# make test    set up .venv, then all checks: style, types, import contracts, every test
-# make quick   the tests that take seconds
+# make test    set up .venv, then style, types, import contracts, and the tests of some minutes
+# make quick   the tests that take no more than a few seconds each
+# make rest    the tests that `make test` leaves out: long ones, and those that need a browser or several processes
 # make lint    style, types and import contracts; `make format` mends what can be mended
 # make docs    set up .venv, then build the documentation site in site/; open site/index.html
 # make clean   remove .venv and everything that the checks leave behind
@@ -12,18 +13,21 @@ BIN := $(VENV)/bin
 # Python compiles what it imports when it imports it; pip would compile all of torch beforehand.
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --constraint constraints.txt
 # Workers are processes: threads of their own would only get in each other's way.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test quick docs lint style types imports format clean
+.PHONY: demo test quick rest docs lint style types imports format clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python -m ucuie.cli.demo
 
 test: lint
-	@$(PYTEST)
+	@$(PYTEST) -m "not long"
 
 quick: $(VENV)/.installed-dev
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow and not long"
+
+rest: $(VENV)/.installed-dev
+	@$(PYTEST) -m long
 
 # Warnings are errors: `strict` of mkdocs.yml.
 docs: $(VENV)/.installed-docs

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -29,3 +30,20 @@ def needs_embedded_model() -> None:
     from ucuie.model.folder import embedded_model
 
     embedded_model()
+
+
+# Folders that tests read and do not change. Modules that load torch are imported where they are used.
+@pytest.fixture(scope="session")
+def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Hugging Face model."""
+    from tiny_model import save_plain
+
+    return save_plain(tmp_path_factory.mktemp("models") / "plain")
+
+
+@pytest.fixture(scope="session")
+def adapted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model folder with its backbone in it."""
+    from tiny_model import save_adapted
+
+    return save_adapted(tmp_path_factory.mktemp("models") / "tiny")

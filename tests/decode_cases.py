@@ -1,27 +1,21 @@
-"""Tokenizers, schemas, texts and gold records that make life hard for a grammar."""
+"""Schemas, texts and gold records that make life hard for a grammar."""
 
-import json
-import string
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from tiny_model import tokenizer, train_sentence_piece
 from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.grammar import chunk_text
 from ucuie.schema import FilledSlot, Filler, Frame, Record, Schema, Slot
 
-CORPUS = [
-    "Barack Obama spoke at the U.S. Capitol on Monday. Angela Merkel was born in Hamburg; she met him there.",
-    "{(Speech: spoke): [(Speaker: Barack Obama), (Place: Null)], (person: Angela Merkel): [], (Null: a): []}",
-    "the inhibition of tumor necrosis factor (TNF) by 3mg of aspirin, and the drugs in the study",
-    string.printable,
-]
 PIECES = [
     *("Obama", "spoke", "the", "e", "x", "3mg", "U.S.", "'s", "Null", "N", "ull", "\\Null"),
     *("\\", "(", ")", "[", "]", "{", "}", ":", ", ", "-", '"', "/", "%", ".."),
@@ -44,41 +38,15 @@ class Language(NamedTuple):
 
 @cache
 def byte_level() -> Language:
-    """Like Llama 3, Qwen and the embedded model; the model's vocabulary is larger than the tokenizer's."""
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator(CORPUS * 3, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
-    return Language(tokenizer, PromptEncoder(tokenizer), GrammarFactory(tokenizer, len(tokenizer) + 13))
+    """A tokenizer of bytes whose model has a larger vocabulary."""
+    tiny = tokenizer()
+    return Language(tiny, PromptEncoder(tiny), GrammarFactory(tiny, len(tiny) + 13))
 
 
 @cache
 def sentence_piece() -> Language:
-    """Like Llama 2: a blank before every text, bytes as fallback."""
-    backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
-        show_progress=False,
-    )
-    backend.train_from_iterator([line.replace("\n", "") for line in CORPUS], trainer)
-    state = json.loads(backend.to_str())
-    state["added_tokens"] = state["added_tokens"][:3]  # the trainer takes byte tokens for special ones
-    backend = Tokenizer.from_str(json.dumps(state))
-    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    backend.decoder = decoders.Sequence(steps)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
-    return Language(tokenizer, PromptEncoder(tokenizer), GrammarFactory(tokenizer))
+    llama = train_sentence_piece()
+    return Language(llama, PromptEncoder(llama), GrammarFactory(llama))
 
 
 def _joined(min_size: int, max_size: int) -> st.SearchStrategy[str]:
@@ -136,7 +104,7 @@ class StubModel(torch.nn.Module):
 
     _supports_attention_backend = True
 
-    def __init__(self, context=None):
+    def __init__(self, context: int | None = None) -> None:
         super().__init__()
         self.anchor = torch.nn.Parameter(torch.zeros(1))
         self.config = SimpleNamespace(_attn_implementation="sdpa", max_position_embeddings=context)
@@ -144,16 +112,18 @@ class StubModel(torch.nn.Module):
         """(tokens, positions) of each forward but those for instructions."""
         self.instructions = []
 
-    def get_decoder(self):
+    def get_decoder(self) -> Self:
         return self
 
-    def get_output_embeddings(self):
+    def get_output_embeddings(self) -> Callable[[Tensor], Tensor]:
         return lambda hidden: self.logits(hidden[:, 0].long())
 
-    def logits(self, tokens):
+    def logits(self, tokens: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def forward(self, input_ids, position_ids=None, past_key_values=None, **_):
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor | None = None, past_key_values: Any = None, **_: object
+    ) -> SimpleNamespace:
         if past_key_values is None:
             self.steps.append((input_ids[:, 0].tolist(), position_ids[:, 0].tolist()))
         else:

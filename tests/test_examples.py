@@ -53,7 +53,7 @@ def test_offsets_of_the_sample_can_be_found_again_from_strings(sample: list[Exam
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("needs_embedded_model")
 def test_the_tiny_training_learns_the_sample_by_heart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,7 @@
 """The house keeps its order: few files at the root, modules and functions of a size, one word per idea."""
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from tools.house_map import ARCHITECTURE, CONTRIBUTING, PACKAGE, with_map
 MOST_ROOT_FILES = 6
 LEAST_LINES, MOST_LINES = 60, 400
 MOST_FUNCTION_LINES, MOST_PARAMETERS = 60, 8
+MOST_PRIVATE_REACHES = 10
 
 SMALL_OR_LARGE = {
     # Equations of the paper, or a value that the command reads before anything heavy is loaded.
@@ -122,3 +123,36 @@ def test_every_module_is_on_the_map() -> None:
     for page in (CONTRIBUTING, ARCHITECTURE):
         text = page.read_text(encoding="utf-8")
         assert with_map(page, text) == text, "python tools/house_map.py writes it anew"
+
+
+@cache
+def modules_of_tests() -> dict[str, ast.Module]:
+    folder = Path(__file__).parent
+    return {
+        str(path.relative_to(folder)): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.rglob("*.py"))
+    }
+
+
+def test_no_two_tests_have_one_name() -> None:
+    names = Counter(
+        node.name
+        for tree in modules_of_tests().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_tests_reach_into_few_privates() -> None:
+    reaches = [
+        f"{path}:{node.lineno} {node.attr}"
+        for path, tree in modules_of_tests().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and node.attr not in ("_", "_exit")  # spaCy's place for what others add, and os._exit
+        and not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    ]
+    assert len(reaches) <= MOST_PRIVATE_REACHES, reaches

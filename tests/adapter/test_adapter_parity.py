@@ -1,7 +1,11 @@
 """The fused form against what it replaces: the backbone, the loop over experts, PEFT's LoRA."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from adapter_cases import Inputs, MakeAdapted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
@@ -20,7 +24,9 @@ WIDTH_IN, WIDTH_OUT = 12, 10
 @pytest.mark.parametrize(
     "config", [{}, {"router": "hard"}, {"num_levels": 1}, {"use_capability_experts": False}]
 )
-def test_fresh_adapter_equals_the_backbone_bit_for_bit(backbone, inputs, dtype, config):
+def test_fresh_adapter_equals_the_backbone_bit_for_bit(
+    backbone: LlamaForCausalLM, inputs: Inputs, dtype: torch.dtype, config: dict[str, Any]
+) -> None:
     backbone = backbone.to(dtype)
     want = backbone(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
     model = get_peft_model(backbone, HierarchicalMoeConfig(**config))
@@ -29,7 +35,7 @@ def test_fresh_adapter_equals_the_backbone_bit_for_bit(backbone, inputs, dtype, 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_fused_equals_the_loop_over_experts_forward_and_backward(data):
+def test_fused_equals_the_loop_over_experts_forward_and_backward(data: st.DataObject) -> None:
     config = HierarchicalMoeConfig(
         r=data.draw(st.integers(1, 5), "r"),
         alpha=data.draw(st.sampled_from([1, 8]), "alpha"),
@@ -66,7 +72,9 @@ def test_fused_equals_the_loop_over_experts_forward_and_backward(data):
         )
 
 
-def outputs_and_gradients(layer, function, hidden: Tensor, routing: Routing) -> dict[str, Tensor]:
+def outputs_and_gradients(
+    layer: HierarchicalMoeLinear, function: Callable[..., Tensor], hidden: Tensor, routing: Routing
+) -> dict[str, Tensor]:
     hidden = hidden.clone().requires_grad_()
     layer.zero_grad()
     output = function(layer, "default", hidden, layer.base_layer(hidden), routing)
@@ -80,7 +88,7 @@ def outputs_and_gradients(layer, function, hidden: Tensor, routing: Routing) -> 
     return values | gradients
 
 
-def test_whole_model_equals_its_loop(adapted, inputs):
+def test_whole_model_equals_its_loop(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
 
     def run() -> list[Tensor]:
@@ -97,14 +105,14 @@ def test_whole_model_equals_its_loop(adapted, inputs):
     torch.testing.assert_close(fused, loop, rtol=1e-4, atol=1e-5)
 
 
-def test_logits_do_not_depend_on_whether_gradients_are_wanted(adapted, inputs):
+def test_logits_do_not_depend_on_whether_gradients_are_wanted(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     want = model(**inputs).logits
     with torch.no_grad():
         assert torch.equal(model(**inputs).logits, want)
 
 
-def test_one_level_is_a_softmax_over_all_experts():
+def test_one_level_is_a_softmax_over_all_experts() -> None:
     config = HierarchicalMoeConfig(num_levels=1, num_capabilities=2, num_sub_experts=3)
     layer = HierarchicalMoeLinear(nn.Linear(WIDTH_IN, WIDTH_OUT), name="linear", state=RoutingState())
     layer.update_layer("default", config)
@@ -124,7 +132,9 @@ def test_one_level_is_a_softmax_over_all_experts():
     torch.testing.assert_close(layer(hidden), want)
 
 
-def test_shared_expert_alone_is_peft_lora(adapted, backbone, inputs):
+def test_shared_expert_alone_is_peft_lora(
+    adapted: MakeAdapted, backbone: LlamaForCausalLM, inputs: Inputs
+) -> None:
     model = adapted(r=6, alpha=12, use_capability_experts=False)
     targets = ["gate_proj", "up_proj", "down_proj"]
     config = LoraConfig(r=6, lora_alpha=12, target_modules=targets, task_type="CAUSAL_LM")
@@ -142,21 +152,23 @@ def test_shared_expert_alone_is_peft_lora(adapted, backbone, inputs):
     ("config", "want"),
     [
         # Every linear: 4 ranks per expert, each of width in + width out, then routers of width in + bias.
-        ({}, 13 * 4 * (32 + 48) + 15 * 33),
-        ({"router": "hard"}, 13 * 4 * (32 + 48) + 12 * 33),
-        ({"num_levels": 1}, 13 * 4 * (32 + 48) + 12 * 33),
-        ({"use_shared_expert": False}, 12 * 4 * (32 + 48) + 15 * 33),
-        ({"use_capability_experts": False}, 4 * (32 + 48)),
-        ({"num_sub_experts": 1}, 4 * 4 * (32 + 48) + 6 * 33),
-        ({"num_sub_experts": 8}, 25 * 4 * (32 + 48) + 27 * 33),
+        ({}, 13 * 4 * (16 + 24) + 15 * 17),
+        ({"router": "hard"}, 13 * 4 * (16 + 24) + 12 * 17),
+        ({"num_levels": 1}, 13 * 4 * (16 + 24) + 12 * 17),
+        ({"use_shared_expert": False}, 12 * 4 * (16 + 24) + 15 * 17),
+        ({"use_capability_experts": False}, 4 * (16 + 24)),
+        ({"num_sub_experts": 1}, 4 * 4 * (16 + 24) + 6 * 17),
+        ({"num_sub_experts": 8}, 25 * 4 * (16 + 24) + 27 * 17),
     ],
 )
-def test_every_variant_has_the_parameters_it_needs(backbone, config, want):
+def test_every_variant_has_the_parameters_it_needs(
+    backbone: LlamaForCausalLM, config: dict[str, Any], want: int
+) -> None:
     model = get_peft_model(backbone, HierarchicalMoeConfig(target_modules=["gate_proj"], **config))
     assert model.get_nb_trainable_parameters()[0] == 2 * want
 
 
-def test_llama_2_7b_has_the_papers_84_million_parameters():
+def test_llama_2_7b_has_the_papers_84_million_parameters() -> None:
     with torch.device("meta"):
         model = get_peft_model(LlamaForCausalLM(LlamaConfig()), HierarchicalMoeConfig())
     trainable, total = model.get_nb_trainable_parameters()

@@ -1,15 +1,20 @@
 """Training: checkpointed layers keep their own forward's routing; a resumed run ends where it would have."""
 
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from adapter_cases import Inputs, MakeAdapted, MakeBackbone
 from peft import PeftModel, get_peft_model
 from torch import Tensor
-from transformers import Trainer, TrainingArguments
+from transformers import LlamaForCausalLM, Trainer, TrainingArguments
 
 from ucuie.adapter import HierarchicalMoeConfig
 
 
-def gradients_of_two_forwards(model, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+def gradients_of_two_forwards(model: PeftModel, inputs: Inputs) -> dict[str, Tensor]:
     """Gradients of both forwards' losses, with both forwards done before the one backward."""
     model.train()
     model.zero_grad()
@@ -27,12 +32,14 @@ def gradients_of_two_forwards(model, inputs: dict[str, Tensor]) -> dict[str, Ten
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def enable_checkpointing(model, **options: object) -> None:
+def enable_checkpointing(model: PeftModel, **options: object) -> None:
     model.get_base_model().activation_checkpointing_enable(options or None)
 
 
 @pytest.mark.parametrize("settings", [{}, {"target_modules": ["q_proj", "o_proj", "down_proj"]}])
-def test_checkpointed_layers_are_recomputed_under_their_own_routing(adapted, inputs, settings):
+def test_checkpointed_layers_are_recomputed_under_their_own_routing(
+    adapted: MakeAdapted, inputs: Inputs, settings: dict[str, Any]
+) -> None:
     model = adapted(**settings)
     want = gradients_of_two_forwards(model, inputs)
     enable_checkpointing(model)
@@ -42,7 +49,9 @@ def test_checkpointed_layers_are_recomputed_under_their_own_routing(adapted, inp
         assert torch.equal(got[name], want[name]), name
 
 
-def test_recomputing_leaves_losses_and_statistics_of_the_last_forward(adapted, inputs):
+def test_recomputing_leaves_losses_and_statistics_of_the_last_forward(
+    adapted: MakeAdapted, inputs: Inputs
+) -> None:
     model = adapted()
     enable_checkpointing(model)
     model.train()
@@ -55,7 +64,7 @@ def test_recomputing_leaves_losses_and_statistics_of_the_last_forward(adapted, i
     assert torch.equal(gates, torch.zeros(3, 3))
 
 
-def test_reentrant_checkpoints_are_refused(adapted, inputs):
+def test_reentrant_checkpoints_are_refused(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     enable_checkpointing(model, use_reentrant=True)
     model.train()
@@ -65,19 +74,20 @@ def test_reentrant_checkpoints_are_refused(adapted, inputs):
     model(**inputs).loss.backward()
 
 
-def test_unloading_restores_the_checkpoint_function(adapted, inputs):
+def test_unloading_restores_the_checkpoint_function(adapted: MakeAdapted, inputs: Inputs) -> None:
     model = adapted()
     enable_checkpointing(model)
     layer = model.get_base_model().model.layers[0]
-    before = layer._gradient_checkpointing_func
+    checkpoint_function = attrgetter("_gradient_checkpointing_func")
+    before = checkpoint_function(layer)
     model.train()
     model(**inputs)
-    assert layer._gradient_checkpointing_func is not before
+    assert checkpoint_function(layer) is not before
     model.unload()
-    assert layer._gradient_checkpointing_func is before
+    assert checkpoint_function(layer) is before
 
 
-def test_fresh_adapter_trains_with_all_its_losses(backbone, inputs):
+def test_fresh_adapter_trains_with_all_its_losses(backbone: LlamaForCausalLM, inputs: Inputs) -> None:
     model = get_peft_model(backbone, HierarchicalMoeConfig()).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.02, weight_decay=0)
     history = []
@@ -93,14 +103,23 @@ def test_fresh_adapter_trains_with_all_its_losses(backbone, inputs):
 
 
 class WithAuxiliaryLosses(Trainer):
-    def compute_loss(self, model: PeftModel, inputs, return_outputs=False, **kwargs):
+    def compute_loss(
+        self, model: PeftModel, inputs: Inputs, return_outputs: bool = False, **kwargs: object
+    ) -> Any:
         output = model(**inputs)
         losses = model.base_model.auxiliary_losses()
         loss = output.loss + 0.1 * (losses.bce + losses.entropy)
         return (loss, output) if return_outputs else loss
 
 
-def train(backbone, folder, inputs, *, resume: bool = False, **options) -> dict[str, Tensor]:
+def train(
+    backbone: LlamaForCausalLM,
+    folder: Path,
+    inputs: Inputs,
+    *,
+    resume: bool = False,
+    **options: object,
+) -> dict[str, Tensor]:
     rows = [{name: value[row % 3] for name, value in inputs.items()} for row in range(12)]
     torch.manual_seed(3)
     model = get_peft_model(backbone, HierarchicalMoeConfig())
@@ -125,7 +144,9 @@ def train(backbone, folder, inputs, *, resume: bool = False, **options) -> dict[
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_trainer_resumes_from_its_checkpoint(make_backbone, inputs, tmp_path):
+def test_trainer_resumes_from_its_checkpoint(
+    make_backbone: MakeBackbone, inputs: Inputs, tmp_path: Path
+) -> None:
     want = train(make_backbone(), tmp_path, inputs)
     got = train(make_backbone(), tmp_path, inputs, resume=True)
     for name in want:
@@ -133,7 +154,9 @@ def test_trainer_resumes_from_its_checkpoint(make_backbone, inputs, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_trainer_with_checkpointed_layers_learns_the_same(make_backbone, inputs, tmp_path):
+def test_trainer_with_checkpointed_layers_learns_the_same(
+    make_backbone: MakeBackbone, inputs: Inputs, tmp_path: Path
+) -> None:
     want = train(make_backbone(), tmp_path / "plain", inputs)
     got = train(make_backbone(), tmp_path / "checkpointed", inputs, gradient_checkpointing=True)
     for name in want:

@@ -1,8 +1,13 @@
 """The fused form computes what the adapted linears compute one by one."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from adapter_cases import MakeAdapted
+from peft import PeftModel
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ucuie.engine.fused import FusedMlps
@@ -21,17 +26,17 @@ VARIANTS = {
 }
 
 
-def make_gates(model, num_rows):
-    num_gates = model.base_model._config.layout().num_gates
+def make_gates(model: PeftModel, num_rows: int) -> Tensor:
+    num_gates = model.peft_config["default"].layout().num_gates
     return torch.rand(len(model.base_model.adapted_linears), num_rows, num_gates)
 
 
-def one_by_one(model, tokens, gates):
+def one_by_one(model: PeftModel, tokens: Tensor, gates: Tensor) -> Tensor:
     with torch.no_grad(), model.base_model.fixed_gates(gates):
         return model(input_ids=tokens).logits
 
 
-def fused(model, tokens, gates, *, copies):
+def fused(model: PeftModel, tokens: Tensor, gates: Tensor, *, copies: bool) -> tuple[int, Tensor]:
     mlps = FusedMlps(model.base_model, copies=copies)
     alive = tuple((gates != 0).flatten(0, 1).any(dim=0).tolist())
     with torch.no_grad(), mlps.running(gates, alive):
@@ -42,7 +47,9 @@ def fused(model, tokens, gates, *, copies):
 @copying
 @pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS.keys())
 @pytest.mark.parametrize("num_rows", [1, 5])
-def test_equal_to_one_by_one(adapted, settings, num_rows, copies):
+def test_equal_to_one_by_one(
+    adapted: MakeAdapted, settings: dict[str, Any], num_rows: int, copies: bool
+) -> None:
     model = adapted(**settings)
     tokens = torch.randint(1, 60, (5, 1))
     gates = make_gates(model, num_rows)
@@ -53,7 +60,7 @@ def test_equal_to_one_by_one(adapted, settings, num_rows, copies):
 
 
 @copying
-def test_experts_whose_gate_is_0_are_left_out(adapted, copies):
+def test_experts_whose_gate_is_0_are_left_out(adapted: MakeAdapted, copies: bool) -> None:
     model = adapted()
     tokens = torch.randint(1, 60, (5, 3))
     gates = make_gates(model, 1) * torch.tensor([1.0, 0.0, 1.0])
@@ -69,7 +76,9 @@ def test_experts_whose_gate_is_0_are_left_out(adapted, copies):
 
 @copying
 @pytest.mark.parametrize("names", [("locating",), ("judging", "associating"), ()])
-def test_capabilities_are_switched_like_elsewhere(adapted, names, copies):
+def test_capabilities_are_switched_like_elsewhere(
+    adapted: MakeAdapted, names: tuple[str, ...], copies: bool
+) -> None:
     model = adapted()
     tokens = torch.randint(1, 60, (2, 4))
     gates = make_gates(model, 1)
@@ -80,7 +89,7 @@ def test_capabilities_are_switched_like_elsewhere(adapted, names, copies):
 
 
 @copying
-def test_half_precision_is_as_near_as_one_by_one(adapted, copies):
+def test_half_precision_is_as_near_as_one_by_one(adapted: MakeAdapted, copies: bool) -> None:
     model = adapted()
     tokens = torch.randint(1, 60, (30, 1))
     gates = make_gates(model, 1)
@@ -92,7 +101,7 @@ def test_half_precision_is_as_near_as_one_by_one(adapted, copies):
     assert (logits - exact).square().mean() < 2 * (unfused - exact).square().mean()
 
 
-def test_an_error_inside_leaves_the_model_as_it_was(adapted):
+def test_an_error_inside_leaves_the_model_as_it_was(adapted: MakeAdapted) -> None:
     model = adapted()
     gates = make_gates(model, 1)
     with pytest.raises(KeyboardInterrupt), FusedMlps(model.base_model).running(gates, (True, True, True)):
@@ -118,17 +127,25 @@ class _Operations(TorchDispatchMode):
         ".t.",
     )
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.names = []
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         if not any(view in str(function) for view in self.VIEWS):
             self.names.append(str(function))
         return function(*args, **(kwargs or {}))
 
 
-def test_without_copies_an_adapted_mlp_has_eleven_operations_more_than_a_bare_one(adapted):
+def test_without_copies_an_adapted_mlp_has_eleven_operations_more_than_a_bare_one(
+    adapted: MakeAdapted,
+) -> None:
     """Of 7 billion parameters a step takes about 4 ms on a GPU, and each operation about 2 microseconds."""
     model = adapted().to(torch.bfloat16)
     mlps = FusedMlps(model.base_model, copies=False)
@@ -146,7 +163,7 @@ def test_without_copies_an_adapted_mlp_has_eleven_operations_more_than_a_bare_on
     assert len(counts[1]) == 5 + 11, counts[1]
 
 
-def test_without_copies_the_frozen_weights_are_those_of_the_model(adapted):
+def test_without_copies_the_frozen_weights_are_those_of_the_model(adapted: MakeAdapted) -> None:
     model = adapted()
     tokens, gates = torch.randint(1, 60, (5, 1)), make_gates(model, 1)
     mlps = FusedMlps(model.base_model, copies=False)

@@ -10,7 +10,7 @@ from ucuie.engine.products import Int8Product, Product, are_plain, has_int8, pro
 
 @pytest.mark.parametrize("num_rows", [0, 1, 7, 8, 9, 63, 64, 65, 300])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_a_product_is_a_linear_for_any_number_of_rows(num_rows, has_bias):
+def test_a_product_is_a_linear_for_any_number_of_rows(num_rows: int, has_bias: bool) -> None:
     torch.manual_seed(num_rows)
     weight, bias = torch.randn(40, 24), torch.randn(40) if has_bias else None
     rows = torch.randn(num_rows, 24)
@@ -18,14 +18,14 @@ def test_a_product_is_a_linear_for_any_number_of_rows(num_rows, has_bias):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.float16])
-def test_a_product_keeps_the_dtype(dtype):
+def test_a_product_keeps_the_dtype(dtype: torch.dtype) -> None:
     weight, rows = torch.randn(12, 16).to(dtype), torch.randn(20, 16).to(dtype)
     output = Product(weight)(rows)
     assert output.dtype == dtype
     torch.testing.assert_close(output, F.linear(rows, weight), rtol=2e-2, atol=2e-2)
 
 
-def test_linears_of_one_input_become_one_product():
+def test_linears_of_one_input_become_one_product() -> None:
     linears = [nn.Linear(16, width) for width in (8, 4, 20)]
     rows = torch.randn(33, 16)
     together = product_of(linears)(rows)
@@ -39,7 +39,7 @@ needs_int8 = pytest.mark.skipif(
 
 @needs_int8
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_an_int8_product_is_off_by_a_hundredth_whatever_rows_are_beside_it(has_bias):
+def test_an_int8_product_is_off_by_a_hundredth_whatever_rows_are_beside_it(has_bias: bool) -> None:
     torch.manual_seed(0)
     weight, bias = torch.randn(96, 64), torch.randn(96) if has_bias else None
     rows = torch.randn(50, 64) * torch.logspace(-6, 6, 50)[:, None]
@@ -54,21 +54,21 @@ def test_an_int8_product_is_off_by_a_hundredth_whatever_rows_are_beside_it(has_b
 
 
 @needs_int8
-def test_a_row_of_weights_that_is_zero_gives_zeros():
+def test_a_row_of_weights_that_is_zero_gives_zeros() -> None:
     weight = torch.randn(8, 16)
     weight[3] = 0
     assert torch.equal(Int8Product(weight)(torch.randn(5, 16))[:, 3], torch.zeros(5))
 
 
 @needs_int8
-def test_only_large_float32_weights_are_rounded():
+def test_only_large_float32_weights_are_rounded() -> None:
     assert isinstance(product(torch.randn(512, 512), int8=True), Int8Product)
     assert isinstance(product(torch.randn(512, 512)), Product)
     assert isinstance(product(torch.randn(16, 16), int8=True), Product)
     assert isinstance(product(torch.randn(512, 512).bfloat16(), int8=True), Product)
 
 
-def test_adapted_hooked_and_unlike_linears_are_not_plain():
+def test_adapted_hooked_and_unlike_linears_are_not_plain() -> None:
     class Adapted(nn.Linear):
         pass
 

@@ -13,16 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 from batch_cases import content, output_rows, write_lines
+from typer.testing import CliRunner
 
-from tiny_model import save_adapted
+from ucuie.cli import app
 
 NUM_ROWS = 240
-NUM_KILLS = 3
+NUM_KILLS = 2
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_adapted(tmp_path_factory.mktemp("model")))
+def model(adapted_folder: Path) -> str:
+    return str(adapted_folder)
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +71,13 @@ def kill_one_worker(name: str) -> Callable[[int], None]:
 def whole(texts: Path, model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run gives that nothing happens to."""
     output = tmp_path_factory.mktemp("whole") / "out"
-    result = run(*command(texts, output, model, "--workers", "2"))
-    assert result.returncode == 0, result.stderr
+    result = CliRunner().invoke(app, command(texts, output, model)[3:])
+    assert result.exit_code == 0, result.output
     assert f"{NUM_ROWS} texts" in result.stderr
     return output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_and_started_again_it_gives_the_same(
     texts: Path, model: str, whole: Path, tmp_path: Path
 ) -> None:
@@ -89,7 +90,7 @@ def test_killed_and_started_again_it_gives_the_same(
             os.kill(pid, signal.SIGKILL)
 
         assert run_and_kill(command(texts, output, model), output, number, kill) == -signal.SIGKILL
-    assert run(*command(texts, output, model)).returncode == 0
+    assert CliRunner().invoke(app, command(texts, output, model)[3:]).exit_code == 0
     assert content(output) == content(whole)
     assert len(output_rows(output)) == NUM_ROWS
 
@@ -102,7 +103,7 @@ def test_a_lost_process_loses_nothing(texts: Path, model: str, whole: Path, tmp_
     assert content(output) == content(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_ray_with_an_actor_lost_the_content_is_the_same(
     texts: Path, model: str, whole: Path, tmp_path: Path
 ) -> None:
@@ -113,7 +114,7 @@ def test_on_ray_with_an_actor_lost_the_content_is_the_same(
     assert content(output) == content(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_cannot_work_is_refused_in_words(texts: Path, model: str, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     unreachable = run(*command(texts, tmp_path / "a", model, "--engine", "ray", "--address", "127.0.0.1:9"))

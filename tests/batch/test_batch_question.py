@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 
-from tiny_model import make_adapted, make_backbone, tokenizer
+from tiny_model import tiny_model
 from ucuie import Extractor, Schema
 from ucuie.batch.question import Question
 from ucuie.batch.rows import OutputRow, Row
 from ucuie.extract.options import AnswerOptions
 from ucuie.extract.query import answer_each
-from ucuie.language.pool import InstructionPool
-from ucuie.model.folder import LoadedModel
 from ucuie.model.operating_point import OperatingPoint
 
 ROWS = [Row("in.txt", number, b"Ada %d lived in London." % number) for number in range(1, 5)]
@@ -20,8 +18,7 @@ ROWS = [Row("in.txt", number, b"Ada %d lived in London." % number) for number in
 
 @pytest.fixture(scope="module")
 def extractor() -> Extractor:
-    loaded = LoadedModel(make_adapted(make_backbone()), tokenizer(), InstructionPool.load(), None, "tiny")
-    return Extractor(loaded, max_new_tokens=40)
+    return Extractor(tiny_model(), max_new_tokens=40)
 
 
 def question(**options: Any) -> Question:

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from small_disk import files_of_at_most
-from tiny_model import CONTEXT, save_adapted, save_plain
+from tiny_model import CONTEXT, save_plain
 from ucuie import Extraction, __version__
 from ucuie.cli import app, demo
 from ucuie.errors import ModelError
@@ -28,8 +28,8 @@ PERSON = '["person", "city"]'
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_adapted(tmp_path_factory.mktemp("models") / "tiny"))
+def model(adapted_folder: Path) -> str:
+    return str(adapted_folder)
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +163,7 @@ def test_quiet_says_nothing(model: str) -> None:
     assert ucuie("extract", "-s", PERSON, "-i", "notes.txt", "-o", "out", "-q", "-m", model).stderr == ""
 
 
-def test_a_plain_model_extracts(tmp_path: Path) -> None:
+def test_the_command_extracts_with_a_plain_model(tmp_path: Path) -> None:
     folder = save_plain(tmp_path / "plain")
     assert ucuie("extract", "-s", PERSON, "-t", "Ada", "-m", folder).exit_code == 0
 
@@ -175,7 +175,7 @@ def test_an_empty_text_is_refused(model: str) -> None:
     assert "text error: the text ' ' is empty" in refuse("extract", "-s", PERSON, "-t", " ", "-m", model)
 
 
-def test_a_type_larger_than_the_context_is_refused(model: str) -> None:
+def test_the_command_refuses_a_type_larger_than_the_context(model: str) -> None:
     write("notes.txt", TEXT, "London")
     large = json.dumps(["city", "very " * CONTEXT + "long name"])
     for source in (("-t", TEXT), ("-i", "notes.txt", "-o", "out.jsonl")):
@@ -262,7 +262,7 @@ def test_a_model_folder_with_a_missing_or_corrupt_file_is_refused(model: str, tm
     assert "backbone/config.json is missing" in said
 
 
-def test_an_adapter_for_another_backbone_is_refused(model: str, tmp_path: Path) -> None:
+def test_the_command_refuses_an_adapter_for_another_backbone(model: str, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model, tmp_path / "adapter"))
     info = json.loads((folder / "ucuie.json").read_text())
     info["backbone"] = str(save_plain(tmp_path / "other", seed=9))
@@ -270,7 +270,7 @@ def test_an_adapter_for_another_backbone_is_refused(model: str, tmp_path: Path) 
     assert "another backbone" in refuse("extract", "-s", PERSON, "-t", TEXT, "-m", folder)
 
 
-def test_a_missing_model_is_refused() -> None:
+def test_the_command_names_a_missing_model() -> None:
     said = refuse("extract", "-s", PERSON, "-t", TEXT, "-m", "no-such-model")
     assert "model error: the model 'no-such-model' is not there" in said
 
@@ -386,16 +386,17 @@ def gold_lines(count: int) -> list[str]:
 
 
 def test_a_plot_that_cannot_be_written_leaves_no_calibrated_copy(model: str) -> None:
-    write("gold.jsonl", *gold_lines(10))
+    write("gold.jsonl", *gold_lines(2))
     arguments = ("calibrate", "--data", "gold.jsonl", "-m", model, "--output", "copy", "--plot")
     assert "gold.jsonl" in refuse(*arguments, "gold.jsonl/plot.svg")
     assert not Path("copy").exists()
     assert ucuie(*arguments, "plot.svg").exit_code == 0
 
 
+@pytest.mark.slow
 def test_calibrate_writes_into_the_model_and_says_what_it_changed(model: str, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model, tmp_path / "mine"))
-    write("gold.jsonl", *gold_lines(30))
+    write("gold.jsonl", *gold_lines(16))
     result = ucuie(
         *(
             "calibrate",
@@ -407,12 +408,12 @@ def test_calibrate_writes_into_the_model_and_says_what_it_changed(model: str, tm
             "new/plot.svg",
             "--json",
             "--limit",
-            24,
+            12,
         )
     )
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert report["texts"] == 24
+    assert report["texts"] == 12
     assert report["ece_after_is_cross_validated"]
     assert {row["kind"] for row in report["errors"]} == {"record", "filler"}
     assert Path("new/plot.svg").read_text().startswith("<svg")
@@ -443,6 +444,7 @@ def found_gold(model: str, count: int) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 def test_calibrate_reads_the_texts_once_for_each_bias_and_says_what_it_chose(
     model: str, tmp_path: Path
 ) -> None:
@@ -726,6 +728,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_real_process_keeps_data_and_talk_apart(model: str) -> None:
     write("notes.txt", TEXT, "London")
     result = run("extract", "-s", PERSON, "-i", "notes.txt", "-m", model)
@@ -738,6 +741,7 @@ def test_a_real_process_keeps_data_and_talk_apart(model: str) -> None:
     assert "\x1b" not in result.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
     write("notes.txt", *(f"{TEXT} {number}" for number in range(3000)))
     process = subprocess.Popen(
@@ -753,7 +757,7 @@ def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
     process.send_signal(signal.SIGINT)
     # Not by `communicate`, which reads the pipe itself and loses what came with the first line.
     rest = process.stdout.read()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     lines = [json.loads(line) for line in (first + rest).splitlines()]
     assert process.returncode == 130, said
     assert [line["id"] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
@@ -762,6 +766,7 @@ def test_ctrl_c_leaves_whole_lines_on_stdout(model: str) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_real_process_survives_ctrl_c(model: str) -> None:
     write("notes.txt", *(f"{TEXT} {number}" for number in range(3000)))
     command = [
@@ -788,7 +793,7 @@ def test_a_real_process_survives_ctrl_c(model: str) -> None:
     while not list(Path().glob(".out.jsonl.*.part")) and time.monotonic() < deadline:
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "the same command goes on from there" in said
     assert "Traceback" not in said

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tiny_model import save_adapted, save_plain
 from ucuie.cli import app
 from ucuie.cli.doctor import Finding, Patient, examine
 from ucuie.model import source as model_source
@@ -18,8 +17,8 @@ doctor = sys.modules["ucuie.cli.doctor"]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_adapted(tmp_path_factory.mktemp("models") / "tiny")
+def model(adapted_folder: Path) -> Path:
+    return adapted_folder
 
 
 def run(*arguments: object) -> Result:
@@ -41,16 +40,16 @@ def test_every_check_runs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_prints_findings_and_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Patient) -> Finding:
+    def fail(_: str) -> list[str]:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(doctor, "_CHECKS", {"python": doctor._python, "luck": fail})
-    result = run()
+    monkeypatch.setattr(doctor, "requires", fail)
+    result = run("--model", "none")
     assert result.exit_code == 1
     assert "ok     python" in result.stdout
-    assert "broken luck         RuntimeError: out of luck\n" in result.stdout
+    assert "broken packages     RuntimeError: out of luck\n" in result.stdout
     assert f"{'':<20}-> report it" in result.stdout
-    assert json.loads(run("--json").stdout)[1]["state"] == "broken"
+    assert json.loads(run("--model", "none", "--json").stdout)[1]["state"] == "broken"
 
 
 def test_a_damaged_model_is_found_and_there_is_no_self_test(model: Path, tmp_path: Path) -> None:
@@ -69,13 +68,13 @@ def test_the_embedded_model_is_mended_by_installing_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(model_source, "__file__", str(tmp_path / "model" / "source.py"))
-    result = doctor._model(Patient())
+    result = findings()["model"]
     assert result.state == "broken"
     assert result.advice == "pip install --force-reinstall --no-deps ucuie"
 
 
-def test_a_plain_model_was_not_trained_to_extract(tmp_path: Path) -> None:
-    assert "nobody trained" in doctor._model(Patient(str(save_plain(tmp_path / "plain")))).words
+def test_a_plain_model_was_not_trained_to_extract(plain_folder: Path) -> None:
+    assert "nobody trained" in findings(plain_folder)["model"].words
 
 
 def test_packages_of_other_versions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,17 +86,17 @@ def test_packages_of_other_versions_are_found(monkeypatch: pytest.MonkeyPatch) -
         "tzlocal; extra == 'x'",
     ]
     monkeypatch.setattr(doctor, "requires", lambda _: lines)
-    state, words, advice = doctor._packages(Patient())
-    assert state == "broken"
-    assert "torch is" in words
-    assert "needed is >=99; no-such-package is missing" in words
-    assert advice == "pip install 'torch>=99' 'no-such-package>=1'"
+    found = findings(Path("none"))["packages"]
+    assert found.state == "broken"
+    assert "torch is" in found.words
+    assert "needed is >=99; no-such-package is missing" in found.words
+    assert found.advice == "pip install 'torch>=99' 'no-such-package>=1'"
 
 
 def test_extras_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["pydantic; extra == 'serve'", "no-such-package>=1; extra == 'spacy'"]
     monkeypatch.setattr(doctor, "requires", lambda _: lines)
-    result = doctor._extras(Patient())
+    result = findings(Path("none"))["extras"]
     assert result.state == "ok"
     assert "spacy lacks no-such-package" in result.words
     assert result.advice == "where you want them: pip install 'ucuie[spacy]'"

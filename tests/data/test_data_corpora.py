@@ -24,7 +24,7 @@ RECORDS: dict[str, dict[Split, int]] = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in SMALL else [pytest.mark.slow]) for name in catalogue()]
+    "name", [pytest.param(name, marks=[] if name in SMALL else [pytest.mark.long]) for name in catalogue()]
 )
 def test_a_converted_set_has_the_expected_counts(name: str, tmp_path: Path) -> None:
     report = convert(name, raw_folder(name), tmp_path)

@@ -365,7 +365,9 @@ def test_an_unknown_reader_or_option_is_named() -> None:
         ("aspirin\t", "'' is not a tag"),
     ],
 )
-def test_a_line_without_a_tag_is_a_fault_and_not_a_token_outside(read, line, reason):
+def test_a_line_without_a_tag_is_a_fault_and_not_a_token_outside(
+    read: Callable[..., list[Draft | Fault]], line: str, reason: str
+) -> None:
     (fault, kept) = read("columns", f"took\tO\n{line}\n\nfine\tO\n")
     assert isinstance(fault, Fault)
     assert "line 2" in fault.place

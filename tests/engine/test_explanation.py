@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tiny_model import answer_of, make_adapted, make_backbone, save_plain, tokenizer
+from tiny_model import CONTEXT, answer_of, save_plain, tiny_model, tokenizer
 from ucuie import Extractor
+from ucuie.engine.generate import Generator
+from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.errors import ConfigError
 from ucuie.extract.extractor import Query
-from ucuie.language.pool import InstructionPool
-from ucuie.model.folder import LoadedModel
+from ucuie.extract.prompts import Prompts
+from ucuie.language.encode import PromptEncoder
 from ucuie.schema import CAPABILITIES, Schema
 
 TEXTS = ["Ada Lovelace lived in London.", "naïve 東京 🙂 (a) \\ Null", "Charles met Ada in Turin."]
@@ -18,10 +20,7 @@ SCHEMA = {"live in": ["subject", "object"]}
 
 
 def make_extractor(**settings: object) -> Extractor:
-    model = make_adapted(make_backbone(), **settings)
-    return Extractor(
-        LoadedModel(model, tokenizer(), InstructionPool.load(), None, "tiny"), max_new_tokens=120
-    )
+    return Extractor(tiny_model(**settings), max_new_tokens=120)
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +56,22 @@ def test_gates_and_weights_are_what_they_are_called(extractor: Extractor) -> Non
 def test_the_weights_are_the_means_over_the_records_own_tokens(extractor: Extractor) -> None:
     """Against the long way: the tokens are found by writing the output again, one by one."""
     query = Query("1", TEXTS[0], Schema.of(SCHEMA), "RE")
-    [document] = extractor._prompts.documents(query)
+    model = tiny_model()
+    [document] = Prompts(PromptEncoder(tokenizer(), pool=model.pool), CONTEXT, None).documents(query)
     [part] = document.parts()
     request = part.request
-    [output] = extractor._generator.generate([request])
+    grammars = GrammarFactory(tokenizer(), len(tokenizer()))
+    [output] = Generator(model.model, grammars, max_new_tokens=120).generate([request])
     [extraction] = extractor.answer([Query(*vars(query).values())])
     explained = extractor.extract(TEXTS[0], SCHEMA, explain=True)
     assert len(explained.records) == len(extraction.records) > 0
     tokens = torch.tensor([[*request.instruction_ids, *request.text_ids, *output.tokens]])
     mask = torch.arange(tokens.shape[1])[None] < len(request.instruction_ids)
-    routing = extractor._model.base_model.route_tokens(tokens, None, mask)
+    routing = model.model.base_model.route_tokens(tokens, None, mask)
     weights = torch.stack([one.sub_expert_weights[0] for one in routing.values()]).mean(dim=0)[
         -len(output.tokens) :
     ]
-    pieces = [extractor._grammars.token_bytes(token) for token in output.tokens]
+    pieces = [grammars.token_bytes(token) for token in output.tokens]
     for record in explained.records:
         explanation = record.explanation
         assert explanation is not None

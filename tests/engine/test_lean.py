@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import (
     DynamicCache,
     GPTNeoXConfig,
@@ -10,6 +11,7 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -46,7 +48,7 @@ KINDS = {
 
 
 @pytest.fixture(params=KINDS)
-def model(request):
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     torch.manual_seed(0)
     model = KINDS[request.param]().eval()
     for parameter in model.parameters():
@@ -54,7 +56,7 @@ def model(request):
     return model
 
 
-def _prefix_of(model, tokens):
+def _prefix_of(model: PreTrainedModel, tokens: Tensor) -> Prefix:
     cache = DynamicCache()
     model.model(tokens[None], past_key_values=cache, use_cache=True)
     return Prefix.of_cache(cache, None)
@@ -62,7 +64,9 @@ def _prefix_of(model, tokens):
 
 @pytest.mark.parametrize("copies", [True, False], ids=["copies", "no copies"])
 @torch.inference_mode()
-def test_rows_read_in_pieces_have_the_states_of_the_decoders_own_forward(model, copies):
+def test_rows_read_in_pieces_have_the_states_of_the_decoders_own_forward(
+    model: PreTrainedModel, copies: bool
+) -> None:
     instruction = torch.randint(50, (6,))
     lean, cache, prefix = (
         LeanDecoder(model.model, copies=copies),
@@ -88,7 +92,7 @@ def test_rows_read_in_pieces_have_the_states_of_the_decoders_own_forward(model, 
         torch.testing.assert_close(torch.cat(parts), own, rtol=1e-4, atol=1e-4)
 
 
-def test_other_decoders_are_left_alone():
+def test_other_decoders_are_left_alone() -> None:
     config = GPTNeoXConfig(
         vocab_size=50, hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4
     )
@@ -96,7 +100,7 @@ def test_other_decoders_are_left_alone():
     assert is_lean(make_backbone().model)
 
 
-def test_spare_memory_comes_back_as_zeros_and_stays_within_its_limit():
+def test_spare_memory_comes_back_as_zeros_and_stays_within_its_limit() -> None:
     spare, like = SpareMemory(max_bytes=100 * 4), torch.zeros(1)
     first = spare.zeros((5, 8), like)
     first.fill_(torch.nan)

@@ -12,16 +12,14 @@ import pytest
 from rich.console import Console, RenderableType
 
 from small_disk import files_of_at_most
-from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, tokenizer
+from tiny_model import CONTEXT, answer_of, tiny_model
 from ucuie import Extractor
 from ucuie.data import read_gold
 from ucuie.errors import ConfigError, DataError
 from ucuie.evaluation.evaluate import evaluate
 from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction
-from ucuie.language.pool import InstructionPool
 from ucuie.metrics import SCORERS
-from ucuie.model.folder import LoadedModel
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.render.tables import evaluation_tables
 from ucuie.schema import Example, Record
@@ -29,9 +27,7 @@ from ucuie.schema import Example, Record
 
 @pytest.fixture(scope="module")
 def extractor() -> Extractor:
-    model = make_adapted(make_backbone())
-    loaded = LoadedModel(model, tokenizer(), InstructionPool.load(), None, "tiny")
-    return Extractor(loaded, max_new_tokens=60, batch_size=2)
+    return Extractor(tiny_model(), max_new_tokens=60, batch_size=2)
 
 
 def line(number: int, **changes: Any) -> dict[str, Any]:

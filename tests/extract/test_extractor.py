@@ -11,7 +11,16 @@ from unittest.mock import ANY
 import pytest
 import torch
 
-from tiny_model import CONTEXT, answer_of, make_adapted, make_backbone, save_adapted, save_plain, tokenizer
+from tiny_model import (
+    CONTEXT,
+    answer_of,
+    make_adapted,
+    make_backbone,
+    save_adapted,
+    save_plain,
+    tiny_model,
+    tokenizer,
+)
 from ucuie import Extractor, Schema
 from ucuie.engine import products
 from ucuie.engine.products import has_int8
@@ -19,10 +28,10 @@ from ucuie.errors import ConfigError, ModelError, SchemaError, TextError
 from ucuie.extract.document import merge_groups
 from ucuie.extract.extractor import NO_ALTERNATIVES, Query
 from ucuie.extract.options import BELOW
+from ucuie.extract.prompts import Prompts
 from ucuie.extract.result import Extraction
-from ucuie.language.pool import InstructionPool
+from ucuie.language.encode import PromptEncoder
 from ucuie.model.calibration import Calibration, Calibrator, Sigmoid
-from ucuie.model.folder import LoadedModel
 from ucuie.model.info import ModelInfo
 from ucuie.schema import Example, Filler, Record, Task, record_faults
 
@@ -40,14 +49,9 @@ SCHEMAS: list[Any] = [
 ]
 
 
-def loaded(**settings: object) -> LoadedModel:
-    model = make_adapted(make_backbone(), **settings)
-    return LoadedModel(model, tokenizer(), InstructionPool.load(), None, "tiny")
-
-
 @pytest.fixture(scope="module")
 def extractor() -> Extractor:
-    return Extractor(loaded(), max_new_tokens=80)
+    return Extractor(tiny_model(), max_new_tokens=80)
 
 
 def answers(extractions: list[Extraction]) -> list[dict[str, Any]]:
@@ -71,7 +75,7 @@ def test_a_batch_equals_its_texts_alone_and_the_stream(extractor: Extractor) -> 
 
 
 def test_a_stream_is_answered_before_it_ends() -> None:
-    extractor = Extractor(loaded(), batch_size=1, max_new_tokens=8)
+    extractor = Extractor(tiny_model(), batch_size=1, max_new_tokens=8)
     taken = []
 
     def texts() -> Any:
@@ -93,7 +97,7 @@ def test_an_extraction_has_the_shape_of_the_contract(extractor: Extractor) -> No
 
 
 def test_a_cut_output_is_reported() -> None:
-    extraction = Extractor(loaded(), max_new_tokens=6).extract(TEXTS[3], SCHEMAS[2])
+    extraction = Extractor(tiny_model(), max_new_tokens=6).extract(TEXTS[3], SCHEMAS[2])
     assert extraction.truncated
 
 
@@ -101,7 +105,7 @@ def test_a_cut_output_is_reported() -> None:
 def test_int8_answers_the_same_alone_and_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     # A tiny model has no weights that are worth rounding.
     monkeypatch.setattr(products, "FEWEST_INT8", 0)
-    rounded = Extractor(loaded(), max_new_tokens=80, int8=True)
+    rounded = Extractor(tiny_model(), max_new_tokens=80, int8=True)
     batch = rounded.extract_batch(TEXTS, SCHEMAS[1])
     assert answers(batch) == answers([rounded.extract(text, SCHEMAS[1]) for text in TEXTS])
     assert all(not record_faults(one.records, one.text, Schema.of(SCHEMAS[1])) for one in batch)
@@ -116,7 +120,7 @@ def test_int8_answers_the_same_alone_and_in_a_batch(monkeypatch: pytest.MonkeyPa
 )
 def test_int8_is_refused_where_it_cannot_be(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        Extractor(replace(loaded(), **change), int8=True)
+        Extractor(replace(tiny_model(), **change), int8=True)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\u3000"])
@@ -136,7 +140,7 @@ def unscored(record: Record) -> tuple[str, object, object]:
 
 def test_a_schema_larger_than_the_context_is_asked_for_in_groups(extractor: Extractor) -> None:
     schema = Schema.of([f"thing {number}" for number in range(100)])
-    groups = extractor._prompts.groups("NER", schema)
+    groups = Prompts(PromptEncoder(tokenizer()), CONTEXT, None).groups("NER", schema)
     assert len(groups) > 1
     for text, extraction in zip(TEXTS, extractor.extract_batch(TEXTS, schema), strict=True):
         alone = [extractor.extract(text, group).records for group in groups]
@@ -189,7 +193,7 @@ def test_all_bad_texts_of_a_batch_are_named_at_once(extractor: Extractor) -> Non
 
 
 def test_a_stream_gives_what_stands_before_a_bad_text() -> None:
-    extractor = Extractor(loaded(), batch_size=4, max_new_tokens=8)
+    extractor = Extractor(tiny_model(), batch_size=4, max_new_tokens=8)
     stream = extractor.extract_iter(["one", "two", "", "four"], ["person"])
     assert [next(stream).text, next(stream).text] == ["one", "two"]
     with pytest.raises(TextError, match="is empty"):
@@ -223,7 +227,7 @@ def test_an_associating_example_uses_only_its_elements(extractor: Extractor) -> 
 
 
 def test_capabilities_can_be_switched_per_extractor_of_one_model() -> None:
-    shared = loaded()
+    shared = tiny_model()
     whole = Extractor(shared, max_new_tokens=80)
     judging = Extractor(shared, max_new_tokens=80, capabilities=("judging",))
     before = whole.extract_batch(TEXTS, SCHEMAS[0])
@@ -233,12 +237,12 @@ def test_capabilities_can_be_switched_per_extractor_of_one_model() -> None:
 
 def test_an_unknown_capability_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'judge'; did you mean 'judging'"):
-        Extractor(loaded(), capabilities=("judge",))  # type: ignore[arg-type]
+        Extractor(tiny_model(), capabilities=("judge",))  # type: ignore[arg-type]
 
 
 def test_a_model_without_experts_has_no_capabilities_to_switch(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no capability experts"):
-        Extractor(loaded(use_capability_experts=False), capabilities=("judging",))
+        Extractor(tiny_model(use_capability_experts=False), capabilities=("judging",))
     with pytest.raises(ConfigError, match="no capability experts"):
         Extractor.from_pretrained(save_plain(tmp_path), device="cpu", capabilities=("judging",))
 
@@ -247,7 +251,7 @@ def test_a_model_without_experts_has_no_capabilities_to_switch(tmp_path: Path) -
     "settings", [{"router": "hard"}, {"num_levels": 1}, {"use_capability_experts": False}], ids=str
 )
 def test_every_kind_of_adapter_extracts(settings: dict[str, object]) -> None:
-    extractor = Extractor(loaded(**settings), max_new_tokens=20)
+    extractor = Extractor(tiny_model(**settings), max_new_tokens=20)
     assert len(extractor.extract_batch(TEXTS, SCHEMAS[1])) == len(TEXTS)
 
 
@@ -288,7 +292,7 @@ def calibrated() -> Extractor:
         for kind in ("record", "filler", "slot")
     )
     calibration = Calibration(calibrators=calibrators)
-    return Extractor(replace(loaded(), calibration=calibration), max_new_tokens=80)
+    return Extractor(replace(tiny_model(), calibration=calibration), max_new_tokens=80)
 
 
 def scores_of(extractions: list[Extraction]) -> list[float | None]:
@@ -366,7 +370,7 @@ def standing(end_bias: float = 0.0, threshold: float = 0.0) -> Extractor:
     half = Sigmoid(method="temperature", scale=0.5)
     calibrator = Calibrator(kind="record", curve=half, num_elements=50, num_right=9)
     calibration = Calibration(calibrators=(calibrator,))
-    return Extractor(replace(loaded(), info=info, calibration=calibration), max_new_tokens=80)
+    return Extractor(replace(tiny_model(), info=info, calibration=calibration), max_new_tokens=80)
 
 
 @pytest.mark.parametrize(("own", "asked"), [(2.0, 0.0), (0.0, 2.0), (3.0, -1.0), (-1.0, 3.0)])
@@ -474,7 +478,7 @@ def test_alternatives_can_be_explained(extractor: Extractor) -> None:
 
 
 def test_a_text_read_in_windows_has_no_alternatives_and_says_so() -> None:
-    extractor = Extractor(loaded(), max_new_tokens=20, window_tokens=20)
+    extractor = Extractor(tiny_model(), max_new_tokens=20, window_tokens=20)
     text = TEXTS[3] * 3
     extraction = extractor.extract(text, SCHEMAS[0], n_best=3)
     plain = extractor.extract(text, SCHEMAS[0])
@@ -486,7 +490,7 @@ def test_a_text_read_in_windows_has_no_alternatives_and_says_so() -> None:
 
 
 def test_a_cut_output_is_no_alternative() -> None:
-    extraction = Extractor(loaded(), max_new_tokens=6).extract(TEXTS[3], SCHEMAS[2], n_best=4)
+    extraction = Extractor(tiny_model(), max_new_tokens=6).extract(TEXTS[3], SCHEMAS[2], n_best=4)
     assert extraction.alternatives == ()
 
 
@@ -495,7 +499,7 @@ def test_each_mention_of_a_name_has_its_own_offsets(extractor: Extractor) -> Non
     places = [0, 8, 19, 34]
     num_repeated = 0
     for schema in (["person", "city"], ["city"], ["a", "b", "c"]):
-        extraction = Extractor(loaded(), max_new_tokens=300).extract(text, schema, end_bias=4.0)
+        extraction = Extractor(tiny_model(), max_new_tokens=300).extract(text, schema, end_bias=4.0)
         for name in schema:
             starts = [
                 record.filler.start

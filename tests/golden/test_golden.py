@@ -15,9 +15,12 @@ from golden_cases import GOLDEN
 
 TOLERANCE = 2e-3
 """Of scores and losses: machines round differently."""
+SLOW = {"extractions", "training_losses"}
 
 
-@pytest.mark.parametrize("name", sorted(GOLDEN))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in sorted(GOLDEN)]
+)
 def test_the_answers_are_the_golden_ones(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # Typer reads it from the environment while it is imported.

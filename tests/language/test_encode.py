@@ -1,7 +1,6 @@
 """Prompt token ids: what they spell, and that no text can reach a special token."""
 
 import random
-import string
 import subprocess
 import sys
 from functools import cache
@@ -12,66 +11,29 @@ from hypothesis import strategies as st
 from tokenizers import (
     AddedToken,
     Tokenizer,
-    decoders,
     models,
-    normalizers,
-    pre_tokenizers,
     processors,
-    trainers,
 )
 from transformers import PreTrainedTokenizerFast
 
+from tiny_model import train_byte_level, train_sentence_piece
 from ucuie.errors import ModelError, TextError
 from ucuie.language.encode import PromptEncoder
 from ucuie.language.linearize import linearize
 from ucuie.language.pool import InstructionPool, build_instruction
 from ucuie.schema import Example, FilledSlot, Filler, Record, Schema
 
-CORPUS = [
-    "Find all entities of these types: {person, city}\nText: Barack Obama spoke in Berlin.\n",
-    "{(Speech: spoke): [(Speaker: Barack Obama), (Place: Berlin)]}",
-    string.printable,
-]
 TEXT = "Barack Obama spoke in Berlin."
 SCHEMA = Schema.of({"Speech": ["Speaker", "Place"]})
 
 
-def byte_level(*, bos: bool = True, add_prefix_space: bool = False) -> PreTrainedTokenizerFast:
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<s>", "</s>", "<|pad|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator(CORPUS, trainer)
-    backend.post_processor = processors.TemplateProcessing(
+def byte_level(*, add_prefix_space: bool = False) -> PreTrainedTokenizerFast:
+    """One that puts special tokens around every text, unless it is told not to."""
+    tokenizer = train_byte_level(add_prefix_space=add_prefix_space)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
-    special = {"bos_token": "<s>"} if bos else {}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", pad_token="<|pad|>", **special)
-
-
-def llama2_like(*, by_metaspace: bool) -> PreTrainedTokenizerFast:
-    """SentencePiece BPE as its two conversions write it: bytes as fallback, a blank before every text."""
-    backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    if by_metaspace:
-        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    else:
-        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
-        show_progress=False,
-    )
-    backend.train_from_iterator([line.replace("\n", "") for line in CORPUS], trainer)
-    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    backend.decoder = decoders.Sequence(steps)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    return tokenizer
 
 
 @cache
@@ -101,7 +63,9 @@ def test_instruction_without_wording_uses_the_default_of_the_task() -> None:
 
 
 def test_tokenizer_without_bos_gives_an_instruction_without_it() -> None:
-    bare = PromptEncoder(byte_level(bos=False))
+    without_bos = byte_level()
+    without_bos.bos_token = None
+    bare = PromptEncoder(without_bos)
     assert bare.encode_instruction("EE", SCHEMA) == encoder().encode_instruction("EE", SCHEMA)[1:]
 
 
@@ -148,7 +112,7 @@ def test_every_text_keeps_every_character(text: str) -> None:
 
 def test_special_token_look_alikes_are_plain_text() -> None:
     generator = random.Random(0)
-    pieces = ["<s>", "</s>", "<|pad|>", "<", "/", "s>", " ", "\n", "Text:", "Elements: {}"]
+    pieces = ["<s>", "</s>", "<pad>", "<", "/", "s>", " ", "\n", "Text:", "Elements: {}"]
     for _ in range(200):
         hostile = "".join(generator.choices(pieces, k=8))
         ids = encoder().encode_text(hostile) + encoder().encode_target(hostile)[:-1]
@@ -200,7 +164,7 @@ def test_slow_tokenizer_is_refused() -> None:
 
 @pytest.mark.parametrize("by_metaspace", [False, True])
 def test_sentencepiece_parts_continue_each_other(by_metaspace: bool) -> None:
-    llama = llama2_like(by_metaspace=by_metaspace)
+    llama = train_sentence_piece(by_metaspace=by_metaspace)
     sentencepiece = PromptEncoder(llama)
     instruction_ids = sentencepiece.encode_instruction("EE", SCHEMA, "Events: {schema}")
     instruction = "Events: {Speech: [Speaker, Place]}\nText:"

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -61,7 +62,9 @@ def _made(
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("make", "absent"), [(_entities, "schema"), (_events, "source"), (_events, "none")])
-def test_a_bundle_is_asked_the_same_and_its_records_are_in_its_schema(make, absent, seed) -> None:
+def test_a_bundle_is_asked_the_same_and_its_records_are_in_its_schema(
+    make: Callable[[int], Example], absent: Absent, seed: int
+) -> None:
     examples = [make(number) for number in range(60)]
     made = _made(examples, absent, BundleOptions(), seed)
     assert Counter(one.id for bundle in made for one in bundle).most_common(1)[0][1] == 1

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 TEXT = "Ada Lovelace lived in London."
 
 
-def test_every_place_of_the_page_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_place_of_the_confidence_page_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from making import confidence
 
     data = tmp_path / "data" / "set"

@@ -25,7 +25,7 @@ def _example(name: str, number: int, *, has_record: bool) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_every_place_of_the_page_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_place_of_the_model_page_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from making import model_page
 
     extractor = Extractor.from_pretrained(save_adapted(tmp_path / "tiny"), device="cpu", max_new_tokens=20)

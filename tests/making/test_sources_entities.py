@@ -308,7 +308,7 @@ def test_pieces_of_a_document_cut_no_record() -> None:
     assert pieces == ["One is. Two is.", "Three is.", "Four is."]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("source", [pytest.param(source, id=name) for name, source in ALL.items()])
 def test_a_real_archive_gives_examples_worth_learning_from(source: Source, tmp_path: Path) -> None:
     assert source.archive is not None

@@ -299,7 +299,7 @@ def test_silver_offers_trusted_types_and_leaves_unsure_ones_out() -> None:
 
     text = "Ann Lee met Bo in Paris."
     spans = [("PERSON", (0, 7)), ("PERSON?", (12, 14)), ("GPE", (18, 23)), ("WORK_OF_ART", (8, 11))]
-    found = silver._example(text, spans)
+    found = silver.trusted_example(text, spans)
     assert [(record.filler.text) for record in found.records if record.filler] == ["Paris"]
     assert len(found.frames) == len(silver.TRUSTED) - 1
     assert silver.trimmed("the city's", (0, 10)) == (4, 8)

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from ucuie.errors import ConfigError
 from ucuie.metrics import SCORERS, Counts, placing_ceiling, score
 from ucuie.metrics.counts import count_multiset
 from ucuie.metrics.instructuie import normalize
-from ucuie.schema import Example, FilledSlot, Filler, Record, Schema
+from ucuie.schema import Example, FilledSlot, Filler, Record, Schema, Task
 
 #       0         1         2         3         4         5
 #       0123456789012345678901234567890123456789012345678901
@@ -25,31 +26,33 @@ SCHEMAS = {
 }
 
 
-def at(text, start):
+def at(text: str, start: int) -> Filler:
     return Filler(text=text, start=start, end=start + len(text))
 
 
-def entity(name, text, start):
+def entity(name: str, text: str, start: int) -> Record:
     return Record(frame=name, filler=at(text, start))
 
 
-def tuple_of(name, **slots):
+def tuple_of(name: str, **slots: tuple[str, int]) -> Record:
     return Record(
         frame=name, slots=[FilledSlot(slot=slot, filler=at(*place)) for slot, place in slots.items()]
     )
 
 
-def event(name, trigger, **slots):
+def event(name: str, trigger: tuple[str, int], **slots: tuple[str, int]) -> Record:
     return tuple_of(name, **slots).model_copy(update={"filler": at(*trigger)})
 
 
-def example(task, *records, dataset="d", schema=None):
+def example(task: Task, *records: Record, dataset: str = "d", schema: Schema | None = None) -> Example:
     return Example(
         id="1", dataset=dataset, task=task, text=TEXT, schema=schema or SCHEMAS[task], records=records
     )
 
 
-def counts(row, gold, predicted, scorer="offset"):
+def counts(
+    row: str, gold: Example, predicted: Sequence[Record], scorer: str = "offset"
+) -> tuple[int, int, int]:
     """(gold, predicted, matched) of one text."""
     total = score([gold], [predicted], scorer=scorer).micro(row)
     return total.gold, total.predicted, total.matched
@@ -83,7 +86,7 @@ MAIN_ROW = {"NER": "NER", "RE": "RE boundary", "EE": "EAE linked", "ABSA": "ABSA
 
 
 @st.composite
-def golds_and_predictions(draw):
+def golds_and_predictions(draw: st.DrawFn) -> tuple[Example, list[Record]]:
     task = draw(st.sampled_from(sorted(RECORDS)))
     some = st.lists(st.sampled_from(RECORDS[task]), max_size=5)
     return example(task, *draw(some)), draw(some)
@@ -91,7 +94,7 @@ def golds_and_predictions(draw):
 
 @settings(max_examples=200, deadline=None)
 @given(golds_and_predictions())
-def test_gold_against_itself_is_perfect_under_every_scorer(drawn):
+def test_gold_against_itself_is_perfect_under_every_scorer(drawn: tuple[Example, list[Record]]) -> None:
     gold, _ = drawn
     for scorer in SCORERS:
         for row_score in score([gold], [gold.records], scorer=scorer).scores:
@@ -104,7 +107,9 @@ def test_gold_against_itself_is_perfect_under_every_scorer(drawn):
 
 @settings(max_examples=200, deadline=None)
 @given(golds_and_predictions())
-def test_exchanging_gold_and_predictions_exchanges_precision_and_recall(drawn):
+def test_exchanging_gold_and_predictions_exchanges_precision_and_recall(
+    drawn: tuple[Example, list[Record]],
+) -> None:
     gold, predicted = drawn
     exchanged = example(gold.task, *predicted)
     for scorer in ("offset", "capabilities", "uie-string", "iepile", "instructuie", "instructuie-fixed"):
@@ -117,7 +122,7 @@ def test_exchanging_gold_and_predictions_exchanges_precision_and_recall(drawn):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from("abc")), st.lists(st.sampled_from("abc")))
-def test_multisets_match_like_crossing_gold_off_one_by_one(gold, predicted):
+def test_multisets_match_like_crossing_gold_off_one_by_one(gold: list[str], predicted: list[str]) -> None:
     left, matched = list(gold), 0
     for element in predicted:
         if element in left:
@@ -127,7 +132,7 @@ def test_multisets_match_like_crossing_gold_off_one_by_one(gold, predicted):
     assert sum(labels.values(), Counts()) == Counts(len(gold), len(predicted), matched)
 
 
-def test_scores_are_per_cent_and_nothing_of_nothing_is_zero():
+def test_scores_are_per_cent_and_nothing_of_nothing_is_zero() -> None:
     assert Counts() + Counts(3, 4, 2) == Counts(3, 4, 2)
     total = Counts(3, 4, 2)
     assert (total.precision, total.recall) == (50, pytest.approx(66.667, abs=1e-3))
@@ -139,7 +144,7 @@ def test_scores_are_per_cent_and_nothing_of_nothing_is_zero():
 # The hand-counted cases of scoring.md, as (gold, predicted, matched).
 
 
-def test_gold_twice_predicted_once():
+def test_gold_twice_predicted_once() -> None:
     gold = example("NER", *ANNS)
     assert counts("NER", gold, ANNS[:1]) == (2, 1, 1)
     assert counts("NER", gold, ANNS[:1], "uie-string") == (2, 1, 1)
@@ -150,7 +155,7 @@ def test_gold_twice_predicted_once():
     assert counts("NER", gold, ANNS[:1], "instructuie") == (1, 1, 1)
 
 
-def test_gold_empty_predicted_empty():
+def test_gold_empty_predicted_empty() -> None:
     for scorer in SCORERS.keys() - {"instructuie", "capabilities"}:
         assert counts("NER", example("NER"), [], scorer) == (0, 0, 0)
     # "None" against "None" is a match, for entities and triggers, not for relations and arguments.
@@ -160,14 +165,14 @@ def test_gold_empty_predicted_empty():
     assert counts("RE boundary", example("RE"), [], "instructuie") == (0, 0, 0)
 
 
-def test_gold_empty_predicted_one():
+def test_gold_empty_predicted_one() -> None:
     for scorer in SCORERS.keys() - {"instructuie", "capabilities"}:
         assert counts("NER", example("NER"), ANNS[:1], scorer) == (0, 1, 0)
     # Gold is "None", predicted "person:ann".
     assert counts("NER", example("NER"), ANNS[:1], "instructuie") == (1, 1, 0)
 
 
-def test_three_predictions_of_a_name_that_occurs_twice():
+def test_the_third_prediction_of_a_name_that_occurs_twice_is_wrong() -> None:
     gold = example("NER", *ANNS)
     three = [ANNS[0], ANNS[0], ANNS[0]]
     # The first occurrence thrice: one match.
@@ -184,7 +189,7 @@ def test_three_predictions_of_a_name_that_occurs_twice():
     assert counts("NER", gold, three, "instructuie") == (1, 1, 1)
 
 
-def test_two_triggers_in_swapped_order():
+def test_triggers_are_scored_in_any_order() -> None:
     gold = example("EE", SHOOTING, SHOOTING_2)
     # With their own offsets the order plays no part.
     swapped = [SHOOTING_2, SHOOTING]
@@ -205,7 +210,7 @@ def test_two_triggers_in_swapped_order():
     assert counts("frame", gold, crossed) == (2, 2, 0)
 
 
-def test_an_argument_outside_the_text():
+def test_an_argument_outside_the_text() -> None:
     gold = example("EE", SHOOTING)
     invented = event("Attack", ("shot", SHOT), Attacker=("Zed", BO), Victim=("Cy", CY))
     assert counts("EAE pooled", gold, [invented]) == (2, 2, 1)
@@ -225,7 +230,7 @@ def test_an_argument_outside_the_text():
     assert counts("RE boundary", relation, [invented], "iepile") == (1, 1, 0)
 
 
-def test_the_same_span_under_two_types():
+def test_one_span_under_two_types_is_scored() -> None:
     gold = example("NER", entity("person", "Ann", ANN), entity("place", "Ann", ANN))
     both, one = list(gold.records), [entity("place", "Ann", ANN)]
     for scorer in SCORERS.keys() - {"capabilities"}:
@@ -235,7 +240,7 @@ def test_the_same_span_under_two_types():
     assert labels == {"person": Counts(1, 0, 0), "place": Counts(1, 1, 1)}
 
 
-def test_gollie_allows_a_mention_as_often_as_the_text_has_it_whatever_the_type():
+def test_gollie_allows_a_mention_as_often_as_the_text_has_it_whatever_the_type() -> None:
     gold = example("NER", *ANNS)
     predicted = [entity("place", "ann", 0), entity("place", "Ann", 0), ANNS[0]]
     # "ann" stands there twice in lower case, so the third prediction, the right one, is removed.
@@ -243,13 +248,13 @@ def test_gollie_allows_a_mention_as_often_as_the_text_has_it_whatever_the_type()
     assert counts("NER", gold, [entity("person", "ANN", 0)], "gollie") == (2, 1, 1)
 
 
-def test_knowcoder_removes_what_is_not_in_the_schema():
+def test_knowcoder_removes_what_is_not_in_the_schema() -> None:
     robot = entity("robot", "Ann", ANN)
     assert counts("NER", example("NER", *ANNS), [robot, ANNS[0]], "knowcoder-em") == (2, 1, 1)
     assert counts("NER", example("NER", *ANNS), [robot, ANNS[0]]) == (2, 2, 1)
 
 
-def test_saying_none_scores_on_a_set_of_mostly_empty_texts():
+def test_saying_none_scores_on_a_set_of_mostly_empty_texts() -> None:
     # 3 of 4 texts are empty: 3 matches of 4 predictions and of 3 + 2 gold elements, F1 = 2 * 3 / (4 + 5).
     golds = [example("NER"), example("NER"), example("NER"), example("NER", ANNS[0], RECORDS["NER"][2])]
     nothing = [[]] * 4
@@ -257,7 +262,7 @@ def test_saying_none_scores_on_a_set_of_mostly_empty_texts():
     assert score(golds, nothing, scorer="instructuie-fixed").micro("NER") == Counts(2, 0, 0)
 
 
-def test_instructuie_cuts_what_holds_a_semicolon():
+def test_instructuie_cuts_what_holds_a_semicolon() -> None:
     text = "Fannin & amp ; Bell"
     gold = Example(
         id="1", task="NER", text=text, schema=Schema.of(["point"]), records=[entity("point", text, 0)]
@@ -271,19 +276,19 @@ def test_instructuie_cuts_what_holds_a_semicolon():
     assert counts("RE boundary", gold, [relation], "instructuie") == (1, 1, 1)
 
 
-def test_instructuie_takes_all_triggers_as_one_string():
+def test_instructuie_takes_all_triggers_as_one_string() -> None:
     gold = example("EE", SHOOTING, RECORDS["EE"][3])
     assert counts("ED", gold, [SHOOTING], "instructuie") == (1, 1, 0)
     assert counts("ED", gold, [RECORDS["EE"][3], SHOOTING], "instructuie") == (1, 1, 1)
     assert counts("ED", example("EE"), [SHOOTING], "instructuie-fixed") == (0, 1, 0)
 
 
-def test_instructuie_normalizes_strings():
+def test_instructuie_normalizes_strings() -> None:
     assert normalize("The  Location :  St . John 's -- {A}") == "the located:st.john's--a"
     assert normalize("a,, b.. (c) ; d’s") == "a,b.(c);d's"
 
 
-def test_relations_match_by_slot_whatever_their_order():
+def test_relations_match_by_slot_whatever_their_order() -> None:
     _, lives, met, met_back = RECORDS["RE"]
     gold = example("RE", lives, met)
     assert counts("RE boundary", gold, [met_back]) == (2, 1, 0)
@@ -292,7 +297,7 @@ def test_relations_match_by_slot_whatever_their_order():
         assert counts("RE boundary", gold, [turned], scorer) == (2, 1, 1)
 
 
-def test_strict_relations_compare_the_types_of_their_arguments():
+def test_strict_relations_compare_the_types_of_their_arguments() -> None:
     schema = Schema.of({"person": [], "place": [], "lives in": ["subject", "object"]})
     ann, paris, lives = ANNS[0], RECORDS["NER"][2], RECORDS["RE"][0]
     gold = example("RE", ann, paris, lives, schema=schema)
@@ -304,7 +309,7 @@ def test_strict_relations_compare_the_types_of_their_arguments():
     assert "RE strict" not in {row for _, row in score([example("RE", lives)], [[lives]]).rows}
 
 
-def test_capabilities_apart():
+def test_capabilities_apart() -> None:
     gold = example("EE", SHOOTING, SHOOTING_2)
     # Judging, each once: Attack, Attack-Attacker, Attack-Victim; predicted without the attacker, with Meet.
     predicted = [event("Attack", ("shot", SHOT), Victim=("Ed", ED)), event("Meet", ("met", 4))]
@@ -318,7 +323,7 @@ def test_capabilities_apart():
     ]
 
 
-def test_capability_examples_have_one_row():
+def test_capability_examples_have_one_row() -> None:
     judged = [Record(frame="Attack", slots=[FilledSlot(slot="Victim")]), Record(frame="Meet")]
     gold = example("judging", *judged, schema=SCHEMAS["EE"])
     for scorer in ("offset", "capabilities"):
@@ -330,14 +335,14 @@ def test_capability_examples_have_one_row():
     assert counts("associating", associated, [SHOOTING, SHOOTING_2]) == (1, 2, 1)
 
 
-def test_a_slot_without_text_counts_for_judging_only():
+def test_a_slot_without_text_counts_for_judging_only() -> None:
     gold = example("EE", SHOOTING)
     with_null = SHOOTING.model_copy(update={"slots": (*SHOOTING.slots, FilledSlot(slot="Victim"))})
     assert counts("frame", gold, [with_null]) == (1, 1, 1)
     assert counts("EAE linked", gold, [with_null]) == (2, 2, 2)
 
 
-def test_reports_add_up_texts_and_average_over_datasets():
+def test_reports_add_up_texts_and_average_over_datasets() -> None:
     golds = [
         example("NER", *ANNS, dataset="a"),
         example("NER", ANNS[0], dataset="a"),
@@ -378,12 +383,12 @@ def test_reports_add_up_texts_and_average_over_datasets():
     assert plain["rows"][0]["datasets"][0]["labels"]["person"]["matched"] == 2
 
 
-def test_arguments_are_labelled_by_event_and_role():
+def test_arguments_are_labelled_by_event_and_role() -> None:
     labels = score([example("EE", SHOOTING)], [[SHOOTING]]).of("EAE linked")[0].labels
     assert set(labels) == {"Attack / Attacker", "Attack / Victim"}
 
 
-def test_the_placing_ceiling_is_what_strings_lose():
+def test_the_placing_ceiling_is_what_strings_lose() -> None:
     golds = [
         example("NER", *ANNS),
         # Only the second Ann is gold: as a string it is placed on the first.
@@ -396,16 +401,16 @@ def test_the_placing_ceiling_is_what_strings_lose():
     assert report.micro("EAE linked") == Counts(4, 4, 4)
 
 
-def test_a_missing_prediction_is_an_error():
+def test_a_missing_prediction_is_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
         score([example("NER"), example("NER")], [[]])
 
 
-def test_an_unknown_scorer_names_the_nearest():
+def test_an_unknown_scorer_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'offset'"):
         score([], [], scorer="ofset")
 
 
-def test_metrics_do_not_import_torch():
+def test_metrics_do_not_import_torch() -> None:
     program = "import sys, ucuie.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -17,28 +17,29 @@ from ucuie.metrics import (
     render_text,
     score,
 )
-from ucuie.schema import Example, FilledSlot, Filler, Record, Schema
+from ucuie.metrics.mistakes import Finding
+from ucuie.schema import Example, FilledSlot, Filler, Record, Schema, Task
 
 TEXT = "Bo <b>shot</b> Cy and Di met Ed."
 EVENTS = Schema.of({"Attack": ["Attacker", "Victim"], "Meet": ["Attacker", "Entity"]})
 RELATIONS = Schema.of({"knows": ["subject", "object"]})
 
 
-def at(text):
+def at(text: str) -> Filler:
     start = TEXT.index(text)
     return Filler(text=text, start=start, end=start + len(text))
 
 
-def record(frame, own=None, **slots):
+def record(frame: str, own: str | None = None, **slots: str) -> Record:
     filled = [FilledSlot(slot=slot, filler=at(text)) for slot, text in slots.items()]
     return Record(frame=frame, filler=None if own is None else at(own), slots=filled)
 
 
-def example(*records, task="EE", schema=EVENTS, dataset="d"):
+def example(*records: Record, task: Task = "EE", schema: Schema = EVENTS, dataset: str = "d") -> Example:
     return Example(id="d/1", dataset=dataset, task=task, text=TEXT, schema=schema, records=records)
 
 
-def found(gold, *predicted):
+def found(gold: Example, *predicted: Record) -> list[tuple[str | None, ...]]:
     """(kind, gold label, gold text, predicted label, predicted text) of every mistake."""
     return [
         (one.kind, *(part for side in (one.gold, one.predicted) for part in _told(side)))
@@ -46,7 +47,7 @@ def found(gold, *predicted):
     ]
 
 
-def _told(side):
+def _told(side: Finding | None) -> tuple[str | None, str | None]:
     return (None, None) if side is None else (side.label, side.filler.text)
 
 
@@ -54,7 +55,7 @@ SHOT = record("Attack", "shot", Attacker="Bo", Victim="Cy")
 MET = record("Meet", "met", Entity="Ed")
 
 
-def test_what_is_right_is_no_mistake():
+def test_what_is_right_is_no_mistake() -> None:
     mistakes = find_mistakes([example(SHOT, MET)], [[MET, SHOT]])
     assert mistakes.mistakes == ()
     assert mistakes.right == 5
@@ -71,7 +72,7 @@ def test_what_is_right_is_no_mistake():
         ([record("Meet", "met", Entity="Ed")], ("spurious", None, None, "Meet / Entity", "Ed")),
     ],
 )
-def test_each_kind_of_mistake_at_a_trigger(predicted, expected):
+def test_each_kind_of_mistake_at_a_trigger(predicted: list[Record], expected: tuple[str | None, ...]) -> None:
     assert found(example(record("Meet", "met")), *predicted) == [expected]
 
 
@@ -86,13 +87,13 @@ def test_each_kind_of_mistake_at_a_trigger(predicted, expected):
         (record("Attack", "shot", Attacker="Cy"), ("missed", "Attacker", "Bo", None, None)),
     ],
 )
-def test_each_kind_of_mistake_at_a_slot(predicted, expected):
+def test_each_kind_of_mistake_at_a_slot(predicted: Record, expected: tuple[str | None, ...]) -> None:
     (first, *_) = found(example(record("Attack", "shot", Attacker="Bo")), predicted)
     kind, gold, gold_text, label, text = expected
     assert first == (kind, f"Attack / {gold}", gold_text, label and f"Attack / {label}", text)
 
 
-def test_an_argument_of_another_event_is_unlinked():
+def test_an_argument_of_another_event_is_unlinked() -> None:
     gold = example(record("Attack", "shot", Victim="Cy"), record("Attack", "met", Victim="Ed"))
     crossed = [record("Attack", "shot", Victim="Ed"), record("Attack", "met", Victim="Cy")]
     assert {one[0] for one in found(gold, *crossed)} == {"unlinked"}
@@ -106,7 +107,7 @@ def test_an_argument_of_another_event_is_unlinked():
     assert [one[0] for one in found(relations, *crossed)] == ["unlinked"] * 4
 
 
-def test_every_finding_is_used_once():
+def test_every_finding_is_used_once() -> None:
     gold = example(record("Attack", "shot"), record("Attack", "shot", Victim="Cy"))
     mistakes = find_mistakes([gold], [[record("Attack", "shot")] * 3])
     assert mistakes.right == 2
@@ -121,7 +122,7 @@ def test_every_finding_is_used_once():
     assert mistakes.confusions == [(("(nothing)", "Attack"), 1), (("Attack / Victim", "(nothing)"), 1)]
 
 
-def test_the_breakdown_is_complete_and_its_page_shows_texts_as_texts():
+def test_the_breakdown_is_complete_and_its_page_shows_texts_as_texts() -> None:
     golds = [example(SHOT), example(MET, dataset="e")]
     broken = break_down(golds, [[record("Attack", "shot", Attacker="Cy")], [MET]], resamples=20)
     plain = json.loads(json.dumps(broken.to_dict()))
@@ -136,7 +137,7 @@ def test_the_breakdown_is_complete_and_its_page_shows_texts_as_texts():
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_intervals_hold_the_score_and_depend_on_the_seed_alone():
+def test_intervals_hold_the_score_and_depend_on_the_seed_alone() -> None:
     golds = [example(MET)] * 30 + [example(SHOT, dataset="e")] * 10
     predictions = [[MET] if number % 3 else [] for number in range(30)] + [[SHOT]] * 10
     intervals = bootstrap(golds, predictions, resamples=200, seed=1)
@@ -156,7 +157,7 @@ def test_intervals_hold_the_score_and_depend_on_the_seed_alone():
         bootstrap(golds, predictions, scorer="ofset")
 
 
-def test_trials_are_averaged_with_their_spread():
+def test_trials_are_averaged_with_their_spread() -> None:
     golds = [example(MET), example(SHOT, dataset="e")]
     reports = [score(golds, [[MET], [SHOT]]), score(golds, [[], [SHOT]])]
     by_place = {(one.row, one.dataset): one for one in over_trials(reports)}
@@ -171,7 +172,7 @@ def test_trials_are_averaged_with_their_spread():
         over_trials([reports[0], Report("offset", reports[0].scores[1:])])
 
 
-def test_views_change_gold_and_predictions_alike():
+def test_views_change_gold_and_predictions_alike() -> None:
     wrong = record("Attack", "met", Victim="Ed")
     golds = [example(SHOT), example()]
     predictions = [[SHOT, wrong], [MET]]

@@ -58,7 +58,7 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     return examples
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_answers_on_500_test_sentences_are_well_formed_and_grounded(
     extractor: Extractor, sentences: list[Example]
 ) -> None:

@@ -27,14 +27,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 TEXT, SCHEMA = "Ada Lovelace lived in London.", ["person", "city"]
 
 
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_adapted(tmp_path_factory.mktemp("models") / "tiny")
-
-
 @pytest.fixture
-def folder(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "tiny"))
+def folder(adapted_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(adapted_folder, tmp_path / "tiny"))
 
 
 @pytest.fixture

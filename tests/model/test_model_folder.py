@@ -40,14 +40,9 @@ from ucuie.model.saving import (
 from ucuie.model.source import local_model
 
 
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_adapted(tmp_path_factory.mktemp("models") / "tiny")
-
-
 @pytest.fixture
-def folder(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "tiny"))
+def folder(adapted_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(adapted_folder, tmp_path / "tiny"))
 
 
 def logits(model: Any) -> torch.Tensor:
@@ -278,9 +273,11 @@ def test_a_hub_id_that_cannot_be_had_says_so(tmp_path: Path, monkeypatch: pytest
         load_model("owner/name")
 
 
-def test_a_hub_id_is_downloaded(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_is_downloaded(
+    adapted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **kwargs: str(pristine))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **kwargs: str(adapted_folder))
     assert load_model("owner/name").name == "owner/name"
 
 

@@ -98,7 +98,7 @@ def test_any_turtle_reads_back(many: list[Extraction]) -> None:
 
 
 @pytest.mark.parametrize("write", [to_graphml, to_turtle])
-def test_a_missing_package_names_the_extra(write: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_graph_package_names_the_extra(write: object, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("networkx", "rdflib"):
         monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ucuie\[graph\]'"):

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractions import EVERYTHING, extractions
-from tiny_model import save_adapted
 from ucuie import Extraction, Extractor
 from ucuie.errors import ConfigError, MissingExtraError, TextError
 from ucuie.render.frames import COLUMNS, arrow_table, extract_frame, extract_table, write_parquet
@@ -22,9 +21,8 @@ TEXTS = [f"{name} lived in {place}." for name in ("Ada", "Bo", "Cy") for place i
 
 
 @pytest.fixture(scope="module")
-def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
-    folder = save_adapted(tmp_path_factory.mktemp("models") / "tiny")
-    return Extractor.from_pretrained(folder, max_new_tokens=24)
+def extractor(adapted_folder: Path) -> Extractor:
+    return Extractor.from_pretrained(adapted_folder, max_new_tokens=24)
 
 
 def expected(extractor: Extractor, texts: list[str]) -> list[tuple[Any, ...]]:
@@ -133,7 +131,7 @@ def test_what_cannot_be_used_is_named(extractor: Extractor) -> None:
         extract_table(extractor, arrow.table({"text": [1.5]}), SCHEMA)
 
 
-def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_table_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ucuie\[tables\]'"):
         arrow_table([EVERYTHING])

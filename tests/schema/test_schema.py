@@ -1,6 +1,8 @@
 import json
 import pickle
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from ucuie.schema import (
     Record,
     Schema,
     Slot,
+    Task,
     record_faults,
 )
 
@@ -25,8 +28,8 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(str
 
 
 @st.composite
-def schemas(draw):
-    def slots():
+def schemas(draw: st.DrawFn) -> Schema:
+    def slots() -> list[Slot]:
         names = draw(st.lists(NAMES, max_size=3, unique_by=str.strip))
         described = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
         return [Slot(name=name, description=draw(described), required=draw(st.booleans())) for name in names]
@@ -37,7 +40,7 @@ def schemas(draw):
 
 @settings(max_examples=200, deadline=None)
 @given(schemas())
-def test_a_schema_survives_json_and_pickling(schema):
+def test_a_schema_survives_json_and_pickling(schema: Schema) -> None:
     assert Schema.of(schema.model_dump_json()) == schema
     assert Schema.of(schema.model_dump()) == schema
     assert pickle.loads(pickle.dumps(schema)) == schema
@@ -51,7 +54,7 @@ def test_a_schema_survives_json_and_pickling(schema):
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     )
 )
-def test_any_value_is_a_schema_or_a_schema_error(source):
+def test_any_value_is_a_schema_or_a_schema_error(source: Any) -> None:
     for form in (source, json.dumps(source)):
         with suppress(SchemaError):
             assert Schema.of(form).frames
@@ -93,11 +96,11 @@ SPEECH = {
         json.dumps({"frames": [SPEECH]}),
     ],
 )
-def test_every_form_reads_as_the_same_schema(source):
+def test_every_form_reads_as_the_same_schema(source: Any) -> None:
     assert Schema.of(source) == Schema.of({"frames": [SPEECH]})
 
 
-def test_short_forms():
+def test_short_forms() -> None:
     assert Schema.of(["person", "city"]).frame_names == ("person", "city")
     schema = Schema.of({"works for": ["person", "company"], "person": [], "place": "a location", "x": None})
     assert schema["works for"].slot_names == ("person", "company")
@@ -107,7 +110,7 @@ def test_short_forms():
     assert Schema.of(schema) is schema
 
 
-def test_files_are_read_as_they_stand(tmp_path):
+def test_files_are_read_as_they_stand(tmp_path: Path) -> None:
     yaml = tmp_path / "schema.yaml"
     yaml.write_text("no:\n  - yes\n  - 1.50\n2020-01-01:\n  off: on\n")
     schema = Schema.of(str(yaml))
@@ -135,7 +138,7 @@ def test_files_are_read_as_they_stand(tmp_path):
         ("- !!python/object/apply:os.getcwd []\n", 1, "could not determine a constructor"),
     ],
 )
-def test_a_fault_in_a_file_has_its_line(tmp_path, text, line, message):
+def test_a_fault_in_a_file_has_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:
     path = tmp_path / "schema.yaml"
     path.write_text(text)
     with pytest.raises(SchemaError) as caught:
@@ -170,14 +173,14 @@ def test_a_fault_in_a_file_has_its_line(tmp_path, text, line, message):
         ("x" * 5000, "cannot be read: File name too long"),
     ],
 )
-def test_what_is_no_schema_is_named(source, message):
+def test_what_is_no_schema_is_named(source: Any, message: str) -> None:
     with pytest.raises(SchemaError) as caught:
         Schema.of(source)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
-def test_all_faults_come_at_once():
+def test_all_faults_come_at_once() -> None:
     with pytest.raises(SchemaError) as caught:
         Schema.of(
             {"frames": [{"name": 1}, {"name": "a", "slots": ["x", "x"]}, {"name": "b", "colour": "red"}]}
@@ -188,7 +191,7 @@ def test_all_faults_come_at_once():
     assert "frames.2: the key 'colour'" in third
 
 
-def test_a_frame_is_found_by_name_and_an_unknown_one_names_the_nearest():
+def test_a_frame_is_found_by_name_and_an_unknown_one_names_the_nearest() -> None:
     schema = Schema.of({"Speech": ["Speaker"], "Attack": []})
     assert "Speech" in schema
     assert "Speaker" not in schema
@@ -206,24 +209,24 @@ def test_a_frame_is_found_by_name_and_an_unknown_one_names_the_nearest():
         ({"person": [], "lives in": ["subject", "object"]}, "EE"),
     ],
 )
-def test_the_shape_of_a_schema_tells_its_task(source, task):
+def test_the_shape_of_a_schema_tells_its_task(source: list[str] | dict[str, list[str]], task: Task) -> None:
     assert Schema.of(source).task == task
 
 
 PERSON = Schema.of({"person": ["title"]})
 
 
-def example(**changes):
+def example(**changes: Any) -> Example:
     fields = {"id": "1", "task": "NER", "text": "Dr Ann", "schema": PERSON} | changes
     return Example(**fields)
 
 
-def ann(start=3, frame="person", slot="title"):
+def ann(start: int = 3, frame: str = "person", slot: str = "title") -> Record:
     slots = [FilledSlot(slot=slot, filler=Filler(text="Dr", start=0, end=2))]
     return Record(frame=frame, filler=Filler(text="Ann", start=start, end=start + 3), slots=slots)
 
 
-def test_an_example_survives_its_json_line():
+def test_an_example_survives_its_json_line() -> None:
     whole = example(records=[ann()], elements=[ann(frame="element", slot="any")])
     line = whole.to_json()
     assert Example.from_json(line) == whole
@@ -248,14 +251,16 @@ def test_an_example_survives_its_json_line():
         ({"unknown": 1}, ["unknown"]),
     ],
 )
-def test_an_example_names_all_that_contradicts_its_text_or_schema(changes, faults):
+def test_an_example_names_all_that_contradicts_its_text_or_schema(
+    changes: dict[str, Any], faults: list[str]
+) -> None:
     with pytest.raises(ValidationError) as caught:
         example(**changes)
     for fault in faults:
         assert fault in str(caught.value)
 
 
-def test_a_filler_has_a_place_and_text():
+def test_a_filler_has_a_place_and_text() -> None:
     with pytest.raises(ValidationError, match="empty or reversed"):
         Filler(text="a", start=1, end=1)
     with pytest.raises(ValidationError, match="at least 1 character"):
@@ -265,18 +270,18 @@ def test_a_filler_has_a_place_and_text():
     assert Filler(text="ab", start=3, end=5).span == (3, 5)
 
 
-def test_a_record_lists_its_fillers():
+def test_a_record_lists_its_fillers() -> None:
     assert [filler.text for filler in ann().fillers()] == ["Ann", "Dr"]
     assert list(Record(frame="person", slots=[FilledSlot(slot="title")]).fillers()) == []
     assert record_faults([ann()], "Dr Ann", PERSON) == []
 
 
-def test_tasks_and_capabilities_are_the_papers():
+def test_tasks_and_capabilities_are_the_papers() -> None:
     assert TASKS == ("NER", "RE", "EE", "ABSA")
     assert CAPABILITIES == ("judging", "locating", "associating")
 
 
-def test_errors_survive_pickling_and_list_their_faults():
+def test_errors_survive_pickling_and_list_their_faults() -> None:
     missing = pickle.loads(pickle.dumps(MissingExtraError("fastapi", "serve")))
     assert str(missing) == "fastapi is not installed; get it with: pip install 'ucuie[serve]'"
     many = pickle.loads(pickle.dumps(DataError("train.jsonl", [f"line {n}" for n in range(1234)], "fix it")))
@@ -286,7 +291,7 @@ def test_errors_survive_pickling_and_list_their_faults():
     assert str(DataError("x", ["y"])) == "1 fault in x\n  y"
 
 
-def test_values_in_messages_are_cut_and_choices_named():
+def test_values_in_messages_are_cut_and_choices_named() -> None:
     assert show("a" * 100) == "'" + "a" * 76 + "..."
     assert len(show("a" * 100)) == 80
     assert (

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tiny_model import make_adapted, make_backbone, tokenizer
-from ucuie.language.pool import InstructionPool
+from tiny_model import tiny_model
 from ucuie.model.folder import LoadedModel
 from ucuie.model.info import ModelInfo
 from ucuie.server.app import create_app
@@ -19,11 +18,6 @@ from ucuie.server.schemas import NamedSchemas
 from ucuie.server.serve import address_of, listen, make_server
 from ucuie.server.settings import ServerSettings, make_settings
 from ucuie.server.text_queue import TextQueue
-
-
-def tiny_model(*, is_adapted: bool = True) -> LoadedModel:
-    model = make_adapted(make_backbone()) if is_adapted else make_backbone()
-    return LoadedModel(model, tokenizer(), InstructionPool.load(), None, "tiny")
 
 
 def standing_model(**values: float) -> LoadedModel:
@@ -47,7 +41,7 @@ def held_model() -> Held:
 
     def wait(*_: object) -> None:
         held.entered.set()
-        assert held.go.wait(30)
+        assert held.go.wait(120)
 
     held.model.model.get_input_embeddings().register_forward_pre_hook(wait)
     return held

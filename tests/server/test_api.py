@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-from server_cases import Running, held_model, running, standing_model, tiny_model
+from server_cases import Running, held_model, running, standing_model
 
-from tiny_model import answer_of
+from tiny_model import answer_of, tiny_model
 from ucuie import Extractor
 from ucuie.errors import ModelError
 from ucuie.extract.result import Extraction

@@ -22,7 +22,7 @@ SHOTS = os.environ.get("UCUIE_SCREENSHOTS")
 """A folder for pictures of the page, for people."""
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
 ]
 

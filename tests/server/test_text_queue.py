@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from server_cases import Held, held_model, tiny_model
+from server_cases import Held, held_model
 
+from tiny_model import tiny_model
 from ucuie.extract.extractor import Query
 from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction

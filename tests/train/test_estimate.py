@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from transformers import LlamaConfig
 from typer.testing import CliRunner
 
 from ucuie.cli import app
@@ -50,11 +52,11 @@ print(resident("VmHWM") - before)
 """
 
 
-def config(**changes):
+def config(**changes: Any) -> TrainConfig:
     return TrainConfig.model_validate({"data": {"train": ["x"]}, "batch_size": ROWS} | changes)
 
 
-def middling():
+def middling() -> LlamaConfig:
     return type(recipe_shapes()["llama-2-7b"])(
         vocab_size=2048,
         hidden_size=512,
@@ -65,7 +67,7 @@ def middling():
     )
 
 
-def test_every_part_is_what_it_must_be():
+def test_every_part_is_what_it_must_be() -> None:
     estimate = estimate_memory(config(), middling(), row_tokens=ROW_TOKENS)
     assert estimate.weights == 4 * estimate.num_parameters
     assert estimate.gradients == 4 * estimate.num_trained
@@ -75,7 +77,7 @@ def test_every_part_is_what_it_must_be():
     )
 
 
-def test_activations_grow_with_rows_and_shrink_with_checkpoints():
+def test_activations_grow_with_rows_and_shrink_with_checkpoints() -> None:
     once = estimate_memory(config(), middling(), row_tokens=ROW_TOKENS)
     half = estimate_memory(config(micro_batch_size=ROWS // 2), middling(), row_tokens=ROW_TOKENS)
     shared = estimate_memory(config(), middling(), row_tokens=ROW_TOKENS, num_processes=2)
@@ -87,7 +89,7 @@ def test_activations_grow_with_rows_and_shrink_with_checkpoints():
 
 
 @pytest.mark.parametrize("changes", [{}, {"method": "full"}])
-def test_shared_out_weights_take_a_part_and_two_layers(changes):
+def test_shared_out_weights_take_a_part_and_two_layers(changes: dict[str, str]) -> None:
     whole = estimate_memory(config(**changes), middling(), row_tokens=64, num_processes=4)
     shared = estimate_memory(config(**changes, sharding="full"), middling(), row_tokens=64, num_processes=4)
     assert 4 * shared.weights == whole.weights
@@ -100,7 +102,7 @@ def test_shared_out_weights_take_a_part_and_two_layers(changes):
     assert (alone.gathered, alone.weights) == (0, whole.weights)
 
 
-def test_shared_out_weights_are_gathered_in_half_precision():
+def test_shared_out_weights_are_gathered_in_half_precision() -> None:
     changes = {"sharding": "full", "trainer": {"bf16": True}}
     half = estimate_memory(config(**changes), middling(), row_tokens=64, num_processes=2)
     exact = estimate_memory(config(sharding="full"), middling(), row_tokens=64, num_processes=2)
@@ -109,7 +111,7 @@ def test_shared_out_weights_are_gathered_in_half_precision():
     assert half.activations < exact.activations
 
 
-def test_weights_in_fewer_bits_take_less():
+def test_weights_in_fewer_bits_take_less() -> None:
     sizes = [
         estimate_memory(config(backbone_weights=weights), middling(), row_tokens=64).weights
         for weights in ("float32", "bfloat16", "8bit", "4bit")
@@ -118,7 +120,7 @@ def test_weights_in_fewer_bits_take_less():
 
 
 @pytest.mark.slow
-def test_a_real_step_needs_what_was_estimated():
+def test_a_real_step_needs_what_was_estimated() -> None:
     estimate = estimate_memory(config(), middling(), row_tokens=ROW_TOKENS)
     done = subprocess.run(
         [sys.executable, "-c", STEP, str(ROWS), str(ROW_TOKENS)],
@@ -132,7 +134,7 @@ def test_a_real_step_needs_what_was_estimated():
 
 
 @pytest.mark.slow
-def test_the_command_estimates_a_recipe_without_its_weights():
+def test_the_command_estimates_a_recipe_without_its_weights() -> None:
     arguments = ["train", "llama-2-7b", "--estimate", "--set", "data.train=[.]", "--row-tokens", "64"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
@@ -144,7 +146,7 @@ def test_the_command_estimates_a_recipe_without_its_weights():
     assert "gathered" in done.stdout
 
 
-def test_a_backbone_that_is_nowhere_is_refused():
+def test_a_backbone_that_is_nowhere_is_refused() -> None:
     arguments = ["train", "llama-2-7b", "--estimate", "--set=data.train=[.]", "--set=backbone=no/such"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2

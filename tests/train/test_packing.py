@@ -2,15 +2,18 @@
 
 import random
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import get_peft_model
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen3Config
+from peft import PeftModel, get_peft_model
+from torch import Tensor
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen3Config
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.errors import ConfigError
@@ -43,7 +46,7 @@ ADAPTERS = {
 }
 
 
-def make_model(backbone="llama", **adapter):
+def make_model(backbone: str = "llama", **adapter: Any) -> PeftModel:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(BACKBONES[backbone])
     with warnings.catch_warnings():
@@ -55,7 +58,7 @@ def make_model(backbone="llama", **adapter):
     return model
 
 
-def make_text(generator, *, seed, has_masks):
+def make_text(generator: random.Random, *, seed: int, has_masks: bool) -> AskedText:
     length = generator.randint(2, 20)
     positions = np.array(sorted(generator.sample(range(1, length), generator.randint(1, length - 1))))
     ids = np.arange(length) if has_masks else np.array(generator.choices(range(VOCABULARY), k=length))
@@ -67,7 +70,7 @@ def make_text(generator, *, seed, has_masks):
     return AskedText(ids.tolist(), positions, masks)
 
 
-def make_rows(seed, count, *, has_masks=False, max_texts=1):
+def make_rows(seed: int, count: int, *, has_masks: bool = False, max_texts: int = 1) -> list[TrainingRow]:
     generator = random.Random(seed)
     return [
         TrainingRow(
@@ -83,11 +86,13 @@ def make_rows(seed, count, *, has_masks=False, max_texts=1):
     ]
 
 
-def apart(rows):
+def apart(rows: Iterable[TrainingRow]) -> list[TrainingRow]:
     return [replace(row, texts=(text,)) for row in rows for text in row.texts]
 
 
-def losses_and_gradients(model, batch, *, has_gates=False):
+def losses_and_gradients(
+    model: PeftModel, batch: dict[str, Any], *, has_gates: bool = False
+) -> dict[str, Tensor]:
     model.zero_grad()
     inputs = {name: value for name, value in batch.items() if name != "tasks"}
     if has_gates:
@@ -101,7 +106,7 @@ def losses_and_gradients(model, batch, *, has_gates=False):
 
 @settings(max_examples=40)
 @given(data=st.data())
-def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(data):
+def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(data: st.DataObject) -> None:
     model = make_model(
         data.draw(st.sampled_from(list(BACKBONES)), "backbone"),
         **ADAPTERS[data.draw(st.sampled_from(list(ADAPTERS)), "adapter")],
@@ -128,7 +133,9 @@ def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(data):
 
 @settings(max_examples=40)
 @given(data=st.data())
-def test_texts_that_share_an_instruction_have_the_task_loss_and_gradients_of_rows_apart(data):
+def test_texts_that_share_an_instruction_have_the_task_loss_and_gradients_of_rows_apart(
+    data: st.DataObject,
+) -> None:
     model = make_model(
         data.draw(st.sampled_from(list(BACKBONES)), "backbone"),
         **ADAPTERS[data.draw(st.sampled_from(list(ADAPTERS)), "adapter")],
@@ -140,7 +147,7 @@ def test_texts_that_share_an_instruction_have_the_task_loss_and_gradients_of_row
         max_texts=5,
     )
 
-    def task_loss_and_gradients(batch):
+    def task_loss_and_gradients(batch: dict[str, Any]) -> list[Tensor]:
         model.zero_grad()
         loss = task_loss(model, {name: value for name, value in batch.items() if name != "tasks"})
         loss.backward()
@@ -160,7 +167,9 @@ def test_texts_that_share_an_instruction_have_the_task_loss_and_gradients_of_row
     ),
     window=st.sampled_from([None, 1, 3]),
 )
-def test_packed_attention_is_masked_attention_over_all_tokens(rows, window):
+def test_packed_attention_is_masked_attention_over_all_tokens(
+    rows: list[tuple[int, list[int]]], window: int | None
+) -> None:
     torch.manual_seed(0)
     is_visible = []
     num_tokens = sum(instruction + sum(texts) for instruction, texts in rows)
@@ -196,7 +205,7 @@ def test_packed_attention_is_masked_attention_over_all_tokens(rows, window):
     )
 
 
-def test_packed_rows_go_through_the_loop_over_experts_too():
+def test_packed_rows_go_through_the_loop_over_experts_too() -> None:
     model = make_model()
     batch = pack(make_rows(3, 4))
     with packed_attention(model.get_base_model()):
@@ -207,12 +216,12 @@ def test_packed_rows_go_through_the_loop_over_experts_too():
         torch.testing.assert_close(fused[name], loop[name], rtol=1e-4, atol=1e-5)
 
 
-def test_a_row_does_not_see_its_neighbours():
+def test_a_row_does_not_see_its_neighbours() -> None:
     model = make_model().eval()
     first, second, third = make_rows(5, 3)
     with packed_attention(model.get_base_model()):
 
-        def gates_and_loss(rows):
+        def gates_and_loss(rows: list[TrainingRow]) -> list[Tensor]:
             batch = pack(rows)
             # Only the first row counts.
             batch["labels"][:, len(rows[0].instruction_ids) + len(rows[0].texts[0].ids) :] = -100
@@ -223,7 +232,7 @@ def test_a_row_does_not_see_its_neighbours():
         torch.testing.assert_close(gates_and_loss([first, second]), gates_and_loss([first, third, second]))
 
 
-def test_a_packed_batch_holds_every_row_in_turn():
+def test_a_packed_batch_holds_every_row_in_turn() -> None:
     rows = make_rows(1, 3, max_texts=3)
     batch = pack(rows)
     start = 0
@@ -250,16 +259,21 @@ def test_a_packed_batch_holds_every_row_in_turn():
     assert batch["input_ids"].shape == (1, start)
 
 
-def test_shared_instructions_have_to_be_packed():
+def test_shared_instructions_have_to_be_packed() -> None:
     with pytest.raises(ValueError, match="have to be packed"):
         collate(make_rows(4, 3, max_texts=4), pad_id=0)
 
 
-def test_attention_that_cannot_share_an_instruction_is_refused(monkeypatch):
+def attention_of(model: PreTrainedModel) -> str:
+    name: str = model.config._attn_implementation
+    return name
+
+
+def test_attention_that_cannot_share_an_instruction_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model().get_base_model()
     monkeypatch.setattr(model.config, "_attn_implementation_internal", "flex_attention")
     with packed_attention(model):
-        assert model.config._attn_implementation == "flex_attention"
+        assert attention_of(model) == "flex_attention"
     with (
         pytest.raises(ConfigError, match="set texts_per_row: 1"),
         packed_attention(model, shares_instructions=True),
@@ -267,21 +281,21 @@ def test_attention_that_cannot_share_an_instruction_is_refused(monkeypatch):
         pass
 
 
-def test_the_attention_is_put_back():
+def test_the_attention_is_put_back() -> None:
     model = make_model().get_base_model()
     with packed_attention(model):
-        assert model.config._attn_implementation == "ucuie_packed"
-    assert model.config._attn_implementation == "sdpa"
+        assert attention_of(model) == "ucuie_packed"
+    assert attention_of(model) == "sdpa"
 
 
-def test_padded_batches_are_refused_where_packed_ones_are_expected():
+def test_padded_batches_are_refused_where_packed_ones_are_expected() -> None:
     model = make_model()
     batch = collate(make_rows(1, 2), pad_id=0)
     with packed_attention(model.get_base_model()), pytest.raises(ValueError, match="packed batches only"):
         losses_and_gradients(model, batch)
 
 
-def test_attention_that_mixes_packed_rows_is_refused():
+def test_attention_that_mixes_packed_rows_is_refused() -> None:
     model = make_model().get_base_model()
     model.set_attn_implementation("eager")
     with pytest.raises(ConfigError, match="set packing: false"), packed_attention(model):
@@ -289,7 +303,7 @@ def test_attention_that_mixes_packed_rows_is_refused():
 
 
 @pytest.mark.parametrize("shape", [(2, 8), (1, 7)])
-def test_segments_of_another_shape_are_refused(shape):
+def test_segments_of_another_shape_are_refused(shape: tuple[int, int]) -> None:
     model = make_model()
     with pytest.raises(ValueError, match="a packed batch is one row"):
         model(

@@ -6,19 +6,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from small_disk import files_of_at_most
 from tiny_model import make_backbone
 from ucuie.errors import ConfigError
 from ucuie.train import TrainConfig
 from ucuie.train.distributed import launch, layers_of
+from ucuie.train.run import run_training
 from ucuie.train.trainer import divide_step
 
+Command = Callable[..., list[str]]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 DEADLINE_SECONDS = 240
 TRAINER = {
@@ -31,34 +37,50 @@ TRAINER = {
 }
 
 
-@pytest.fixture
-def command(backbone_folder, data_folder, tmp_path):
+def written(
+    backbone: Path, data: Path, folder: Path, name: str, /, *arguments: str, **changes: Any
+) -> list[str]:
     """The command of a run of a given name."""
-
-    def build(name, *arguments, **changes):
-        settings = {
-            "backbone": str(backbone_folder),
-            "output": str(tmp_path / name),
-            "data": {"train": [str(data_folder)]},
-            "batch_size": 4,
-            "warming": {"max_steps": 3, "learning_rate": 0.003},
-            "multitask": {"max_steps": 6, "learning_rate": 0.003},
-            "trainer": TRAINER,
-        }
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(json.dumps(settings | changes))
-        return [sys.executable, "-m", "ucuie", "train", str(path), *arguments]
-
-    return build
+    settings = {
+        "backbone": str(backbone),
+        "output": str(folder / name),
+        "data": {"train": [str(data)]},
+        "batch_size": 4,
+        "warming": {"max_steps": 3, "learning_rate": 0.003},
+        "multitask": {"max_steps": 6, "learning_rate": 0.003},
+        "trainer": TRAINER,
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(settings | changes))
+    return [sys.executable, "-m", "ucuie", "train", str(path), *arguments]
 
 
-def run(command):
+@pytest.fixture
+def command(backbone_folder: Path, data_folder: Path, tmp_path: Path) -> Command:
+    return partial(written, backbone_folder, data_folder, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(backbone_folder: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of a run in one process, as the settings stand."""
+    folder = tmp_path_factory.mktemp("whole")
+    run_here(written(backbone_folder, data_folder, folder, "model"))
+    return folder / "model"
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
     assert done.returncode == 0, done.stderr
     return done
 
 
-def outcome(folder):
+def run_here(command: list[str]) -> None:
+    """What the command does with one process, in this one, which has torch loaded."""
+    (path,) = (part for part in command if part.endswith(".yaml"))
+    run_training(TrainConfig.load(path), resume="--resume" in command)
+
+
+def outcome(folder: Path) -> tuple[dict[tuple[str, int], dict[str, float]], dict[str, Tensor]]:
     """The logged losses by stage and step, and the weights of a finished run."""
     losses = json.loads((folder.with_name(f"{folder.name}.run") / "run.json").read_text())["losses"]
     logged: dict[tuple[str, int], dict[str, float]] = {}
@@ -72,7 +94,7 @@ def outcome(folder):
     return logged, load_file(weights if weights.exists() else folder / "backbone" / "model.safetensors")
 
 
-def assert_same(folder, expected_folder, tolerance=1e-5):
+def assert_same(folder: Path, expected_folder: Path, tolerance: float = 1e-5) -> None:
     logged, weights = outcome(folder)
     expected_logged, expected_weights = outcome(expected_folder)
     assert logged.keys() == expected_logged.keys()
@@ -82,18 +104,19 @@ def assert_same(folder, expected_folder, tolerance=1e-5):
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(command, tmp_path):
-    run(command("one"))
+def test_two_processes_learn_what_one_does(command: Command, whole: Path, tmp_path: Path) -> None:
     talk = run(command("two", "--num-processes", "2"))
     assert talk.stderr.count("wrote") == 1
-    assert_same(tmp_path / "two", tmp_path / "one")
+    assert_same(tmp_path / "two", whole)
     assert json.loads((tmp_path / "two.run" / "run.json").read_text())["processes"] == 2
 
-    # The entropy loss is of the tokens that are seen together, so it is left out where a step is divided
-    # one after the other.
+
+@pytest.mark.long
+def test_a_step_divided_one_after_the_other_is_the_whole_step(command: Command, tmp_path: Path) -> None:
+    # The entropy loss is of the tokens that are seen together, so it is left out.
     plain = {"loss": {"beta": 0}}
-    run(command("whole", **plain))
-    run(command("parts", **plain, micro_batch_size=1))
+    run_here(command("whole", **plain))
+    run_here(command("parts", **plain, micro_batch_size=1))
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2"]
     launcher += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "-m", "ucuie"]
     run([*launcher, *command("both", **plain, micro_batch_size=1)[3:]])
@@ -109,11 +132,13 @@ def test_two_processes_learn_what_one_does(command, tmp_path):
 SHARED = ("--num-processes", "2", "--sharding", "full")
 
 
-@pytest.mark.slow
-def test_epochs_and_evaluations_have_every_row_once(command, watched_folder, tmp_path):
+@pytest.mark.long
+def test_epochs_and_evaluations_have_every_row_once(
+    command: Command, watched_folder: Path, tmp_path: Path
+) -> None:
     trainer = TRAINER | {"eval_strategy": "steps", "eval_steps": 2}
     changes = {"data": {"train": [str(watched_folder)]}, "trainer": trainer}
-    run(command("one", **changes))
+    run_here(command("one", **changes))
     run(command("two", "--num-processes", "2", **changes))
     run(command("shared", *SHARED, **changes))
     found = {}
@@ -131,21 +156,20 @@ def test_epochs_and_evaluations_have_every_row_once(command, watched_folder, tmp
 
     # No process has a row for the second half of that step.
     changes["loss"] = {"beta": 0}
-    run(command("whole", **changes))
+    run_here(command("whole", **changes))
     run(command("parts", "--num-processes", "2", micro_batch_size=1, **changes))
     torch.testing.assert_close(
         outcome(tmp_path / "parts")[1], outcome(tmp_path / "whole")[1], rtol=0, atol=1e-5
     )
 
 
-@pytest.mark.slow
-def test_shared_out_weights_learn_what_whole_ones_do(command, tmp_path):
-    run(command("whole"))
+@pytest.mark.long
+def test_shared_out_weights_learn_what_whole_ones_do(command: Command, whole: Path, tmp_path: Path) -> None:
     talk = run(command("shared", *SHARED))
     assert talk.stderr.count("wrote") == 1
-    assert_same(tmp_path / "shared", tmp_path / "whole")
+    assert_same(tmp_path / "shared", whole)
     files = [
-        json.loads((tmp_path / name / "ucuie.json").read_text())["files"] for name in ("shared", "whole")
+        json.loads((folder / "ucuie.json").read_text())["files"] for folder in (tmp_path / "shared", whole)
     ]
     # The weights differ in their last digits, and nothing else.
     assert files[0].keys() == files[1].keys()
@@ -153,7 +177,7 @@ def test_shared_out_weights_learn_what_whole_ones_do(command, tmp_path):
 
     # Divided steps, clipped gradients, padded rows and layers that are computed again.
     hard = {"loss": {"beta": 0}, "trainer": TRAINER | {"max_grad_norm": 0.03}}
-    run(command("hard", **hard))
+    run_here(command("hard", **hard))
     parts = {"micro_batch_size": 1, "gradient_checkpointing": True, "packing": False}
     run(command("parts", *SHARED, **hard, **parts))
     torch.testing.assert_close(
@@ -161,16 +185,16 @@ def test_shared_out_weights_learn_what_whole_ones_do(command, tmp_path):
     )
 
 
-@pytest.mark.slow
-def test_a_whole_backbone_is_trained_in_parts(command, tmp_path):
+@pytest.mark.long
+def test_a_whole_backbone_is_trained_in_parts(command: Command, tmp_path: Path) -> None:
     settings = {"method": "full", "multitask": {"max_steps": 4, "learning_rate": 0.003}}
-    run(command("whole", **settings))
+    run_here(command("whole", **settings))
     run(command("shared", *SHARED, **settings))
     assert_same(tmp_path / "shared", tmp_path / "whole")
 
 
-@pytest.mark.slow
-def test_half_precision_is_shared_out_too(command, tmp_path):
+@pytest.mark.long
+def test_half_precision_is_shared_out_too(command: Command, tmp_path: Path) -> None:
     settings = {"backbone_weights": "bfloat16", "trainer": TRAINER | {"bf16": True}}
     run(command("whole", **settings))
     run(command("shared", *SHARED, **settings))
@@ -180,14 +204,15 @@ def test_half_precision_is_shared_out_too(command, tmp_path):
     assert all(tensor.dtype == torch.float32 for tensor in weights)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "after"),
     [(("--num-processes", "2"), ()), (SHARED, ()), ((), SHARED)],
     ids=["2 to 1", "shared to 1", "1 to shared"],
 )
-def test_an_interrupted_run_goes_on_otherwise_divided(command, tmp_path, before, after):
-    run(command("whole"))
+def test_an_interrupted_run_goes_on_otherwise_divided(
+    command: Command, whole: Path, tmp_path: Path, before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
     arguments = command("broken", *before)
     with subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -201,8 +226,8 @@ def test_an_interrupted_run_goes_on_otherwise_divided(command, tmp_path, before,
     if before:
         assert "--num-processes=2 --resume goes on from there" in talk
     assert not (tmp_path / "broken").exists()
-    run(command("broken", "--resume", *after))
-    assert_same(tmp_path / "broken", tmp_path / "whole")
+    (run if after else run_here)(command("broken", "--resume", *after))
+    assert_same(tmp_path / "broken", whole)
 
 
 PARTS_AND_BACK = """
@@ -260,8 +285,8 @@ processes.destroy_process_group()
 """
 
 
-@pytest.mark.slow
-def test_a_process_keeps_half_and_gets_the_whole_back(tmp_path):
+@pytest.mark.long
+def test_a_process_keeps_half_and_gets_the_whole_back(tmp_path: Path) -> None:
     script = tmp_path / "parts_and_back.py"
     script.write_text(PARTS_AND_BACK)
     tests = str(Path(__file__).parents[1])
@@ -276,7 +301,7 @@ def test_a_process_keeps_half_and_gets_the_whole_back(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_model_without_layers_cannot_be_shared_out():
+def test_a_model_without_layers_cannot_be_shared_out() -> None:
     model = make_backbone()
     model._no_split_modules = None
     with pytest.raises(ConfigError, match="does not say what its layers are"):
@@ -295,7 +320,7 @@ def test_a_model_without_layers_cannot_be_shared_out():
         ({"trainer": {"torch_compile": True}}, "trainer.torch_compile; leave out one of them"),
     ],
 )
-def test_what_cannot_be_shared_out_is_refused(tmp_path, changes, message):
+def test_what_cannot_be_shared_out_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(json.dumps({"data": {"train": ["x"]}} | changes))
     TrainConfig.load(path)
@@ -303,8 +328,8 @@ def test_what_cannot_be_shared_out_is_refused(tmp_path, changes, message):
         TrainConfig.load(path, overrides=["sharding=full"])
 
 
-@pytest.mark.slow
-def test_what_is_wrong_is_said_once(command):
+@pytest.mark.long
+def test_what_is_wrong_is_said_once(command: Command) -> None:
     done = subprocess.run(
         command("wrong", "--num-processes", "2", adapter={"rr": 3}),
         env=ENVIRONMENT,
@@ -317,8 +342,8 @@ def test_what_is_wrong_is_said_once(command):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
-def test_a_full_disk_is_told_once_and_the_run_goes_on(command, tmp_path):
+@pytest.mark.long
+def test_a_full_disk_is_told_once_and_the_run_goes_on(command: Command, tmp_path: Path) -> None:
     arguments = command("full", "--num-processes", "2")
     with files_of_at_most(100_000):
         done = subprocess.run(
@@ -336,7 +361,9 @@ def test_a_full_disk_is_told_once_and_the_run_goes_on(command, tmp_path):
     ("batch_size", "micro_batch_size", "num_processes", "expected"),
     [(16, None, 1, (16, 1)), (16, None, 2, (8, 1)), (16, 2, 2, (2, 4)), (6, 1, 3, (1, 2))],
 )
-def test_a_step_is_shared_evenly(batch_size, micro_batch_size, num_processes, expected):
+def test_a_step_is_shared_evenly(
+    batch_size: int, micro_batch_size: int | None, num_processes: int, expected: tuple[int, int]
+) -> None:
     config = TrainConfig.model_validate(
         {"data": {"train": ["x"]}, "batch_size": batch_size, "micro_batch_size": micro_batch_size}
     )
@@ -346,7 +373,9 @@ def test_a_step_is_shared_evenly(batch_size, micro_batch_size, num_processes, ex
 @pytest.mark.parametrize(
     ("batch_size", "micro_batch_size", "num_processes"), [(16, None, 3), (1, None, 2), (16, 3, 1)]
 )
-def test_a_step_that_cannot_be_shared_evenly_is_refused(batch_size, micro_batch_size, num_processes):
+def test_a_step_that_cannot_be_shared_evenly_is_refused(
+    batch_size: int, micro_batch_size: int | None, num_processes: int
+) -> None:
     config = TrainConfig.model_validate(
         {"data": {"train": ["x"]}, "batch_size": batch_size, "micro_batch_size": micro_batch_size}
     )
@@ -354,7 +383,7 @@ def test_a_step_that_cannot_be_shared_evenly_is_refused(batch_size, micro_batch_
         divide_step(config, num_processes)
 
 
-def test_launching_inside_of_a_launcher_is_refused(monkeypatch):
+def test_launching_inside_of_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="leave it out"):
         launch(["train", "x.yaml"], num_processes=2)

@@ -1,10 +1,11 @@
 """Recipes: all are whole, and train a tiny model of their architecture through its real module names."""
 
 import json
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from ucuie.errors import ConfigError
 from ucuie.train import TrainConfig
@@ -24,19 +25,21 @@ TINY = {
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_recipe_is_whole_and_has_a_shape(name):
+def test_recipe_is_whole_and_has_a_shape(name: str) -> None:
     config = TrainConfig.load(config_path(name), overrides=["data.train=[runs/data]"])
     assert config.batch_size == 16
     assert config.output.name == f"uc-uie-{name}"
     assert recipe_shapes()[name].num_hidden_layers > 10
 
 
-def test_every_shape_has_a_recipe():
+def test_every_shape_has_a_recipe() -> None:
     assert sorted(recipe_shapes()) == recipe_names()
 
 
 @pytest.mark.parametrize("name", ["llama-2-7b", "llama-3.1-8b", "qwen3-8b", "mistral-7b", "smollm2-135m"])
-def test_recipe_trains_a_tiny_model_of_its_architecture(name, tokenizer, data_folder, tmp_path):
+def test_recipe_trains_a_tiny_model_of_its_architecture(
+    name: str, tokenizer: PreTrainedTokenizerFast, data_folder: Path, tmp_path: Path
+) -> None:
     settings = recipe_shapes()[name].to_dict() | TINY | {"vocab_size": len(tokenizer), "layer_types": None}
     model = AutoModelForCausalLM.from_config(type(recipe_shapes()[name])(**settings))
     model.save_pretrained(tmp_path / "backbone")
@@ -63,13 +66,13 @@ def test_recipe_trains_a_tiny_model_of_its_architecture(name, tokenizer, data_fo
     }
 
 
-def test_a_file_goes_before_a_recipe(tmp_path, monkeypatch):
+def test_a_file_goes_before_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert config_path("llama-2-7b").parent.name == "recipe_files"
     (tmp_path / "llama-2-7b").touch()
     assert config_path("llama-2-7b").resolve().parent == tmp_path.resolve()
 
 
-def test_an_unknown_recipe_gets_the_nearest():
+def test_an_unknown_recipe_gets_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'llama-2-7b'"):
         config_path("llama2-7b")

@@ -1,5 +1,7 @@
 """The bench of shared rows measures the same texts twice; its timings are not asserted."""
 
+from pathlib import Path
+
 import pytest
 
 from ucuie.lab.bench.options import RowsOptions
@@ -9,7 +11,9 @@ from ucuie.train.config import TrainConfig
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
-def test_the_same_texts_take_fewer_tokens_behind_one_instruction(backbone_folder, data_folder):
+def test_the_same_texts_take_fewer_tokens_behind_one_instruction(
+    backbone_folder: Path, data_folder: Path
+) -> None:
     config = TrainConfig.model_validate(
         {
             "backbone": str(backbone_folder),

@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,29 +25,40 @@ from ucuie.language.encode import PromptEncoder
 from ucuie.language.pool import InstructionPool
 from ucuie.model.folder import load_model
 from ucuie.model.info import read_info
+from ucuie.schema import Example
 from ucuie.train import TrainConfig
 from ucuie.train.rows import TrainingSet, collate
 from ucuie.train.run import last_checkpoint, run_training
 from ucuie.train.trainer import UcuieTrainer
 
+MakeConfig = Callable[..., TrainConfig]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-@pytest.fixture
-def settings(backbone_folder, data_folder, tmp_path):
-    def build(**changes):
-        defaults = {
-            "backbone": str(backbone_folder),
-            "output": str(tmp_path / "model"),
-            "data": {"train": [str(data_folder)]},
-            "batch_size": 4,
-            "warming": {"max_steps": 3, "learning_rate": 0.01},
-            "multitask": {"max_steps": 4, "learning_rate": 0.01},
-            "trainer": {"logging_steps": 1, "disable_tqdm": True, "save_steps": 2},
-        }
-        return TrainConfig.model_validate(defaults | changes)
+STOPPED_RUN = {
+    "warming": {"max_steps": 20, "learning_rate": 0.01},
+    "multitask": {"max_steps": 60, "learning_rate": 0.01},
+    "trainer": {"disable_tqdm": True, "save_steps": 3, "report_to": []},
+}
+"""Long enough to be stopped on the way."""
 
-    return build
+
+def configured(backbone: Path, data: Path, folder: Path, /, **changes: Any) -> TrainConfig:
+    defaults = {
+        "backbone": str(backbone),
+        "output": str(folder / "model"),
+        "data": {"train": [str(data)]},
+        "batch_size": 4,
+        "warming": {"max_steps": 3, "learning_rate": 0.01},
+        "multitask": {"max_steps": 4, "learning_rate": 0.01},
+        "trainer": {"logging_steps": 1, "disable_tqdm": True, "save_steps": 2},
+    }
+    return TrainConfig.model_validate(defaults | changes)
+
+
+@pytest.fixture
+def settings(backbone_folder: Path, data_folder: Path, tmp_path: Path) -> MakeConfig:
+    return partial(configured, backbone_folder, data_folder, tmp_path)
 
 
 VARIANTS = {
@@ -64,7 +78,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_trains_saves_and_extracts(settings, variant):
+def test_every_variant_trains_saves_and_extracts(settings: MakeConfig, variant: str) -> None:
     config = settings(**VARIANTS[variant])
     folder = run_training(config)
     extraction = Extractor(load_model(folder)).extract("Ada Lovelace lives in London.", ["person", "city"])
@@ -86,7 +100,9 @@ def test_every_variant_trains_saves_and_extracts(settings, variant):
 
 
 @pytest.mark.parametrize("packing", [True, False])
-def test_the_evaluation_loss_is_that_of_the_validation_set(settings, examples, watched_folder, packing):
+def test_the_evaluation_loss_is_that_of_the_validation_set(
+    settings: MakeConfig, examples: list[Example], watched_folder: Path, packing: bool
+) -> None:
     config = settings(
         data={"train": [str(watched_folder)]},
         method="full",
@@ -114,7 +130,7 @@ def test_the_evaluation_loss_is_that_of_the_validation_set(settings, examples, w
     assert watched[-1]["eval_loss/task"] == watched[-1]["eval_loss"]
 
 
-def test_backbone_stays_as_it_was(settings, backbone_folder):
+def test_backbone_stays_as_it_was(settings: MakeConfig, backbone_folder: Path) -> None:
     before = load_file(backbone_folder / "model.safetensors")
     folder = run_training(settings())
     model = load_model(folder).model.get_base_model()
@@ -124,25 +140,15 @@ def test_backbone_stays_as_it_was(settings, backbone_folder):
             assert torch.equal(parameter, before[plain])
 
 
-@pytest.fixture
-def command(settings, tmp_path):
-    """The command of a run of a given name, which writes checkpoints every third step."""
-
-    def build(name, *arguments):
-        config = settings(
-            output=str(tmp_path / name),
-            warming={"max_steps": 30, "learning_rate": 0.01},
-            multitask={"max_steps": 80, "learning_rate": 0.01},
-            trainer={"disable_tqdm": True, "save_steps": 3, "report_to": []},
-        )
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(config.model_dump_json())
-        return [sys.executable, "-m", "ucuie", "train", str(path), *arguments]
-
-    return build
+@pytest.fixture(scope="module")
+def whole(backbone_folder: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of a run that nothing stops."""
+    return run_training(
+        configured(backbone_folder, data_folder, tmp_path_factory.mktemp("whole"), **STOPPED_RUN)
+    )
 
 
-def stop_after(process, checkpoint, signal_number, delay):
+def stop_after(process: subprocess.Popen[bytes], checkpoint: Path, signal_number: int, delay: float) -> int:
     """Sends a signal some time after a checkpoint is there."""
     deadline = time.monotonic() + 120
     while not (checkpoint / "trainer_state.json").exists() and time.monotonic() < deadline:
@@ -156,35 +162,38 @@ def stop_after(process, checkpoint, signal_number, delay):
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
 def test_a_run_stopped_at_a_random_step_and_resumed_ends_with_the_same_weights(
-    command, tmp_path, signal_number
-):
-    subprocess.run(command("whole"), check=True, env=ENVIRONMENT, capture_output=True)
+    settings: MakeConfig, whole: Path, tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    config = settings(**STOPPED_RUN)
+    (tmp_path / "run.yaml").write_text(config.model_dump_json())
     seed = random.SystemRandom().randrange(10**6)
     generator = random.Random(seed)
-    stage, step = generator.choice([("warming", 3), ("warming", 15), ("multitask", 3), ("multitask", 30)])
+    stage, step = generator.choice([("warming", 3), ("warming", 12), ("multitask", 3), ("multitask", 24)])
     with subprocess.Popen(
-        command("broken"),
+        [sys.executable, "-m", "ucuie", "train", str(tmp_path / "run.yaml")],
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         # Shells start what runs in the background deaf to Ctrl-C, and that is inherited.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        checkpoint = tmp_path / "broken.run" / stage / f"checkpoint-{step}"
+        checkpoint = tmp_path / "model.run" / stage / f"checkpoint-{step}"
         code = stop_after(process, checkpoint, signal_number, generator.uniform(0, 0.2))
         talk = process.stderr.read().decode()
-    assert not (tmp_path / "broken").exists(), f"finished before it was stopped (seed {seed})"
+    assert not (tmp_path / "model").exists(), f"finished before it was stopped (seed {seed})"
     if signal_number == signal.SIGINT:
         assert code == 130, talk
         assert "--resume" in talk
 
-    subprocess.run(command("broken", "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
-    whole, broken = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "broken"))
-    assert whole.keys() == broken.keys()
-    for name, weights in whole.items():
-        assert torch.equal(weights, broken[name]), f"{name} differs (seed {seed})"
+    resumed = run_training(config, resume=True)
+    expected, found = (load_file(folder / "adapter_model.safetensors") for folder in (whole, resumed))
+    assert expected.keys() == found.keys()
+    for name, weights in expected.items():
+        assert torch.equal(weights, found[name]), f"{name} differs (seed {seed})"
 
 
-def test_a_run_ends_whenever_its_decay_is_asked_for(settings, monkeypatch):
+def test_a_run_ends_whenever_its_decay_is_asked_for(
+    settings: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A schedule that is constant, then decays: --resume with fewer steps decays from where the run is."""
     schedule = {
         "lr_scheduler_type": "warmup_stable_decay",
@@ -196,7 +205,9 @@ def test_a_run_ends_whenever_its_decay_is_asked_for(settings, monkeypatch):
     changes = {"warming": {"enabled": False}, "trainer": schedule}
     log = UcuieTrainer.log
 
-    def stop_after_four_steps(trainer, logs, start_time=None):
+    def stop_after_four_steps(
+        trainer: UcuieTrainer, logs: dict[str, float], start_time: float | None = None
+    ) -> None:
         log(trainer, logs, start_time)
         if trainer.state.global_step == 4:
             os.kill(os.getpid(), signal.SIGINT)
@@ -214,7 +225,7 @@ def test_a_run_ends_whenever_its_decay_is_asked_for(settings, monkeypatch):
     assert rates[5] > rates[6]
 
 
-def test_a_run_goes_on_from_the_adapter_of_another(settings, tmp_path):
+def test_a_run_goes_on_from_the_adapter_of_another(settings: MakeConfig, tmp_path: Path) -> None:
     first = run_training(settings())
     changes = {"warming": {"enabled": False}, "multitask": {"max_steps": 1, "learning_rate": 1e-9}}
     second = run_training(settings(output=str(tmp_path / "second"), initial_adapter=str(first), **changes))
@@ -222,7 +233,7 @@ def test_a_run_goes_on_from_the_adapter_of_another(settings, tmp_path):
     torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
 
 
-def test_an_adapter_of_other_settings_is_refused(settings, tmp_path):
+def test_an_adapter_of_other_settings_is_refused(settings: MakeConfig, tmp_path: Path) -> None:
     first = run_training(settings())
     with pytest.raises(ConfigError, match="has other settings"):
         run_training(settings(output=str(tmp_path / "second"), initial_adapter=str(first), adapter={"r": 2}))
@@ -230,7 +241,7 @@ def test_an_adapter_of_other_settings_is_refused(settings, tmp_path):
         run_training(settings(output=str(tmp_path / "third"), initial_adapter=str(tmp_path / "nothing")))
 
 
-def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
+def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path: Path) -> None:
     contents = {10: {"trainer_state.json": "{}"}, 20: {"optimizer.pt": ""}, 30: {"trainer_state.json": ""}}
     contents[40] = {"trainer_state.json": '{"epoch": 1, "log_hist'}  # on a full disk
     for step, files in contents.items():
@@ -243,7 +254,9 @@ def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize("num_bytes", [2_000, 10_000, 50_000])
-def test_a_disk_that_is_full_when_the_model_is_written_leaves_no_part_of_it(settings, num_bytes):
+def test_a_disk_that_is_full_when_the_model_is_written_leaves_no_part_of_it(
+    settings: MakeConfig, num_bytes: int
+) -> None:
     trainer = {"disable_tqdm": True, "report_to": [], "save_strategy": "no"}
     config = settings(trainer=trainer, warming={"enabled": False})
     with files_of_at_most(num_bytes), pytest.raises(Exception, match="File too large") as caught:
@@ -253,20 +266,22 @@ def test_a_disk_that_is_full_when_the_model_is_written_leaves_no_part_of_it(sett
     load_model(run_training(config, resume=True))
 
 
-def test_an_existing_model_is_not_overwritten(settings, tmp_path):
+def test_an_existing_model_is_not_overwritten(settings: MakeConfig, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(ConfigError, match="is there already"):
         run_training(settings())
 
 
-def test_an_interrupted_run_wants_to_be_resumed(settings, tmp_path):
+def test_an_interrupted_run_wants_to_be_resumed(settings: MakeConfig, tmp_path: Path) -> None:
     (tmp_path / "model.run").mkdir()
     with pytest.raises(ConfigError, match="--resume"):
         run_training(settings())
 
 
 @pytest.mark.parametrize(("key", "value"), [("batch_size", 8), ("seed", 1), ("data", {"train": ["another"]})])
-def test_an_interrupted_run_keeps_its_steps(settings, tmp_path, key, value):
+def test_an_interrupted_run_keeps_its_steps(
+    settings: MakeConfig, tmp_path: Path, key: str, value: Any
+) -> None:
     folder = tmp_path / "model.run"
     folder.mkdir()
     (folder / "config.json").write_text(settings().model_dump_json())
@@ -274,7 +289,7 @@ def test_an_interrupted_run_keeps_its_steps(settings, tmp_path, key, value):
         run_training(settings(**{key: value}), resume=True)
 
 
-def test_a_run_may_go_on_otherwise_divided(settings, tmp_path):
+def test_a_run_may_go_on_otherwise_divided(settings: MakeConfig, tmp_path: Path) -> None:
     folder = tmp_path / "model.run"
     folder.mkdir()
     (folder / "config.json").write_text(settings().model_dump_json())
@@ -284,7 +299,9 @@ def test_a_run_may_go_on_otherwise_divided(settings, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["paged_adamw_8bit", "paged_adamw_32bit"])
-def test_an_optimizer_of_a_missing_library_names_its_extra(settings, tmp_path, monkeypatch, name):
+def test_an_optimizer_of_a_missing_library_names_its_extra(
+    settings: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match="quantized"):
         run_training(settings(trainer={"optim": name}))
@@ -293,7 +310,7 @@ def test_an_optimizer_of_a_missing_library_names_its_extra(settings, tmp_path, m
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", ["paged_adamw_8bit", "paged_adamw_32bit"])
-def test_paged_optimizers_train(settings, name):
+def test_paged_optimizers_train(settings: MakeConfig, name: str) -> None:
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     folder = run_training(settings(trainer={"optim": name, "report_to": []}))
     assert any(tensor.abs().sum() > 0 for tensor in load_file(folder / "adapter_model.safetensors").values())
@@ -310,12 +327,12 @@ def test_paged_optimizers_train(settings, name):
         ({"trainer": {"fsdp": True}}, "set sharding: full"),
     ],
 )
-def test_wrong_settings_are_named(settings, changes, message):
+def test_wrong_settings_are_named(settings: MakeConfig, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run_training(settings(**changes))
 
 
-def test_unknown_key_gets_the_nearest(tmp_path):
+def test_unknown_key_gets_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("data: {train: [x]}\nmultitask: {epoch: 3}\nlos: {}\n")
     with pytest.raises(ConfigError) as caught:
@@ -324,12 +341,14 @@ def test_unknown_key_gets_the_nearest(tmp_path):
     assert "los: unknown key; did you mean 'loss'?" in str(caught.value)
 
 
-def test_data_without_an_example_that_fits_is_refused(settings):
+def test_data_without_an_example_that_fits_is_refused(settings: MakeConfig) -> None:
     with pytest.raises(DataError, match="fits into the context"):
         run_training(settings(max_length=16))
 
 
-def test_data_without_an_example_is_refused_before_any_work(settings, examples, tmp_path):
+def test_data_without_an_example_is_refused_before_any_work(
+    settings: MakeConfig, examples: list[Example], tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "train.jsonl").touch()
     config = settings(data={"train": [str(tmp_path / "empty")]})
@@ -344,7 +363,9 @@ def test_data_without_an_example_is_refused_before_any_work(settings, examples, 
 
 
 @pytest.mark.parametrize("is_empty", [True, False])
-def test_a_validation_split_that_is_of_no_use_is_as_none(settings, examples, tmp_path, is_empty):
+def test_a_validation_split_that_is_of_no_use_is_as_none(
+    settings: MakeConfig, examples: list[Example], tmp_path: Path, is_empty: bool
+) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     write_examples(folder / "train.jsonl", examples)
@@ -355,6 +376,6 @@ def test_a_validation_split_that_is_of_no_use_is_as_none(settings, examples, tmp
     assert not any("eval_loss" in entry for entry in log["multitask"])
 
 
-def test_missing_data_is_refused(settings):
+def test_missing_data_is_refused(settings: MakeConfig) -> None:
     with pytest.raises(DataError, match="nowhere"):
         run_training(settings(data={"train": [str(Path("nowhere"))]}))

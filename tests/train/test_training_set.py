@@ -1,6 +1,7 @@
 """Training rows: what they hold, that chance comes from the seed alone, and the order of an epoch."""
 
 import random
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
 
 from ucuie.data import SchemaAugmentation
 from ucuie.engine.grammar_state import GrammarFactory
@@ -16,10 +18,17 @@ from ucuie.language.pool import InstructionPool
 from ucuie.schema import Example, Filler, Record, Schema
 from ucuie.train.order import FILLER, EpochSampler, Questions, evaluation_keys
 from ucuie.train.packing import pack
-from ucuie.train.rows import TrainingSet, collate
+from ucuie.train.rows import TrainingRow, TrainingSet, collate
 
 
-def varied_set(examples, tokenizer, *, seed=0, max_length=512, texts_per_row=1):
+def varied_set(
+    examples: list[Example],
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int = 0,
+    max_length: int = 512,
+    texts_per_row: int = 1,
+) -> TrainingSet:
     pool = InstructionPool.load()
     return TrainingSet(
         examples,
@@ -33,13 +42,15 @@ def varied_set(examples, tokenizer, *, seed=0, max_length=512, texts_per_row=1):
     )
 
 
-def ids_of(row):
+def ids_of(row: TrainingRow) -> list[int]:
     """The tokens of a row of one text."""
     (text,) = row.texts
     return [*row.instruction_ids, *text.ids]
 
 
-def test_rows_depend_on_seed_and_epoch_and_nothing_else(examples, tokenizer):
+def test_rows_depend_on_seed_and_epoch_and_nothing_else(
+    examples: list[Example], tokenizer: PreTrainedTokenizerFast
+) -> None:
     rows, again = varied_set(examples, tokenizer), varied_set(examples, tokenizer)
     keys = [(epoch, (index,)) for epoch in range(3) for index in range(len(rows))]
     expected = {key: ids_of(rows[key]) for key in keys}
@@ -50,13 +61,17 @@ def test_rows_depend_on_seed_and_epoch_and_nothing_else(examples, tokenizer):
     assert any(ids_of(other_seed[key]) != expected[key] for key in keys)
 
 
-def test_epochs_word_and_order_the_same_example_differently(examples, tokenizer):
+def test_epochs_word_and_order_the_same_example_differently(
+    examples: list[Example], tokenizer: PreTrainedTokenizerFast
+) -> None:
     rows = varied_set(examples, tokenizer)
     instructions = {tuple(rows[epoch, (0,)].instruction_ids) for epoch in range(8)}
     assert len(instructions) > 4
 
 
-def test_examples_longer_than_the_context_are_counted_not_cut(examples, tokenizer):
+def test_examples_longer_than_the_context_are_counted_not_cut(
+    examples: list[Example], tokenizer: PreTrainedTokenizerFast
+) -> None:
     whole = varied_set(examples, tokenizer)
     limit = sorted(whole.questions.lengths.values())[5]
     limited = varied_set(examples, tokenizer, max_length=limit)
@@ -66,7 +81,9 @@ def test_examples_longer_than_the_context_are_counted_not_cut(examples, tokenize
     assert all(len(ids_of(limited[epoch, row])) <= limit for epoch in range(4) for row in rows)
 
 
-def test_schemas_too_long_for_the_context_are_narrowed_where_the_augmentation_may(examples, tokenizer):
+def test_schemas_too_long_for_the_context_are_narrowed_where_the_augmentation_may(
+    examples: list[Example], tokenizer: PreTrainedTokenizerFast
+) -> None:
     names = [f"some rather long name of a type {index}" for index in range(80)]
     wide = [
         Example(
@@ -97,7 +114,7 @@ def test_schemas_too_long_for_the_context_are_narrowed_where_the_augmentation_ma
             assert len(row.instruction_ids) + longest <= options["max_length"]
 
 
-def test_the_usual_length_of_a_text_is_that_of_nearly_all(tokenizer):
+def test_the_usual_length_of_a_text_is_that_of_nearly_all(tokenizer: PreTrainedTokenizerFast) -> None:
     examples = [
         Example(
             id=str(index), task="NER", text="Ada " * (60 if index == 7 else 3), schema=Schema.of(["person"])
@@ -108,7 +125,7 @@ def test_the_usual_length_of_a_text_is_that_of_nearly_all(tokenizer):
     assert varied_set(examples, tokenizer).usual_text_length == len(encoder.encode_text("Ada " * 3))
 
 
-def test_span_that_ends_inside_a_word_is_learned_too(tokenizer):
+def test_span_that_ends_inside_a_word_is_learned_too(tokenizer: PreTrainedTokenizerFast) -> None:
     example = Example(
         id="inside",
         task="NER",
@@ -120,7 +137,9 @@ def test_span_that_ends_inside_a_word_is_learned_too(tokenizer):
     assert len(text.positions) == len(text.allowed) > 0
 
 
-def test_collate_pads_right_and_marks_instruction_and_choices(examples, tokenizer):
+def test_collate_pads_right_and_marks_instruction_and_choices(
+    examples: list[Example], tokenizer: PreTrainedTokenizerFast
+) -> None:
     rows = [varied_set(examples, tokenizer)[0, (index,)] for index in (0, 1, 2)]
     batch = collate(rows, pad_id=tokenizer.pad_token_id)
     assert len(batch["allowed"]) == sum(len(row.texts[0].positions) for row in rows)
@@ -135,12 +154,12 @@ def test_collate_pads_right_and_marks_instruction_and_choices(examples, tokenize
         assert (labelled - len(row.instruction_ids)).tolist() == row.texts[0].positions.tolist()
 
 
-def single_texts(lengths):
+def single_texts(lengths: Sequence[int]) -> Questions:
     return Questions(((*range(len(lengths)),),), lengths=dict(enumerate(lengths)))
 
 
 @pytest.mark.parametrize("count", [7, 64, 1000])
-def test_an_epoch_has_every_row_once_in_batches_of_similar_length(count):
+def test_an_epoch_has_every_row_once_in_batches_of_similar_length(count: int) -> None:
     lengths = [random.Random(index).randint(10, 500) for index in range(count)]
     sampler = EpochSampler(single_texts(lengths), batch_size=8, seed=3)
     keys = list(sampler)
@@ -158,7 +177,7 @@ def test_an_epoch_has_every_row_once_in_batches_of_similar_length(count):
 
 
 @given(st.integers(1, 40), st.integers(1, 7))
-def test_epochs_are_of_whole_steps_with_every_row_once(num_rows, batch_size):
+def test_epochs_are_of_whole_steps_with_every_row_once(num_rows: int, batch_size: int) -> None:
     questions = single_texts([1] * num_rows)
     samplers = (
         EpochSampler(questions, batch_size=batch_size, seed=0),
@@ -174,7 +193,9 @@ def test_epochs_are_of_whole_steps_with_every_row_once(num_rows, batch_size):
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 4), st.integers(0, 9))
-def test_rows_have_every_example_once_beside_others_of_its_group(sizes, texts_per_row, seed):
+def test_rows_have_every_example_once_beside_others_of_its_group(
+    sizes: list[int], texts_per_row: int, seed: int
+) -> None:
     groups, start = [], 0
     for size in sizes:
         groups.append(tuple(range(start, start + size)))
@@ -188,7 +209,9 @@ def test_rows_have_every_example_once_beside_others_of_its_group(sizes, texts_pe
         assert all(1 <= len(row) <= texts_per_row for row in rows)
 
 
-def test_texts_of_a_row_are_asked_with_one_schema_that_is_right_for_each(examples, tokenizer):
+def test_texts_of_a_row_are_asked_with_one_schema_that_is_right_for_each(
+    examples: list[Example], tokenizer: PreTrainedTokenizerFast
+) -> None:
     rows = varied_set(examples, tokenizer, texts_per_row=3)
     assert len(rows) == 6  # 4 of NER, RE and EE each
     for epoch in range(5):
@@ -201,7 +224,9 @@ def test_texts_of_a_row_are_asked_with_one_schema_that_is_right_for_each(example
                 assert all(f"{record.frame}" in instruction for record in examples[index].records)
 
 
-def test_rows_that_do_not_count_are_left_out_unless_a_batch_has_no_other(examples, tokenizer):
+def test_rows_that_do_not_count_are_left_out_unless_a_batch_has_no_other(
+    examples: list[Example], tokenizer: PreTrainedTokenizerFast
+) -> None:
     rows = varied_set(examples, tokenizer)
     row, filler = rows[2, (3,)], rows[2, FILLER]
     for batch_of in (pack, partial(collate, pad_id=0)):

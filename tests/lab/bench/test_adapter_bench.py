@@ -8,7 +8,7 @@ from ucuie.lab.bench.options import AdapterOptions
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
-def test_bench_reports_every_variant_and_ratio(monkeypatch):
+def test_bench_reports_every_variant_and_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "DECODE_TOKENS", 2)
     options = AdapterOptions(hidden=64, layers=1, batch=2, length=16, repeats=1)
     report = adapter.bench_adapter(options)

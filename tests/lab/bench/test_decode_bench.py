@@ -11,7 +11,7 @@ from ucuie.lab.bench.options import DecodeOptions, ExtractOptions
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
-def test_documents_are_the_same_every_time_and_their_records_are_in_them():
+def test_documents_are_the_same_every_time_and_their_records_are_in_them() -> None:
     documents = list(make_documents(20, words=40))
     assert documents == list(make_documents(20, words=40))
     assert len({text for text, _ in documents}) == 20
@@ -22,7 +22,7 @@ def test_documents_are_the_same_every_time_and_their_records_are_in_them():
     assert len(schema_of(50).frames) == 50
 
 
-def test_engine_and_generate_write_the_same():
+def test_engine_and_generate_write_the_same() -> None:
     report = bench_decode(DecodeOptions(num_texts=3, words=12, num_types=5, batch_size=2, repeats=1))
     seconds = report["seconds"]
     assert report["engine_over_generate"] == seconds["generate"] / seconds["engine"]
@@ -34,13 +34,13 @@ def test_engine_and_generate_write_the_same():
     assert report["settings"]["model"] == "ucuie-mini"
 
 
-def test_a_contender_that_writes_something_else_is_not_timed(monkeypatch):
+def test_a_contender_that_writes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode._Plain, "write", lambda self, jobs: [()] * len(jobs))
     with pytest.raises(RuntimeError, match="generate did not write"):
         bench_decode(DecodeOptions(num_texts=2, words=6, num_types=5, repeats=1))
 
 
-def test_extraction_is_measured_end_to_end():
+def test_extraction_is_measured_end_to_end() -> None:
     report = bench_extract(ExtractOptions(num_texts=3, words=6, repeats=1, memory=False))
     by_types = report["milliseconds_per_text"]
     assert list(by_types) == [5, 10, 20, 50]
@@ -52,7 +52,7 @@ def test_extraction_is_measured_end_to_end():
 
 
 @pytest.mark.slow
-def test_memory_is_that_of_processes_of_their_own(monkeypatch):
+def test_memory_is_that_of_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extract, "DOCUMENT_LENGTHS", (100, 2000))
     report = bench_extract(ExtractOptions(num_texts=2, words=6, repeats=1))
     assert report["peak_memory_1m_over_10k"] == report["peak_memory_mb"][2000] / report["peak_memory_mb"][100]

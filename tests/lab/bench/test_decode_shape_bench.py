@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, Qwen3Config
+from transformers import LlamaConfig, PreTrainedConfig, Qwen3Config
 from typer.testing import CliRunner
 
 from ucuie.cli import app
@@ -27,7 +28,7 @@ SMALL = DecodeOptions(num_texts=3, words=12, num_types=5, batch_size=2, repeats=
 
 
 @pytest.mark.parametrize("kind", [LlamaConfig, Qwen3Config])
-def test_every_variant_writes_the_given_outputs_on_one_backbone(kind):
+def test_every_variant_writes_the_given_outputs_on_one_backbone(kind: type[PreTrainedConfig]) -> None:
     shape = kind(vocab_size=9000, **SIZES)
     report = bench_decode_shape(shape, replace(SMALL, layers=2, peak_tflops=2.0))
     seconds, many, one = report["seconds"], report["work"]["many"], report["work"]["one"]
@@ -53,7 +54,7 @@ def test_every_variant_writes_the_given_outputs_on_one_backbone(kind):
     assert report["settings"]["layers"] == 2
 
 
-def test_variants_have_their_weights_in_one_place_and_modules_of_their_own():
+def test_variants_have_their_weights_in_one_place_and_modules_of_their_own() -> None:
     backbone = made_up_backbone(LlamaConfig(vocab_size=64, **SIZES), num_layers=1, device=torch.device("cpu"))
     variants = make_variants(backbone)
     frozen = {parameter.data_ptr() for parameter in backbone.parameters()}
@@ -66,18 +67,18 @@ def test_variants_have_their_weights_in_one_place_and_modules_of_their_own():
     assert not any("lora" in name for name, _ in variants["adapter"].named_parameters())
 
 
-def test_a_variant_that_writes_something_else_is_not_timed(monkeypatch):
+def test_a_variant_that_writes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LedGenerator, "write", lambda self, jobs: [()] * len(jobs))
     with pytest.raises(RuntimeError, match="did not write the given outputs"):
         bench_decode_shape(LlamaConfig(vocab_size=9000, **SIZES), SMALL)
 
 
-def test_a_vocabulary_that_is_too_small_is_told():
+def test_a_vocabulary_that_is_too_small_is_told() -> None:
     with pytest.raises(ConfigError, match="vocabulary of the backbone has 100 tokens"):
         bench_decode_shape(LlamaConfig(vocab_size=100, **SIZES), SMALL)
 
 
-def test_from_the_command_line(tmp_path):
+def test_from_the_command_line(tmp_path: Path) -> None:
     shape = LlamaConfig(vocab_size=9000, architectures=["LlamaForCausalLM"], **SIZES)
     shape.save_pretrained(tmp_path)
     options = ["--texts", "2", "--words", "6", "--types", "5", "--repeats", "1", "--device", "cpu", "--json"]
@@ -88,7 +89,7 @@ def test_from_the_command_line(tmp_path):
 
 
 @pytest.mark.parametrize("options", [["--layers", "2"], ["--backbone-config", "llama-2-7b", "--int8"]])
-def test_options_of_the_other_bench_are_refused(options):
+def test_options_of_the_other_bench_are_refused(options: list[str]) -> None:
     result = CliRunner().invoke(app, ["bench", "decode", *options])
     assert result.exit_code == 2
     assert "--backbone-config" in result.stderr

@@ -1,16 +1,16 @@
 """The load test checks what it says; its timings are not asserted, the machine is shared."""
 
+from pathlib import Path
+
 import pytest
 
-from tiny_model import save_adapted
 from ucuie.lab.bench.options import ServeOptions
 from ucuie.lab.bench.serve import bench_serve
 
 
 @pytest.mark.slow
-def test_the_load_has_no_wrong_answer_and_the_overflow_is_refused(tmp_path):
-    model = str(save_adapted(tmp_path / "model"))
-    report = bench_serve(ServeOptions(num_clients=8, seconds=3, model=model))
+def test_the_load_has_no_wrong_answer_and_the_overflow_is_refused(adapted_folder: Path) -> None:
+    report = bench_serve(ServeOptions(num_clients=8, seconds=3, model=str(adapted_folder)))
     assert set(report["statuses"]) == {"200"}
     assert report["num_wrong"] == 0
     assert set(report["overflow_statuses"]) == {"200", "429"}

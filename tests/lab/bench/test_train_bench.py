@@ -10,7 +10,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is d
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_every_variant_is_measured_on_one_backbone(checkpointing):
+def test_every_variant_is_measured_on_one_backbone(checkpointing: bool) -> None:
     shape = LlamaConfig(
         vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4
     )

@@ -22,7 +22,7 @@ HALF = [(RECORD,), ()] * 3
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-def test_pinned_gates_are_exactly_one_and_zero_whatever_the_instruction():
+def test_pinned_gates_are_exactly_one_and_zero_whatever_the_instruction() -> None:
     tuner = make_adapted(make_backbone()).base_model
     ids = torch.arange(3, 9)[None]
     tuner.pin_gates(["locating"])
@@ -32,25 +32,25 @@ def test_pinned_gates_are_exactly_one_and_zero_whatever_the_instruction():
         tuner.pin_gates(["locatin"])
 
 
-def test_a_hard_router_has_no_gates_to_pin():
+def test_a_hard_router_has_no_gates_to_pin() -> None:
     tuner = make_adapted(make_backbone(), router="hard").base_model
     with pytest.raises(ValueError, match="no soft router"):
         tuner.pin_gates(["judging"])
 
 
-def test_difference_of_a_perfect_and_an_empty_system_is_certain():
+def test_difference_of_a_perfect_and_an_empty_system_is_certain() -> None:
     found = paired_difference(EXAMPLES, [PERFECT], [EMPTY, EMPTY], rows=["NER"])
     assert (found.mean, found.low, found.high) == (100, 100, 100)
     assert found.is_significant
 
 
-def test_equal_systems_do_not_differ():
+def test_equal_systems_do_not_differ() -> None:
     found = paired_difference(EXAMPLES, [HALF], [HALF], rows=["NER"])
     assert (found.mean, found.low, found.high) == (0, 0, 0)
     assert not found.is_significant
 
 
-def test_difference_is_that_of_means_over_trials_and_its_interval_counts_the_trials():
+def test_difference_is_that_of_means_over_trials_and_its_interval_counts_the_trials() -> None:
     # F1 of HALF: 3 of 6 gold found, 3 predicted: 2 * 3 / (6 + 3) = 66.7.
     found = paired_difference(EXAMPLES, [PERFECT, EMPTY], [HALF], rows=["NER"])
     assert found.mean == pytest.approx(50 - 200 / 3)
@@ -58,12 +58,12 @@ def test_difference_is_that_of_means_over_trials_and_its_interval_counts_the_tri
     assert found.high > 20
 
 
-def test_without_any_of_the_rows_there_is_no_difference():
+def test_without_any_of_the_rows_there_is_no_difference() -> None:
     with pytest.raises(ValueError, match="no example has a row of RE"):
         paired_difference(EXAMPLES, [HALF], [HALF], rows=["RE"])
 
 
-def test_matching_ranks_have_the_rank_and_nearly_the_parameters_of_all_experts():
+def test_matching_ranks_have_the_rank_and_nearly_the_parameters_of_all_experts() -> None:
     config = make_backbone().config
     ranks = matching_ranks(config, {})
     assert ranks["rank"] == 52
@@ -72,14 +72,14 @@ def test_matching_ranks_have_the_rank_and_nearly_the_parameters_of_all_experts()
     assert abs(lora - total) / total < 0.01
 
 
-def test_largest_share_is_that_of_the_busiest_sub_expert_in_its_capability():
+def test_largest_share_is_that_of_the_busiest_sub_expert_in_its_capability() -> None:
     even = [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     skewed = [[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]]
     routing = {"tasks": {"NER": {"weights": [even, skewed]}}}
     assert largest_shares(routing) == pytest.approx({"judging": 0.7, "locating": 0.5, "associating": 0.65})
 
 
-def test_dominance_is_claimed_only_where_the_own_expert_alone_is_best():
+def test_dominance_is_claimed_only_where_the_own_expert_alone_is_best() -> None:
     def scores(**f1s: float) -> dict[str, Trials]:
         others = dict.fromkeys(("J+L", "J+A", "L+A", "J+L+A"), 50.0)
         return {name: Trials((value,)) for name, value in (others | f1s).items()}

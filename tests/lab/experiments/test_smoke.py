@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from ucuie.cli import app
@@ -15,11 +16,11 @@ from ucuie.lab.experiments.workspace import open_workspace
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-def invoke(*arguments: str):
+def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["experiment", *arguments])
 
 
-def test_unknown_experiment_and_variant_list_the_choices(tmp_path):
+def test_unknown_experiment_and_variant_list_the_choices(tmp_path: Path) -> None:
     for arguments, known in ((["tabel4"], "table4"), (["table4", "--variant", "sof"], "no-bce")):
         result = invoke(*arguments, "--runs", str(tmp_path))
         assert result.exit_code == 2
@@ -27,7 +28,7 @@ def test_unknown_experiment_and_variant_list_the_choices(tmp_path):
 
 
 @pytest.mark.usefixtures("needs_embedded_model")
-def test_trials_that_crashed_are_named_and_the_exit_code_tells(tmp_path):
+def test_trials_that_crashed_are_named_and_the_exit_code_tells(tmp_path: Path) -> None:
     command = ["table4", "--scale", "smoke", "--data", str(EXAMPLES), "--runs", str(tmp_path)]
     # No trial is begun.
     assert invoke(*command, "--hours", "0").exit_code == 0
@@ -43,10 +44,10 @@ def test_trials_that_crashed_are_named_and_the_exit_code_tells(tmp_path):
     assert invoke(*command, "--report").exit_code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 @pytest.mark.usefixtures("needs_embedded_model")
-def test_all_experiments_run_and_their_pages_are_made_again_alike(tmp_path):
+def test_all_experiments_run_and_their_pages_are_made_again_alike(tmp_path: Path) -> None:
     common = ["--scale", "smoke", "--data", str(EXAMPLES), "--runs", str(tmp_path / "runs")]
     result = invoke("run-all", *common)
     assert result.exit_code == 0, result.output
