@@ -118,14 +118,14 @@ def test_the_model_is_used_as_it_stands_unless_asked_otherwise(extractor: Extrac
         options = AnswerOptions.of(threshold=0, end_bias=-100.0)
         asked = evaluate(extractor, gold, tmp_path / "asked", options=options)
     assert (neutral.end_bias, neutral.threshold) == (0, {})
-    assert (own.end_bias, own.threshold) == (100, {"*": 1})
-    assert (asked.end_bias, asked.threshold) == (0, {"*": 0})
+    assert (own.end_bias, own.threshold) == (100, {"NER": {"*": 1}})
+    assert (asked.end_bias, asked.threshold) == (0, {"NER": {"*": 0}})
     assert own.dropped["below the threshold"]
     assert own.scores[0].micro("frame").predicted == 0
     assert asked.scores == neutral.scores
     written = json.loads((tmp_path / "own" / "report.json").read_text())
-    assert (written["end_bias"], written["threshold"]) == (100, {"*": 1})
-    assert "end bias 100; thresholds *=1" in console_text(evaluation_tables(own))
+    assert (written["end_bias"], written["threshold"]) == (100, {"NER": {"*": 1}})
+    assert "end bias 100; thresholds *=1 for NER" in console_text(evaluation_tables(own))
 
 
 def test_all_scorers_stand_side_by_side(extractor: Extractor, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ucuie.evaluation.choosing import NEUTRAL, THRESHOLDS, choose_point, f1_by_threshold
+from ucuie.evaluation.choosing import F1_FOR_SILENCE, NEUTRAL, THRESHOLDS, choose_point, f1_by_threshold
 from ucuie.extract.options import Thresholds
 from ucuie.metrics import HEADLINE_ROWS, score
 from ucuie.model.calibration import Calibration
@@ -117,7 +117,7 @@ def test_f1_by_threshold_is_that_of_each_threshold_alone(
 def test_a_threshold_is_the_least_that_parts_right_from_wrong() -> None:
     examples = [example(letter(0)) for _ in range(20)]
     chosen = choose_point(examples, {0.0: [[letter(0, 0.9), letter(1, 0.2)]] * 20}, uncalibrated)
-    assert chosen.point == OperatingPoint(end_bias=0.0, threshold=0.21)
+    assert chosen.point == OperatingPoint(end_bias=0.0, threshold={"NER": 0.21})
     (one,) = chosen.datasets
     # Before: 20 right of 40 found; after: 20 of 20.
     assert (one.dataset, one.num_texts) == ("set", 20)
@@ -133,9 +133,39 @@ def test_a_bias_that_finds_what_is_missing_is_chosen_with_the_threshold_that_it_
         2.0: [[letter(0, 0.9), letter(1, 0.6), letter(2, 0.1), letter(3, 0.7)]] * 20,
     }
     chosen = choose_point(examples, found, uncalibrated)
-    assert chosen.point == OperatingPoint(end_bias=1.0, threshold=0.11)
+    assert chosen.point == OperatingPoint(end_bias=1.0, threshold={"NER": 0.11})
     assert chosen.end_biases == (0.0, 1.0, 2.0)
     assert (chosen.before, chosen.after) == (pytest.approx(200 / 3), 100)
+
+
+def test_each_task_has_the_threshold_that_is_best_for_it() -> None:
+    entities = [example(letter(0), dataset="entities") for _ in range(20)]
+    relations = [example(follow(0, 1, 1.0), dataset="pairs", task="RE", schema=RELATIONS) for _ in range(20)]
+    found = [[letter(0, 0.9), letter(1, 0.7)]] * 20 + [[follow(0, 1, 0.3), follow(1, 2, 0.1)]] * 20
+    chosen = choose_point([*entities, *relations], {0.0: found}, uncalibrated)
+    assert chosen.point == OperatingPoint(threshold={"NER": 0.71, "RE": 0.11})
+    assert [(one.dataset, one.after) for one in chosen.datasets] == [("entities", 100), ("pairs", 100)]
+    assert (chosen.false_finds_before, chosen.false_finds_after) == (None, None)
+    thresholds = {"NER": 0.71, "RE": 0.11, "EE": 0.0, "ABSA": 0.0}
+    assert chosen.point.thresholds == thresholds
+    assert chosen.point.threshold_of("judging") == 0
+    assert str(chosen.point) == "end bias 0; threshold 0.71 for NER, 0.11 for RE, 0 for EE, 0 for ABSA"
+
+
+@pytest.mark.parametrize(("num_right", "threshold"), [(1, 0.21), (60, 0.0)])
+def test_a_little_f1_is_given_for_finding_less_where_there_is_nothing(
+    num_right: int, threshold: float
+) -> None:
+    # Of 500 right finds `num_right` have a score as low as what is found in texts without anything.
+    texts = [example(letter(0)) for _ in range(500)]
+    found = [[letter(0, 0.2 if number < num_right else 0.9)] for number in range(500)]
+    silent = [example(dataset="nothing") for _ in range(5)]
+    chosen = choose_point([*texts, *silent], {0.0: [*found, *[[letter(0, 0.2)]] * 5]}, uncalibrated)
+    assert chosen.point.threshold_of("NER") == threshold
+    assert chosen.false_finds_before == 100
+    assert chosen.false_finds_after == (0 if threshold else 100)
+    assert [one.dataset for one in chosen.datasets] == ["set"]
+    assert chosen.after >= chosen.before - F1_FOR_SILENCE
 
 
 def test_of_equal_points_the_most_neutral_is_chosen() -> None:
@@ -195,7 +225,7 @@ def test_parts_of_answers_are_left_aside() -> None:
     found = {0.0: [[Record(frame="letter", score=0.1)], *[[letter(0, 0.9), letter(1, 0.2)]] * 10]}
     chosen = choose_point(examples, found, uncalibrated)
     assert [one.dataset for one in chosen.datasets] == ["set"]
-    assert chosen.point.threshold == 0.21
+    assert chosen.point.threshold == {"NER": 0.21}
 
 
 @pytest.mark.parametrize("num_texts", [0, 1, 4])

@@ -380,13 +380,13 @@ def test_a_folder_without_an_operating_point_is_neutral(folder: Path) -> None:
 
 
 def test_an_operating_point_stays_until_the_model_is_another(folder: Path, tmp_path: Path) -> None:
-    point = OperatingPoint(end_bias=1.5, threshold=0.2)
+    point = OperatingPoint(end_bias=1.5, threshold={"NER": 0.2, "RE": 0.1})
     record_calibration(folder, CALIBRATION, point=point)
     record_calibration(folder, CALIBRATION)
     record_scores(folder, {"offset": {}})
     store_adapter(folder, "float16")
     assert load_model(folder).operating_point == point
-    assert "threshold of 0.2" in (folder / "README.md").read_text()
+    assert "threshold of 0.2 for NER, 0.1 for RE, 0 for EE" in (folder / "README.md").read_text()
     record_calibration(folder, CALIBRATION, output=tmp_path / "copy")
     assert load_model(tmp_path / "copy").operating_point == point
     record_calibration(folder, CALIBRATION, point=OperatingPoint())

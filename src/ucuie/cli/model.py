@@ -165,8 +165,7 @@ def info(model: Folder, as_json: Json = False) -> None:
             "parameters": f"{found.num_parameters:,}",
             "backbone": "in the folder" if found.backbone == about.BACKBONE_FOLDER else found.backbone,
             "windows": f"{found.window_tokens:,} tokens" if found.window_tokens else "the whole context",
-            "end bias": f"{found.end_bias:g}",
-            "threshold": f"{found.threshold:g}",
+            "stands at": str(found.operating_point),
             "scores": "calibrated" if about.CALIBRATION_FILE in found.files else "raw",
             "files": f"{len(found.files):,}, {sum(sizes):,} bytes",
         }

@@ -36,7 +36,8 @@ class EvaluationReport:
     Args:
         model: the name that extractions call it.
         end_bias: its own and the one asked for together.
-        threshold: the least scores of whole answers that were kept, by the names of types; `*` is all others.
+        threshold: the least scores of whole answers that were kept, by task and by the names of types; `*` is
+            all others.
         num_examples: texts, those included that the model could not read.
         num_unreadable: texts with a type too large for the model; all their records count as missed.
         num_truncated: texts of which an output was cut at the limit asked for.
@@ -47,7 +48,7 @@ class EvaluationReport:
 
     model: str
     end_bias: float
-    threshold: Mapping[str, float]
+    threshold: Mapping[str, Mapping[str, float]]
     num_examples: int
     num_unreadable: int
     num_truncated: int
@@ -70,7 +71,7 @@ class EvaluationReport:
         return {
             "model": self.model,
             "end_bias": self.end_bias,
-            "threshold": dict(self.threshold),
+            "threshold": self.threshold,
             "examples": self.num_examples,
             "unreadable": self.num_unreadable,
             "truncated": self.num_truncated,
@@ -116,11 +117,11 @@ def evaluate(
         answers = progress(answers, len(readable))
     extractions = list(answers)
     by_example = _with_unreadable(extractions, queries, faults, extractor.model_name)
-    used = options.at(extractor.operating_point)
+    used = {example.task: options.at(extractor.operating_point, example.task) for example in examples}
     report = EvaluationReport(
         model=extractor.model_name,
-        end_bias=used.end_bias,
-        threshold=dict(used.threshold.values),
+        end_bias=options.end_bias + extractor.operating_point.end_bias,
+        threshold={task: dict(one.threshold.values) for task, one in used.items() if one.threshold.values},
         num_examples=len(examples),
         num_unreadable=len(faults),
         num_truncated=sum(extraction.truncated for extraction in extractions),

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from ucuie.errors import ConfigError, did_you_mean, show
 from ucuie.model.operating_point import OperatingPoint
-from ucuie.schema import Capability, Dropped, Filler, Record, Schema
+from ucuie.schema import Capability, Dropped, Filler, Record, Schema, Task
 
 ANY = "*"
 BELOW = "below the threshold"
@@ -250,12 +250,13 @@ class AnswerOptions(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
         """Whether an option is another than it is where nobody asks for it."""
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
-    def at(self, point: OperatingPoint) -> Self:
-        """The options for a model that stands at this point.
+    def at(self, point: OperatingPoint, task: Task | Capability) -> Self:
+        """The options for a model that stands at this point, when it answers to a task.
 
         Its threshold counts calibrated scores: where raw ones are asked for, nothing goes by it.
         """
-        threshold = self.threshold if self.raw_scores else self.threshold.or_else(point.threshold)
+        own = 0.0 if self.raw_scores else point.threshold_of(task)
+        threshold = self.threshold.or_else(own)
         return self.model_copy(update={"threshold": threshold, "end_bias": self.end_bias + point.end_bias})
 
 

@@ -53,13 +53,8 @@ class Query:
         return located_schema(self.schema) if self.task == "locating" else self.schema
 
     def at(self, point: OperatingPoint) -> "Query":
-        """The query for a model that stands at this point.
-
-        Its threshold counts scores of whole answers: parts of one, such as judging, do not go by it.
-        """
-        if self.task in CAPABILITIES:
-            point = replace(point, threshold=0.0)
-        return replace(self, options=self.options.at(point))
+        """The query for a model that stands at this point."""
+        return replace(self, options=self.options.at(point, self.task))
 
     def check(self) -> None:
         """Refuse what no extractor can answer.

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ucuie.errors import ModelError, show, validation_faults
 from ucuie.model.calibration import Calibration
 from ucuie.model.operating_point import OperatingPoint
+from ucuie.schema import Task
 
 FORMAT_VERSION = 1
 INFO_FILE = "ucuie.json"
@@ -28,6 +29,9 @@ def _below(name: str) -> str:
     if not parts or PureWindowsPath(name).anchor or "\\" in name or ".." in parts:
         raise ValueError(f"{show(name)} is no path below the folder")
     return name
+
+
+Threshold = Annotated[float, Field(ge=0, le=1)]
 
 
 class ModelInfo(BaseModel):
@@ -54,7 +58,7 @@ class ModelInfo(BaseModel):
     num_parameters: int
     window_tokens: int | None = None
     end_bias: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    threshold: Threshold | dict[Task, Threshold] = 0.0
     training: dict[str, Any] = {}
     scores: dict[str, Any] = {}
     files: dict[Annotated[str, AfterValidator(_below)], str] = {}

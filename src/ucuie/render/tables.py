@@ -90,12 +90,16 @@ def _choice_table(choice: "ChosenPoint") -> Table:
     if len(choice.datasets) > 1:
         rows.append(("mean", None, f"{choice.before:.1f}", f"{choice.after:.1f}"))
     biases = ", ".join(f"{bias:g}" for bias in choice.end_biases)
-    point = choice.point
+    chosen = f"chosen: {choice.point}; of the end biases {biases}"
+    found = choice.false_finds_before, choice.false_finds_after
+    silence = (
+        [] if None in found else ["found where there is nothing: {:.1f} %, after: {:.1f} %".format(*found)]
+    )
     return Table(
         ("data set", "texts", "before", "after"),
         rows,
         title="F1 %, after: cross-validated",
-        notes=[f"chosen: end bias {point.end_bias:g}, of {biases}; threshold {point.threshold:g}"],
+        notes=[chosen, *silence],
     )
 
 
@@ -113,8 +117,12 @@ def evaluation_tables(report: "EvaluationReport") -> RenderableType:
     if report.end_bias:
         notes.append(f"end bias {report.end_bias:g}")
     if report.threshold:
-        values = ", ".join(f"{name}={least:g}" for name, least in report.threshold.items())
-        notes.append(f"thresholds {values}")
+        values = [
+            f"{name}={least:g} for {task}"
+            for task, by_name in report.threshold.items()
+            for name, least in by_name.items()
+        ]
+        notes.append(f"thresholds {', '.join(values)}")
     if report.dropped:
         notes.append(f"{counted(sum(report.dropped.values()), 'piece')} of answers left out")
     kinds = [("right", report.breakdown.mistakes.right), *report.breakdown.mistakes.kinds.items()]

@@ -82,7 +82,7 @@ def _facts(name: str, loaded: "LoadedModel") -> ModelFactsMessage:
         capabilities=_switchable(model),
         context_tokens=getattr(model.config, "max_position_embeddings", None),
         end_bias=loaded.operating_point.end_bias,
-        threshold=loaded.operating_point.threshold,
+        threshold=loaded.operating_point.thresholds,
     )
 
 

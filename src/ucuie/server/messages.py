@@ -144,7 +144,7 @@ class ModelFactsMessage(BaseModel):
     """The model that answers.
 
     `capabilities` are those that requests may switch; a model without capability experts has none. Requests
-    add their `end_bias` to that of the model, and go by its `threshold` where they give none.
+    add their `end_bias` to that of the model, and go by its `threshold` for the task where they give none.
     """
 
     name: str
@@ -153,7 +153,7 @@ class ModelFactsMessage(BaseModel):
     capabilities: list[Capability]
     context_tokens: int | None
     end_bias: float
-    threshold: float
+    threshold: dict[Task, float]
 
 
 class Limits(BaseModel):

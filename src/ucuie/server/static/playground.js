@@ -8,7 +8,6 @@ import * as editor from "./schema.js";
 
 const MODEL_POLL_MS = 1000;
 const RERUN_MS = 250;
-const PARTS = ["judging", "locating", "associating"]; // of an answer; a model's threshold is for whole ones
 
 let model = null;
 let limits = null;
@@ -186,7 +185,7 @@ async function extract({ isWhy = tabs.selected === "why" } = {}) {
 
 /* Showing */
 
-const ownThreshold = () => (PARTS.includes(asked.task) ? 0 : model.threshold);
+const ownThreshold = () => model.threshold[asked.task || editor.taskOf(asked.schema)] ?? 0;
 const threshold = () => least ?? ownThreshold();
 
 // The same rule as on the server: a record goes by its own score, slots by theirs.

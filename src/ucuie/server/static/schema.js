@@ -45,6 +45,15 @@ export async function readSchema() {
   return plainSchema();
 }
 
+// The task whose shape a schema has; the same rule as on the server.
+export function taskOf({ frames }) {
+  const names = frames.map((frame) => (frame.slots ?? []).map((slot) => slot.name.toLowerCase()));
+  const isOpinion = (slots) => slots.length === 2 && slots.includes("aspect") && slots.includes("opinion");
+  if (names.every((slots) => !slots.length)) return "NER";
+  if (names.every(isOpinion)) return "ABSA";
+  return names.every((slots) => slots.length === 2) ? "RE" : "EE";
+}
+
 export const isEmpty = () => (tabs.selected === "yaml" ? !byId("yaml").value.trim() : !frames.length);
 
 function plainSchema() {
