@@ -78,7 +78,10 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(name, marks=[] if name in ("soft", "LoRA") else pytest.mark.slow) for name in VARIANTS],
+)
 def test_every_variant_trains_saves_and_extracts(settings: MakeConfig, variant: str) -> None:
     config = settings(**VARIANTS[variant])
     folder = run_training(config)
