@@ -30,7 +30,14 @@ def entry_points() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("needs_embedded_model", "entry_points")
-@pytest.mark.parametrize("page", [page for page in PAGES if any(runnable(page))])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.long if page == "docs/scale.md" else ())
+        for page in PAGES
+        if any(runnable(page))
+    ],
+)
 def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")

@@ -95,7 +95,7 @@ def test_killed_and_started_again_it_gives_the_same(
     assert len(output_rows(output)) == NUM_ROWS
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_lost_process_loses_nothing(texts: Path, model: str, whole: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     arguments = command(texts, output, model, "--workers", "2")

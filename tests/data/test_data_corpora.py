@@ -10,6 +10,8 @@ from ucuie.data.tokens import Spacing
 from ucuie.metrics import Counts, score
 from ucuie.schema import Split
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["conll04", "14res", "16res", "phee", "crossner_ai", "wikievents", "fewrel_de"]
 RECORDS: dict[str, dict[Split, int]] = {
     "bc5cdr": {"train": 9385, "validation": 9593, "test": 9809},
@@ -24,7 +26,7 @@ RECORDS: dict[str, dict[Split, int]] = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in SMALL else [pytest.mark.long]) for name in catalogue()]
+    "name", [pytest.param(name, marks=[] if name in SMALL else pytest.mark.long) for name in catalogue()]
 )
 def test_a_converted_set_has_the_expected_counts(name: str, tmp_path: Path) -> None:
     report = convert(name, raw_folder(name), tmp_path)

@@ -41,6 +41,7 @@ def expected(model: str, texts: list[str]) -> list[Extraction]:
     return Extractor.from_pretrained(model).extract_batch(texts, TYPES)
 
 
+@pytest.mark.slow
 def test_documents_have_the_answers_of_the_extractor(model: str) -> None:
     docs = list(pipeline(model).pipe(TEXTS, batch_size=4))
     for doc, extraction in zip(docs, expected(model, TEXTS), strict=True):
@@ -55,6 +56,7 @@ def test_documents_have_the_answers_of_the_extractor(model: str) -> None:
     assert any(doc.spans["ucuie"] for doc in docs)
 
 
+@pytest.mark.slow
 def test_the_threshold_of_the_model_counts_where_none_is_given(model: str, tmp_path: Path) -> None:
     folder = shutil.copytree(model, tmp_path / "mine")
     path = folder / "ucuie.json"
@@ -107,6 +109,7 @@ def test_fillers_within_a_token_are_widened_and_kept_exact(monkeypatch: pytest.M
     assert doc._.ucuie.records[0].filler.text == "ovelac"
 
 
+@pytest.mark.slow
 def test_documents_and_pipelines_survive_bytes_disk_and_pickling(model: str, tmp_path: Path) -> None:
     nlp = pipeline(model)
     doc = nlp(TEXTS[0])

@@ -60,7 +60,7 @@ def texts_with_frames(draw: st.DrawFn) -> tuple[str, list[ParsedFrame]]:
     return text, [frame() for _ in range(draw(st.integers(0, 6)))]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(texts_with_frames())
 def test_every_record_is_grounded_and_every_element_is_placed_or_dropped(
     drawn: tuple[str, list[ParsedFrame]],
@@ -79,7 +79,7 @@ def test_every_record_is_grounded_and_every_element_is_placed_or_dropped(
     assert len(alignment.dropped) == whole_frames + lost_slots.total()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 39), st.integers(1, 4)), max_size=5))
 def test_entities_with_distinct_strings_are_always_found(text: str, cuts: list[tuple[int, int]]) -> None:
     strings = {text[start : start + length] for start, length in cuts} - {""}
@@ -88,7 +88,7 @@ def test_entities_with_distinct_strings_are_always_found(text: str, cuts: list[t
     assert alignment.dropped == ()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from("ABx"), min_size=2, max_size=14))
 def test_a_relation_takes_the_nearest_pair_of_all(words: list[str]) -> None:
     text = " ".join(words)
@@ -98,7 +98,7 @@ def test_a_relation_takes_the_nearest_pair_of_all(words: list[str]) -> None:
     assert placed == ([list(min(pairs)[1:])] if pairs else [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from("ABx"), min_size=1, max_size=10), st.integers(1, 4))
 def test_gold_entities_come_back_when_each_occurrence_is_one(words: list[str], length: int) -> None:
     text = " ".join(words)

@@ -317,6 +317,7 @@ def test_silver_labels_stretches_of_drawn_lines(tmp_path: Path) -> None:
     assert ("GPE", (46, 51)) in spans
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [pytest.param(SOURCES[name], id=name) for name in NAMES])
 def test_a_real_archive_gives_names_in_words_and_spans_of_its_text(source: Source, tmp_path: Path) -> None:
     archive = DATA / "wide" / str(source.archive)

@@ -116,6 +116,7 @@ def refused(*options: str, program: str = "", **environment: str) -> str:
     return " ".join(result.stderr.split())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
     with occupied() as port:
         words = refused("--port", str(port))

@@ -77,6 +77,7 @@ def test_every_part_is_what_it_must_be() -> None:
     )
 
 
+@pytest.mark.slow
 def test_activations_grow_with_rows_and_shrink_with_checkpoints() -> None:
     once = estimate_memory(config(), middling(), row_tokens=ROW_TOKENS)
     half = estimate_memory(config(micro_batch_size=ROWS // 2), middling(), row_tokens=ROW_TOKENS)
@@ -88,6 +89,7 @@ def test_activations_grow_with_rows_and_shrink_with_checkpoints() -> None:
     assert (again.weights, again.optimizer) == (once.weights, once.optimizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"method": "full"}])
 def test_shared_out_weights_take_a_part_and_two_layers(changes: dict[str, str]) -> None:
     whole = estimate_memory(config(**changes), middling(), row_tokens=64, num_processes=4)
@@ -102,6 +104,7 @@ def test_shared_out_weights_take_a_part_and_two_layers(changes: dict[str, str]) 
     assert (alone.gathered, alone.weights) == (0, whole.weights)
 
 
+@pytest.mark.slow
 def test_shared_out_weights_are_gathered_in_half_precision() -> None:
     changes = {"sharding": "full", "trainer": {"bf16": True}}
     half = estimate_memory(config(**changes), middling(), row_tokens=64, num_processes=2)
@@ -111,6 +114,7 @@ def test_shared_out_weights_are_gathered_in_half_precision() -> None:
     assert half.activations < exact.activations
 
 
+@pytest.mark.slow
 def test_weights_in_fewer_bits_take_less() -> None:
     sizes = [
         estimate_memory(config(backbone_weights=weights), middling(), row_tokens=64).weights

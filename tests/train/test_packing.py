@@ -104,7 +104,7 @@ def losses_and_gradients(
     return {"task": task, "bce": auxiliary.bce, "entropy": auxiliary.entropy} | gradients
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(data: st.DataObject) -> None:
     model = make_model(
@@ -131,7 +131,7 @@ def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(data: st.DataO
         )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_texts_that_share_an_instruction_have_the_task_loss_and_gradients_of_rows_apart(
     data: st.DataObject,

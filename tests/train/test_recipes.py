@@ -36,6 +36,7 @@ def test_every_shape_has_a_recipe() -> None:
     assert sorted(recipe_shapes()) == recipe_names()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama-2-7b", "llama-3.1-8b", "qwen3-8b", "mistral-7b", "smollm2-135m"])
 def test_recipe_trains_a_tiny_model_of_its_architecture(
     name: str, tokenizer: PreTrainedTokenizerFast, data_folder: Path, tmp_path: Path

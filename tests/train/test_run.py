@@ -77,7 +77,10 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(name, marks=[] if name in ("soft", "LoRA") else pytest.mark.slow) for name in VARIANTS],
+)
 def test_every_variant_trains_saves_and_extracts(settings: MakeConfig, variant: str) -> None:
     config = settings(**VARIANTS[variant])
     folder = run_training(config)
@@ -225,6 +228,7 @@ def test_a_run_ends_whenever_its_decay_is_asked_for(
     assert rates[5] > rates[6]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_the_adapter_of_another(settings: MakeConfig, tmp_path: Path) -> None:
     first = run_training(settings())
     changes = {"warming": {"enabled": False}, "multitask": {"max_steps": 1, "learning_rate": 1e-9}}
@@ -233,6 +237,7 @@ def test_a_run_goes_on_from_the_adapter_of_another(settings: MakeConfig, tmp_pat
     torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_adapter_of_other_settings_is_refused(settings: MakeConfig, tmp_path: Path) -> None:
     first = run_training(settings())
     with pytest.raises(ConfigError, match="has other settings"):
@@ -253,6 +258,7 @@ def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path: Path) -> N
     assert last_checkpoint(tmp_path / "nothing") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_bytes", [2_000, 10_000, 50_000])
 def test_a_disk_that_is_full_when_the_model_is_written_leaves_no_part_of_it(
     settings: MakeConfig, num_bytes: int
@@ -289,6 +295,7 @@ def test_an_interrupted_run_keeps_its_steps(
         run_training(settings(**{key: value}), resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_otherwise_divided(settings: MakeConfig, tmp_path: Path) -> None:
     folder = tmp_path / "model.run"
     folder.mkdir()

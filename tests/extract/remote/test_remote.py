@@ -762,7 +762,7 @@ HOSTILE_CONTENT = st.one_of(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     content=HOSTILE_CONTENT,
     cut=st.none() | st.integers(0, 80),
@@ -785,7 +785,7 @@ def test_whatever_is_answered_the_result_is_sound(
     assert_sound(extractor_of(fake).extract(TEXT, SCHEMA), SCHEMA)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     status=st.sampled_from([200, 200, 204, 302, 400, 401, 418, 429, 500, 0]),
     body=st.binary(max_size=60) | HOSTILE_VALUES.map(lambda value: json.dumps(value).encode()),

@@ -22,6 +22,7 @@ def test_documents_are_the_same_every_time_and_their_records_are_in_them() -> No
     assert len(schema_of(50).frames) == 50
 
 
+@pytest.mark.slow
 def test_engine_and_generate_write_the_same() -> None:
     report = bench_decode(DecodeOptions(num_texts=3, words=12, num_types=5, batch_size=2, repeats=1))
     seconds = report["seconds"]
@@ -40,6 +41,7 @@ def test_a_contender_that_writes_something_else_is_not_timed(monkeypatch: pytest
         bench_decode(DecodeOptions(num_texts=2, words=6, num_types=5, repeats=1))
 
 
+@pytest.mark.slow
 def test_extraction_is_measured_end_to_end() -> None:
     report = bench_extract(ExtractOptions(num_texts=3, words=6, repeats=1, memory=False))
     by_types = report["milliseconds_per_text"]
