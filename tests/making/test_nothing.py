@@ -42,8 +42,8 @@ def test_half_were_annotated_and_the_others_are_of_another_field(
         "NER": (Pair("letters", "letters", 4), Pair("letters", "cells", 3)),
         "RE": (Pair("letters", "pairs", 2),),
     }
-    monkeypatch.setattr(module, "PAIRS", pairs)
-    found = list(nothing(data))
+    monkeypatch.setattr(module, "PAIRS", {"test": pairs})
+    found = list(nothing(data, "test"))
     assert [one.task for one in found] == ["NER"] * 7 + ["RE"] * 2
     assert len({one.text for one in found}) == 9
     assert not any(one.records for one in found)
@@ -53,16 +53,16 @@ def test_half_were_annotated_and_the_others_are_of_another_field(
         assert "protein" in one.schema.frame_names
         assert ("human" in one.schema.frame_names) == ("language" in one.text)
     assert all(one.schema.frame_names == ("shareholder",) for one in found[7:] if "letter" in one.text)
-    assert found == list(nothing(data))
+    assert found == list(nothing(data, "test"))
     assert all(Example.from_json(one.to_json()) == one for one in found)
 
 
 def test_too_few_texts_are_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS", {"NER": (Pair("letters", "letters", 6),)})
+    monkeypatch.setattr(module, "PAIRS", {"test": {"NER": (Pair("letters", "letters", 6),)}})
     with pytest.raises(ValueError, match="letters has 5 texts without letters, not 6"):
-        list(nothing(data))
+        list(nothing(data, "test"))
 
 
 def test_there_are_as_many_texts_as_it_says() -> None:
-    numbers = {task: sum(pair.number for pair in pairs) for task, pairs in module.PAIRS.items()}
+    numbers = {task: sum(pair.number for pair in pairs) for task, pairs in module.PAIRS["test"].items()}
     assert numbers == {"NER": 100, "RE": 80, "EE": 60, "ABSA": 60}
