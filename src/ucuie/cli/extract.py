@@ -71,7 +71,7 @@ OutputFormat = Annotated[
         "-f",
         parser=one_of(FORMATS),
         metavar="NAME",
-        help="jsonl, table, html, parquet, graphml or turtle.",
+        help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
     ),
 ]
 SkipBad = Annotated[
