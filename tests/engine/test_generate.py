@@ -198,7 +198,7 @@ def test_each_forward_answers_a_choice_and_the_instruction_is_fed_once() -> None
 def test_only_tokens_are_read_each_once_at_its_place() -> None:
     model = TableModel().eval()
     one = make_request()
-    [output] = Generator(model, LANGUAGE.grammars, max_new_tokens=50).generate([one])
+    [output] = Generator(model, LANGUAGE.grammars, max_new_tokens=50, num_drafts=0).generate([one])
     read = [token for tokens, _ in model.steps for token in tokens]
     assert read == [*one.text_ids, *output.tokens][: len(read)]
     positions = [position for _, places in model.steps for position in places]

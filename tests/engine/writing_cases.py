@@ -14,13 +14,16 @@ from ucuie.schema import Frame, Schema, Slot
 
 LANGUAGE = byte_level()
 TEXT = "Barack Obama spoke at the U.S. Capitol (really) on Monday."
+SEED = 4
 SCHEMA = Schema.of({"Speech": ["Speaker", "Place"], "person": []})
 
 
 def make_model(
     *, router: str | None = None, kind: type[PreTrainedConfig] = LlamaConfig
 ) -> PreTrainedModel | PeftModel:
-    backbone = make_backbone(kind=kind, vocab_size=LANGUAGE.grammars.vocab_size, max_position_embeddings=1024)
+    # Of this seed some answers end early and others do not; others end all, or none.
+    sizes = {"vocab_size": LANGUAGE.grammars.vocab_size, "max_position_embeddings": 1024}
+    backbone = make_backbone(SEED, kind=kind, **sizes)
     return backbone if router is None else make_adapted(backbone, router=router)
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from peft.tuners.tuners_utils import BaseTuner
 from torch import Tensor, nn
+from transformers import Cache
 
 from ucuie.adapter.config import PEFT_TYPE_NAME, HierarchicalMoeConfig
 from ucuie.adapter.layer import HierarchicalMoeLinear
@@ -197,6 +198,8 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
         attention_mask: Tensor | None = None,
         instruction_mask: Tensor | None = None,
         capability_labels: Tensor | None = None,
+        *,
+        past_key_values: Cache | None = None,
     ) -> Tensor:
         """The capability gates of each row, for `fixed_gates`: (linears, B, C) float32.
 
@@ -209,6 +212,8 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
             attention_mask: (B, T).
             instruction_mask: (B, T) bool, True on the instruction's tokens.
             capability_labels: (B, C), the gates of a hard router.
+            past_key_values: empty; takes the keys and values of a soft router's forward. A hard router needs
+                no forward, and leaves it empty.
 
         Raises:
             MissingGatesError: a soft router came without instruction_mask, or a hard one without labels.
@@ -228,7 +233,8 @@ class HierarchicalMoeModel(BaseTuner):  # type: ignore[misc]  # PEFT is not type
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 instruction_mask=instruction_mask,
-                use_cache=False,
+                use_cache=past_key_values is not None,
+                past_key_values=past_key_values,
                 logits_to_keep=1,
             )
         router_gates = self.state.router_gates()

@@ -96,15 +96,15 @@ class Forward:
     def prefix(self, request: Request) -> Prefix:
         """The keys, values and gates of a request's instruction."""
         tokens = torch.tensor([request.instruction_ids], device=self.device)
-        gates: Tensor | None = None
+        cache, gates = DynamicCache(), None
         if self._tuner is not None:
             labels = request.capability_labels
             given = None if labels is None else torch.tensor([labels], device=self.device)
             mask = torch.ones_like(tokens)
-            gates = self._tuner.compute_gates(tokens, mask, mask.bool(), given)
-        cache = DynamicCache()
-        with self._fixed(gates):
-            self._decoder(input_ids=tokens, past_key_values=cache, use_cache=True)
+            gates = self._tuner.compute_gates(tokens, mask, mask.bool(), given, past_key_values=cache)
+        if not cache.get_seq_length():
+            with self._fixed(gates):
+                self._decoder(input_ids=tokens, past_key_values=cache, use_cache=True)
         return Prefix.of_cache(cache, gates)
 
     def _read(self, tokens: Tensor, step: Step) -> Tensor:
