@@ -134,7 +134,7 @@ class Track:
 
     @property
     def summary(self) -> str:
-        """What was done so far."""
+        """The work done so far, in words."""
         truncated = f" ({self.num_truncated:,} with something missing)" if self.num_truncated else ""
         return (
             f"{counted(self.num_texts, 'text')}{truncated}, {counted(self.num_records, 'record')}, "
@@ -143,12 +143,12 @@ class Track:
 
 
 def is_one_of_several() -> bool:
-    """Whether a launcher started this process, and others for the same work."""
+    """Tell whether a launcher started this process, and others for the same work."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that talks for all."""
+    """Tell whether this is the process that talks for all."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -200,7 +200,7 @@ def exit_interrupted(progress: str, command: str | None) -> NoReturn:
 
 
 def is_quiet() -> bool:
-    """Whether the command that runs is to say nothing."""
+    """Tell whether the command that runs is to say nothing."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.params.get("quiet"))
 

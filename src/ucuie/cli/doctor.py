@@ -64,7 +64,7 @@ def doctor(
 
 
 class Finding(NamedTuple):
-    """What a check found, in words, and what to do about it; `note` is worth knowing, `broken` in the way."""
+    """The finding of a check, and what to do about it; `note` is worth knowing, `broken` in the way."""
 
     state: State
     words: str
@@ -73,7 +73,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class Patient:
-    """What is examined, the self-test so long; the model is loaded once, for the checks that need it."""
+    """The model that is examined, loaded once, and the seconds of the self-test."""
 
     model: str | None = None
     seconds: float = 5.0
@@ -90,7 +90,7 @@ class Patient:
 
 
 def examine(patient: Patient) -> Iterator[tuple[str, Finding]]:
-    """What each check found, one after another; one that fails in an unexpected way has found that."""
+    """The findings of all checks, one after another; one that fails in an unexpected way has found that."""
     for subject, check in _CHECKS.items():
         try:
             yield subject, check(patient)

@@ -102,7 +102,7 @@ def _launched_with() -> list[str]:
 
 
 def _is_cut_off(error: Exception) -> bool:
-    """Whether all that is wrong is that another process is no longer there."""
+    """Tell whether all that is wrong is that another process is no longer there."""
     from torch.distributed import DistError
 
     # Gloo, which processes without GPUs talk by, has no class of its own.

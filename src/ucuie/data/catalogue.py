@@ -28,14 +28,14 @@ _SLOTS: Mapping[str, tuple[str, ...]] = {
 
 
 class Label(BaseModel, frozen=True, extra="forbid"):
-    """What a label of the source is called in the unified data, and its slots (source name: our name)."""
+    """The name of a source's label in the unified data, and its slots (source name: our name)."""
 
     name: str
     slots: dict[str, str] = Field(default_factory=dict)
 
 
 class Origin(BaseModel, frozen=True, extra="forbid"):
-    """Which raw files make up a split and how they are read.
+    """The raw files that make up a split, and how they are read.
 
     Args:
         paths: below the raw folder, without the suffix of a compression; `archive.tar.gz/member` works.

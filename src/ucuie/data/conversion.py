@@ -30,7 +30,7 @@ REPORT_NAME = "report.json"
 
 
 class SplitReport(BaseModel, frozen=True, extra="forbid"):
-    """What became of one split.
+    """The outcome of one split.
 
     Args:
         expected: what the catalogue expects; None where it does not say.
@@ -50,7 +50,7 @@ class SplitReport(BaseModel, frozen=True, extra="forbid"):
 
 
 class ConversionReport(BaseModel, frozen=True, extra="forbid"):
-    """What `convert` did; `report.json` holds the same.
+    """The outcome of `convert`; `report.json` holds the same.
 
     Args:
         spacing: how tokens were joined (`ucuie.data.tokens`); None where the source holds running text.

@@ -47,7 +47,7 @@ def read_examples(path: Path, *, split: Split | None = None) -> Iterator[Example
 
 
 def scan_examples(path: Path, *, split: Split | None = None) -> Iterator[Example | Fault]:
-    """What `read_examples` yields, with a fault in the place of each bad line.
+    """The examples that `read_examples` yields, with a fault in the place of each bad line.
 
     Raises:
         DataError: there is no such file.
@@ -93,7 +93,7 @@ Fingerprints = NDArray[np.uint64]
 
 
 def normalised_text(text: str) -> str:
-    """What two copies of a text share whatever their tokenizer did: its letters and digits, case folded."""
+    """The letters and digits of a text, case folded: copies share them whatever their tokenizer did."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(filter(str.isalnum, folded)) or "".join(folded.split())
 

@@ -36,7 +36,7 @@ _Place = tuple[int, int]
 
 
 class MixtureOptions(Config):
-    """What of each data set goes into the mixture.
+    """The share of each data set that goes into the mixture.
 
     Args:
         seed: of the sampling and of the order.
@@ -55,7 +55,7 @@ class MixtureOptions(Config):
 
 
 class DatasetShare(BaseModel, frozen=True, extra="forbid"):
-    """What one data set gave to the mixture, in training examples.
+    """The part of one data set in the mixture, in training examples.
 
     Args:
         available: in its training split, or in the part of it that `percent` takes.

@@ -70,7 +70,7 @@ def read_blocks(path: Path) -> Iterator[list[tuple[str, str]]]:
 
 
 def encoding_fault(text: str) -> str | None:
-    """What is said of a text from a file with bytes that are not UTF-8; None of any other text."""
+    """The fault of a text from a file with bytes that are not UTF-8; None of any other text."""
     escaped = _ESCAPED_BYTE.search(text)
     if escaped is None:
         return None

@@ -128,12 +128,12 @@ def _natural_blanks(words: Sequence[str], *, is_tight: bool) -> list[bool]:
 
 
 def _is_mark(word: str) -> bool:
-    """Whether the word is only marks that combine with the character before (an emoji's variant)."""
+    """Tell whether the word is only marks that combine with the character before (an emoji's variant)."""
     return bool(word) and all(unicodedata.category(character) in ("Mn", "Me") for character in word)
 
 
 def _joins_numbers(words: Sequence[str], index: int) -> bool:
-    """Whether the word is the point of a decimal, the comma of thousands, or the like."""
+    """Tell whether the word is the point of a decimal, the comma of thousands, or the like."""
     if not 0 < index < len(words) - 1:
         return False
     left, word, right = words[index - 1 : index + 2]
@@ -143,7 +143,7 @@ def _joins_numbers(words: Sequence[str], index: int) -> bool:
 
 
 def _joins_name(words: Sequence[str], index: int) -> bool:
-    """Whether the word is the point inside a name such as PU.1."""
+    """Tell whether the word is the point inside a name such as PU.1."""
     if not 0 < index < len(words) - 1 or words[index] != ".":
         return False
     return words[index - 1][-1:].isupper() and words[index + 1][:1].isdigit()
@@ -178,13 +178,13 @@ def _bind_quotes(words: Sequence[str], binds_left: set[int], binds_right: set[in
 
 
 def _is_before_clitic(words: Sequence[str], index: int) -> bool:
-    """Whether an apostrophe belongs to a clitic that was split once more: didn ' t."""
+    """Tell whether an apostrophe belongs to a clitic that was split once more: didn ' t."""
     following = words[index + 1 : index + 2]
     return index > 0 and words[index - 1][-1:].isalpha() and bool(_SPLIT_CLITICS.intersection(following))
 
 
 def _is_half_of_quote(words: Sequence[str], index: int) -> bool:
-    """Whether an apostrophe is one of the two of a closing quote: ''."""
+    """Tell whether an apostrophe is one of the two of a closing quote: ''."""
     return "'" in (*words[max(index - 1, 0) : index], *words[index + 1 : index + 2])
 
 

@@ -127,7 +127,7 @@ def _with_slots_shuffled(frame: Frame, generator: random.Random) -> Frame:
 
 
 def _has_open_slots(frame: Frame) -> bool:
-    """Whether slots come and go: a relation or an opinion always has its two."""
+    """Tell whether slots come and go: a relation or an opinion always has its two."""
     return len(frame.slots) > 2
 
 

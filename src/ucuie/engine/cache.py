@@ -17,7 +17,7 @@ from transformers import DynamicCache
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """What all rows of an instruction share.
+    """The keys, values and gates that all rows of an instruction share.
 
     Args:
         keys: (H, P, D) of each layer.
@@ -37,7 +37,7 @@ class Prefix:
 
     @cached_property
     def alive(self) -> tuple[bool, ...]:
-        """Which capabilities have a gate other than 0 in any linear."""
+        """For each capability, if it has a gate other than 0 in any linear."""
         if self.gates is None:
             return ()
         return tuple((self.gates != 0).flatten(0, 1).any(dim=0).tolist())
@@ -89,7 +89,7 @@ _LENGTH_STEP = 64
 
 
 class SpareMemory:
-    """What caches gave back, for the next ones: to be given fresh memory takes longer than to use it."""
+    """The memory that caches gave back, for the next ones: fresh memory takes longer to get than to use."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -122,5 +122,5 @@ class _Likelihood:
 
 
 def byte_bounds(parts: Iterable[bytes]) -> list[int]:
-    """Where each part begins when all are joined, and where the last one ends."""
+    """The starts of all parts when they are joined, and the end of the last."""
     return list(accumulate(map(len, parts), initial=0))

@@ -24,7 +24,7 @@ DECIMALS = 4
 
 
 def has_experts(model: Model) -> bool:
-    """Whether a model routes tokens to capability experts, so that there is something to explain."""
+    """Tell whether a model routes tokens to capability experts, so that there is something to explain."""
     return bool(getattr(getattr(model, "base_model", None), "capability_names", ()))
 
 

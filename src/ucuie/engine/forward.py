@@ -88,7 +88,7 @@ class Forward:
 
     @property
     def enabled(self) -> tuple[bool, ...] | None:
-        """Which capabilities are switched on; None where nothing was switched."""
+        """For each capability, if it is switched on; None where nothing was switched."""
         enabled: tuple[bool, ...] | None = None if self._tuner is None else self._tuner.state.enabled
         return enabled
 

@@ -30,7 +30,7 @@ DRAFTS_ALONE = 3
 
 @dataclass
 class Work:
-    """What a generator did, in counts."""
+    """The work of a generator, in counts."""
 
     forwards: int = 0
     """Of the model, those for instructions included."""

@@ -130,7 +130,7 @@ def _without_special_spellings(tokenizer: "PreTrainedTokenizerFast") -> str:
 
 
 class GrammarState:
-    """Where an output stands in its grammar. `GrammarFactory.start` makes one."""
+    """The place of an output in its grammar. `GrammarFactory.start` makes one."""
 
     def __init__(self, ll_tokenizer: Any, matcher: Any) -> None:
         self._ll_tokenizer = ll_tokenizer
@@ -151,7 +151,7 @@ class GrammarState:
         return mask
 
     def allows(self, token: int) -> bool:
-        """Whether the token may come next."""
+        """Tell whether the token may come next."""
         return int(self._matcher.validate_tokens([token])) == 1
 
     def consume(self, tokens: Sequence[int]) -> None:
@@ -230,7 +230,7 @@ class GrammarState:
 
 
 def is_allowed(mask: Mask, token: int) -> bool:
-    """Whether a packed mask holds a token."""
+    """Tell whether a packed mask holds a token."""
     return bool(mask[token // 32] >> (token % 32) & 1)
 
 
@@ -254,7 +254,7 @@ class Target(NamedTuple):
 
 
 def choices(target_ids: Sequence[int], state: GrammarState) -> Target:
-    """Where a target is not forced by the grammar, and what the grammar allows there.
+    """The places where the grammar does not force a target, and the tokens that it allows there.
 
     A model that predicts `tokens[p]` at every position p returned writes exactly this target when it is
     decoded under the same grammar; all other tokens are fed without asking it. The tokens are those given

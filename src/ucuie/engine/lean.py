@@ -116,6 +116,6 @@ class _Norm:
 
 
 def is_lean(decoder: Any) -> bool:
-    """Whether all blocks of a decoder are of a kind that is computed here."""
+    """Tell whether all blocks of a decoder are of a kind that is computed here."""
     layers = getattr(decoder, "layers", ())
     return bool(len(layers)) and all(type(layer).__name__ in KINDS for layer in layers)

@@ -114,7 +114,7 @@ def product_of(linears: Sequence[Any], *, int8: bool = False) -> Product | Int8P
 
 
 def has_int8(weight: Tensor) -> bool:
-    """Whether products with such a weight can be rounded here: torch with oneDNN, float32 on a CPU."""
+    """Tell whether products with such a weight can be rounded here: torch with oneDNN, float32 on a CPU."""
     return (
         weight.device.type == "cpu"
         and weight.dtype == torch.float32
@@ -124,7 +124,7 @@ def has_int8(weight: Tensor) -> bool:
 
 
 def are_plain(modules: Sequence[Any]) -> bool:
-    """Whether modules are linears and nothing else, without hooks, all with a bias or none."""
+    """Tell whether modules are linears and nothing else, without hooks, all with a bias or none."""
     return (
         all(type(module) is nn.Linear and not module._forward_hooks for module in modules)
         and len({module.bias is None for module in modules}) == 1

@@ -29,7 +29,7 @@ LONGEST_PADDED = 16
 
 @dataclass(frozen=True, eq=False)
 class StepRow:
-    """What a forward computes for the slot of the same number."""
+    """The part of a forward for the slot of the same number."""
 
     prefix: Prefix
     length: int
@@ -39,7 +39,7 @@ class StepRow:
 
 
 class Step:
-    """Where the N tokens of one forward belong; row i of `rows`, at least one, is slot i."""
+    """The places of the N tokens of one forward; row i of `rows`, at least one, is slot i."""
 
     def __init__(self, cache: SlotCache, rows: Sequence[StepRow], device: torch.device) -> None:
         self.cache = cache
@@ -70,7 +70,7 @@ class Step:
         return of_rows[:, self._slots]
 
     def alive(self) -> tuple[bool, ...]:
-        """Which capabilities have a gate other than 0 in any row."""
+        """For each capability, if it has a gate other than 0 in any row."""
         return tuple(map(any, zip(*{row.prefix.alive for row in self.rows}, strict=True)))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:

@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What the model thought where the grammar left it a choice.
+    """The probabilities of the model where the grammar left it a choice.
 
     Args:
         position: which token of the output was chosen here.
@@ -60,7 +60,7 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What was written: a whole output, or its beginning where the budget ended it (`truncated`).
+    """A whole output, or its beginning where the budget ended it (`truncated`).
 
     Args:
         text: the tokens, decoded.

@@ -92,7 +92,7 @@ class Writer:
         self._advance()
 
     def draft(self, num_tokens: int) -> list[list[int]]:
-        """What the output will say if it goes on copying the text: each choice with all that it forces.
+        """The continuation of an output that goes on copying the text: each choice with all that it forces.
 
         At most `num_tokens` are guessed, forced ones not counted.
         """
@@ -115,7 +115,7 @@ class Writer:
         return steps
 
     def output(self, alternatives: Sequence["Writer"] = ()) -> Output:
-        """What was written."""
+        """The output so far."""
         return Output(
             self._grammars.decode(self.tokens),
             tuple(self.tokens),
@@ -170,7 +170,7 @@ class Search:
         del self.finished[self.width :]
 
     def is_hopeless(self, writer: Writer) -> bool:
-        """Whether a beam can no longer become one of the outputs."""
+        """Tell whether a beam can no longer become one of the outputs."""
         return (
             len(self.finished) == self.width and writer.log_probability <= self.finished[-1].log_probability
         )
@@ -238,7 +238,7 @@ def endings(output: str, tokens: Sequence[bytes]) -> NDArray[np.float64]:
 
     @cache
     def is_whole(rest: bytes) -> bool:
-        """Whether the output, with the rest, is a list of frames that could end here."""
+        """Tell whether the output, with the rest, is a list of frames that could end here."""
         text = output + rest.decode(errors="replace")
         return text.strip() == "{" or (text.endswith("]") and not parse(text + "}").dropped)
 
@@ -261,7 +261,7 @@ LONGEST_LOOP = 96
 def repeating_tokens(
     tokens: Sequence[int], allowed: NDArray[np.intp], grammars: GrammarFactory
 ) -> NDArray[np.bool_]:
-    """Which allowed tokens would go on saying the same; never all of them."""
+    """The allowed tokens that would go on saying the same; never all of them."""
     repeats: NDArray[np.bool_] = allowed == looping_token(tokens, grammars)
     output = grammars.decode(tokens)
     for index in np.flatnonzero(grammars.begins_with_comma[allowed]):
@@ -272,7 +272,7 @@ def repeating_tokens(
 
 
 def is_said_twice(output: str) -> bool:
-    """Whether the beginning of an output ends with a slot that the same frame has already, filler and all."""
+    """Tell whether a beginning ends with a slot that the same frame has already, filler and all."""
     if not output.endswith(")"):
         return False
     parsed = parse(output + "]}")

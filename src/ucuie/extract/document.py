@@ -27,7 +27,7 @@ _MOST_OUTPUT_PER_TEXT = 8
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in a window; offsets count from the window's start.
+    """The records of a window; offsets count from the window's start.
 
     Args:
         records: in the order of the output language.
@@ -66,12 +66,12 @@ class Part:
 
     @property
     def text(self) -> str:
-        """What the window shows."""
+        """The characters of the window."""
         return self.document.query.text[self.window[0] : self.window[1]]
 
     @property
     def is_whole_text(self) -> bool:
-        """Whether the text is read in this one window."""
+        """Tell whether the text is read in this one window."""
         return self.window == (0, len(self.document.query.text))
 
     def leaves(self) -> Iterator["Part"]:
@@ -82,7 +82,7 @@ class Part:
             yield from piece.leaves()
 
     def is_answered(self) -> bool:
-        """Whether the part, or every piece of it, has its answer."""
+        """Tell whether the part, or every piece of it, has its answer."""
         return all(leaf.answer is not None for leaf in self.leaves())
 
     def divide(self) -> bool:
@@ -168,7 +168,7 @@ class Document:
 def extraction_of(
     documents: Sequence[Document], found: Sequence[Found], *, model: str, seconds: float
 ) -> Extraction:
-    """What was found in a text, for all groups of the schema: in each of its documents, all finished."""
+    """The extraction of a text, for all groups of the schema: in each of its documents, all finished."""
     query = documents[0].query
     return Extraction(
         id=query.id,
@@ -233,5 +233,5 @@ def ran_on(output: str) -> Dropped:
 
 
 def is_in_circles(output_length: int, text_length: int) -> bool:
-    """Whether a cut output is no answer, however long it may get; both lengths are in the same unit."""
+    """Tell whether a cut output is no answer, however long it may get; both lengths are in the same unit."""
     return output_length > _MOST_OUTPUT_PER_TEXT * text_length

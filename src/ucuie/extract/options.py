@@ -129,7 +129,7 @@ class Thresholds:
         return tuple(kept), tuple(left_out)
 
     def _is_below(self, score: float | None, *names: str) -> bool:
-        """Whether a score is below the threshold of the first name that has one."""
+        """Tell whether a score is below the threshold of the first name that has one."""
         values = dict(self.values)
         least = next((values[name] for name in (*names, ANY) if name in values), 0.0)
         return score is not None and score < least
@@ -247,7 +247,7 @@ class AnswerOptions(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
             raise ConfigError("; ".join(fault["msg"] for fault in error.errors())) from None
 
     def is_given(self, name: str) -> bool:
-        """Whether an option is another than it is where nobody asks for it."""
+        """Tell whether an option is another than it is where nobody asks for it."""
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     def at(self, point: OperatingPoint, task: Task | Capability) -> Self:
@@ -275,7 +275,7 @@ NEED_THE_MODEL = ("end_bias", "explain", "n_best")
 
 
 class ModelOptions(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
-    """Which model answers, and how it does its work: what `Extractor.from_pretrained` takes."""
+    """The model that answers, and how it does its work: what `Extractor.from_pretrained` takes."""
 
     model: str | None = None
     """Model folder, GGUF file or hub id; left out, the default."""

@@ -70,7 +70,7 @@ class Query:
         self.options.threshold.check(self.schema)
 
     def element_faults(self) -> Iterator[tuple[int | None, str]]:
-        """What is wrong with the elements, with the position of each; without one, that there are none."""
+        """The faults of the elements, with the position of each; without one, that there are none."""
         if self.elements is not None:
             yield from element_faults(self.elements, self.text, self.schema)
         elif self.task == "associating":
@@ -84,7 +84,7 @@ class Query:
 
 
 class AnswersQueries(ABC):
-    """What answers queries, an `Extractor` or a `RemoteExtractor`, and the ways to ask it."""
+    """An extractor, here or behind an endpoint, and the ways to ask it."""
 
     @property
     @abstractmethod

@@ -112,7 +112,7 @@ class Frame(_Value):
 
 
 class Schema(_Value):
-    """What to extract: frames in the order that the output follows. `Schema.of` reads every form."""
+    """The types to extract: frames in the order that the output follows. `Schema.of` reads every form."""
 
     frames: tuple[Frame, ...]
 
@@ -220,7 +220,7 @@ class ExpertUse(_Value):
 
 
 class Explanation(ExpertUse):
-    """Which experts wrote a record: means over its tokens in the output and over all adapted linears.
+    """The experts that wrote a record: means over its tokens in the output and over all adapted linears.
 
     Args:
         num_tokens: in the output, from the bracket before the frame's name to the one after its last filler.

@@ -59,7 +59,7 @@ class TextToRead(_Message):
 
 
 class ExtractRequest(_Message, AnswerOptions):
-    """What to extract from which texts: either `text` or `texts`; and how they are to be answered."""
+    """Texts, either `text` or `texts`, what to extract from them and how."""
 
     text: str | None = None
     """One text."""
@@ -157,7 +157,7 @@ class ModelFactsMessage(BaseModel):
 
 
 class Limits(BaseModel):
-    """What a request may have at most."""
+    """The most that a request may have."""
 
     texts: int
     stream_texts: int
@@ -173,6 +173,6 @@ class ModelList(BaseModel):
 
 
 class State(BaseModel):
-    """Whether the server is well."""
+    """The state of the server."""
 
     status: str

@@ -45,7 +45,7 @@ class Rectangle:
 
     @property
     def is_padding(self) -> Tensor:
-        """Which places stand for no token, (N, S)."""
+        """True at places that stand for no token, (N, S)."""
         return torch.arange(self.places.shape[1], device=self.lengths.device) >= self.lengths.unsqueeze(1)
 
 

@@ -25,7 +25,7 @@ Write = Callable[[Iterable[Example], Path], Iterator[list[str]]]
 
 
 class ExportReport(BaseModel, frozen=True, extra="forbid"):
-    """What `export` wrote, and how often the format could not hold something."""
+    """The outcome of `export`: what it wrote, and how often the format could not hold something."""
 
     format: str
     examples: int

@@ -18,7 +18,7 @@ PAIRS: Mapping[Task, tuple[str, str]] = {"RE": ("subject", "object"), "ABSA": ("
 
 
 class GraphOptions(ReaderOptions):
-    """What the spans and links of an annotation mean.
+    """The meaning of an annotation's spans and links.
 
     Args:
         task: NER takes every span, RE and ABSA every link, EE every span that no link leads to.

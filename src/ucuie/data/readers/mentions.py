@@ -20,7 +20,7 @@ Kind = Literal["entities", "relations", "events"]
 
 
 class OneieOptions(TokenOptions):
-    """Which annotation becomes records, and whether sentences without any are left out."""
+    """The annotation that becomes records, and whether sentences without any are left out."""
 
     records: Kind = "events"
     only_with_records: bool = False

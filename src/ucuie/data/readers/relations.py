@@ -101,7 +101,7 @@ _LABEL = re.compile(r"^([^(]+)(?:\((e[12]),e[12]\))?$")
 
 
 class SemevalOptions(ReaderOptions):
-    """Which sentences of the file.
+    """The sentences of the file that are read.
 
     Args:
         ids: name of a list of sentence numbers in the second file; None takes every sentence.

@@ -71,7 +71,7 @@ def read_spo(place: str, item: dict[str, Any], options: ReaderOptions) -> Draft:
 
 
 class OpenRelationOptions(TokenOptions):
-    """Which columns hold what.
+    """The columns of a file, by what they hold.
 
     Args:
         predicate_column: index of the predicate; the sentence is column 0.

@@ -57,7 +57,7 @@ class SilentError(RefusedError):
 
 
 class Endpoint(BaseModel):
-    """Where a chat model is and how patiently it is asked.
+    """The place of a chat model, and how patiently it is asked.
 
     Args:
         base_url: up to and without `/chat/completions`, such as "http://localhost:8000/v1".
@@ -111,7 +111,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered.
+    """The answer of a model.
 
     Args:
         content: its text, without lone surrogates; empty where it answers without text.

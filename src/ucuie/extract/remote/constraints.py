@@ -50,7 +50,7 @@ class Dialect:
         return "lines" if self.constraint == "grammar" else "json"
 
     def fields(self, schema: Schema, text: str, task: Task | Capability) -> dict[str, Any]:
-        """What a request says to have the answer for a text held to it."""
+        """The fields of a request that have the answer for a text held to it."""
         if self.constraint == "none":
             return {}
         if self.constraint == "json-schema":

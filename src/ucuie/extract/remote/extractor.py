@@ -121,13 +121,13 @@ class RemoteExtractor(AnswersQueries):
 
     @property
     def model_name(self) -> str:
-        """What the extractions call the model; once that is known, with what its answers are held to."""
+        """The name of the model in extractions; once that is known, with what its answers are held to."""
         model, dialect = self._client.endpoint.model, known_dialect(self._client, self._constraint)
         return f"{model} ({dialect.constraint})" if dialect else model
 
     @property
     def constraint(self) -> str | None:
-        """What answers are held to, and how the endpoint is told; None until it was asked."""
+        """The form that answers are held to, and how the endpoint is told; None until it was asked."""
         dialect = known_dialect(self._client, self._constraint)
         return None if dialect is None else str(dialect)
 

@@ -54,7 +54,7 @@ class Session:
 
 @contextmanager
 def requests(client: ChatClient) -> Iterator[Callable[..., Future[Any]]]:
-    """What starts a coroutine that makes requests, given a session; what is left at the end is cancelled."""
+    """A starter of coroutines that make requests, given a session; what is left at the end is cancelled."""
     # A loop in a thread of its own: where the caller is, as in a notebook, one may be running.
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="ucuie-remote", daemon=True)

@@ -43,7 +43,7 @@ class Server:
 
 @dataclass
 class Tally:
-    """What the clients got."""
+    """The answers that clients got, in counts."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     num_in_time: int = 0
@@ -165,7 +165,7 @@ async def _ask(http: httpx.AsyncClient, question: Question, tally: Tally) -> Non
 
 
 def _is_answer(answer: dict[str, Any], question: Question) -> bool:
-    """Whether an answer is that of this text: its id, its text, its spans and its schema."""
+    """Tell whether an answer is that of this text: its id, its text, its spans and its schema."""
     text_id, text, named = question
     (extraction,) = answer["extractions"]
     fillers = [

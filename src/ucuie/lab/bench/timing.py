@@ -55,7 +55,7 @@ def _seconds(work: Work, device: torch.device) -> float:
 
 
 def settings_of(options: Any, device: torch.device, **others: object) -> dict[str, Any]:
-    """What a report says of how it was measured: the options, the device, the version of torch."""
+    """The circumstances of a measurement: the options, the device, the version of torch."""
     return {**asdict(options), "device": device_name(device), "torch": torch.__version__, **others}
 
 
@@ -83,7 +83,7 @@ def made_up_backbone(
 
 
 def backbone_settings(backbone: PreTrainedModel) -> dict[str, Any]:
-    """What a report says of a backbone of made-up weights."""
+    """The settings of a backbone of made-up weights."""
     return {
         "dtype": str(backbone.dtype).removeprefix("torch."),
         "layers": backbone.config.num_hidden_layers,
@@ -136,7 +136,7 @@ def rates(
     operations: float,
     peak_tflops: float | None,
 ) -> dict[str, float]:
-    """Of each variant its tokens and 10^12 operations of the backbone per second, and what else is known.
+    """For each variant its tokens and 10^12 operations of the backbone per second, and what else is known.
 
     That is the share of what the device could do, and in GiB the `memory`, which is in bytes.
     """

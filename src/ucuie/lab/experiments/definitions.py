@@ -25,7 +25,7 @@ LOW_RESOURCE_OF_SUB_EXPERTS = 10
 
 @dataclass(frozen=True)
 class Plan:
-    """What an experiment asks of a workspace.
+    """The jobs that an experiment asks of a workspace.
 
     Args:
         num_seeds: trials of everything.
@@ -71,7 +71,7 @@ class Plan:
         )
 
     def is_finished(self, job: Job) -> bool:
-        """Whether what a job gives is there."""
+        """Tell whether the result of a job is there."""
         return self.workspace.state(job) == "finished"
 
     def finished_trainings(self, variant: str) -> list[Training]:
@@ -123,7 +123,7 @@ class Experiment:
     wanted: Callable[[Plan], Iterable[_Wanted]] | None
 
     def jobs(self, plan: Plan) -> list[Job]:
-        """What it needs: tuning and the first seed variant by variant, then the other seeds of all."""
+        """The jobs, in order: tuning and the first seed variant by variant, then the other seeds of all."""
         if self.wanted is None:
             return [Cost()]
         wanted = list(self.wanted(plan))

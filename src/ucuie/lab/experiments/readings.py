@@ -63,7 +63,7 @@ def _claim(plan: Plan, first: str, second: str, words: str) -> str:
 
 
 def dominance_claims(scores: Mapping[str, Mapping[str, Trials]]) -> list[str]:
-    """Whether each capability task is best under its own expert, of the three experts alone.
+    """Tell whether each capability task is best under its own expert, of the three experts alone.
 
     A lead no larger than the standard deviation over seeds is none.
 

@@ -124,7 +124,7 @@ def gold(folder: Path, data: Data) -> list[Example]:
 
 
 def shares(folder: Path) -> dict[str, Any]:
-    """What was taken from each set that is trained on; empty if nothing is prepared."""
+    """The share taken from each set that is trained on; empty if nothing is prepared."""
     path = _record(folder, ALL)
     taken: dict[str, Any] = json.loads(path.read_text("utf-8"))["shares"] if path.exists() else {}
     return taken

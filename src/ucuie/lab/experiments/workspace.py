@@ -92,12 +92,12 @@ class Workspace:
         return self.folder / training.folder / MODEL_FOLDER
 
     def state(self, job: Job) -> State:
-        """Whether a job was run with these settings, and how it ended."""
+        """The state of a job under these settings: not run, or how it ended."""
         state: State = self._read(job).get("state", "missing")
         return state
 
     def result(self, job: Job) -> dict[str, Any]:
-        """What a finished job gave.
+        """The result of a finished job.
 
         Raises:
             LookupError: it is not finished.
