@@ -20,6 +20,7 @@ from ucuie import Extraction, __version__
 from ucuie.cli import app, demo
 from ucuie.errors import ModelError
 from ucuie.extract.extractor import Extractor
+from ucuie.files import StagedLines
 from ucuie.model import source as model_source
 from ucuie.schema import Schema
 
@@ -328,6 +329,14 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(model: str) -> None:
     assert ucuie(*arguments).exit_code == 0
     assert not staged.exists()
     assert len(Path("out.jsonl").read_text().splitlines()) == 20
+
+
+def test_a_second_command_with_the_same_output_is_refused(model: str) -> None:
+    source = write("in.txt", *["Ada met Bob."] * 3)
+    with StagedLines(Path("out.jsonl"), key="of the first"):
+        said = refuse("extract", "-s", PERSON, "-i", source, "-o", "out.jsonl", "-m", model)
+    assert "another run is writing to 'out.jsonl'" in said
+    assert not Path("out.jsonl").exists()
 
 
 def test_unknown_configuration_keys_are_refused_with_the_nearest() -> None:

@@ -91,12 +91,15 @@ def answer_to_file(
     """Writes the extractions of all queries to a file, which appears when they are all there.
 
     What an interrupted run has done is kept beside the file, and the next equal run goes on from it.
+
+    Raises:
+        ConfigError: another run is writing to that file.
     """
-    staged = StagedLines(output, key=resume_key(extractor, queries))
-    extractions = list(progress(answer_staged(extractor, queries, staged), len(queries)))
-    if output_format == "jsonl":
-        staged.publish()
-    else:
-        write(extractions, output, output_format)
-        staged.discard()
+    with StagedLines(output, key=resume_key(extractor, queries)) as staged:
+        extractions = list(progress(answer_staged(extractor, queries, staged), len(queries)))
+        if output_format == "jsonl":
+            staged.publish()
+        else:
+            write(extractions, output, output_format)
+            staged.discard()
     return extractions
