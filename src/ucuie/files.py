@@ -86,7 +86,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def only_run(lock: Path, output: str) -> Iterator[None]:
-    """For the time in which an output comes into being, step by step: one run at a time, as its lock file tells.
+    """For the time in which an output comes into being step by step: one run at a time.
 
     Raises:
         ConfigError: another run is at it.
@@ -111,7 +111,7 @@ def only_run(lock: Path, output: str) -> Iterator[None]:
 
 
 class StagedLines:
-    """A file of lines in the making, beside its place, while it is open; what an interrupted run wrote is kept.
+    """A file of lines in the making, beside its place; what an interrupted run has written is kept.
 
     Args:
         path: the file that `publish` makes; one run at a time.

@@ -130,7 +130,7 @@ def test_a_file_that_ends_too_soon_gives_what_came_before(tmp_path: Path) -> Non
 
 
 def test_an_open_quote_does_not_swallow_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ucuie.batch.rows._LONGEST_ROW", 1_000)
+    monkeypatch.setattr("ucuie.batch.tables._LONGEST_ROW", 1_000)
     (tmp_path / "a.csv").write_text('text\ngood\n"open\n' + "x\n" * 2_000)
     assert read(tmp_path / "a.csv") == [
         "good",
@@ -141,9 +141,38 @@ def test_an_open_quote_does_not_swallow_all_memory(tmp_path: Path, monkeypatch: 
 def test_folders_and_patterns_leave_out_what_is_hidden_or_of_other_kinds(tmp_path: Path) -> None:
     for name in ("a.jsonl", "b.JSONL", "_temporary.jsonl", ".hidden.jsonl", "readme.md", "x.parquet.gz"):
         (tmp_path / name).write_text(f'{{"text": "{name}"}}\n')
-    assert read(tmp_path) == ["a.jsonl"]
-    assert Source(str(tmp_path), COLUMNS).num_left_out == 5
+    assert read(tmp_path) == ["a.jsonl", "b.JSONL"]
+    assert Source(str(tmp_path), COLUMNS).num_left_out == 4
     assert read(f"{tmp_path}/*.jsonl") == ["a.jsonl"]
+    assert read(f"{tmp_path}/?.[jx]*") == ["a.jsonl"]
+
+
+def test_a_path_that_exists_is_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "in [1]*"
+    folder.mkdir()
+    path = folder / "notes [1].jsonl"
+    path.write_text('{"text": "one"}\n')
+    (folder / "notes 1.jsonl").write_text('{"text": "other"}\n')
+    assert read(path) == ["one"]
+    assert [(row.file, row.number) for row in rows(folder)] == [("notes 1.jsonl", 1), ("notes [1].jsonl", 1)]
+
+
+def test_an_open_quote_costs_the_rows_that_it_holds_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('id\ttext\n1\t"Bob met Cy\n2\tDi\n3\tEd\n')
+    (tmp_path / "b.csv").write_text('text\n"Bob\n"Di"\nEd\n')
+    (tmp_path / "c.txt").write_bytes("one".encode("utf-16"))
+    (tmp_path / "d.csv").write_text("text,text\na,b\n")
+    (tmp_path / "e.jsonl").write_bytes(b'{"text": "a"}\r{"text": "b"}\r')
+    assert read(tmp_path) == [
+        *('"Bob met Cy', "Di", "Ed"),
+        *("[lines 2 to 3: not CSV: ',' expected after '\"']", "Ed"),
+        "[it is UTF-16; save it as UTF-8]",
+        "[the file cannot be read from row 1 on: the column 'text' stands twice in it]",
+        (
+            "[the file cannot be read from row 1 on: its lines end in CR alone; "
+            "save it with LF or CRLF at their ends]"
+        ),
+    ]
 
 
 def test_other_file_systems_are_read_too() -> None:
@@ -176,6 +205,25 @@ def test_facts_tell_one_input_from_another(tmp_path: Path) -> None:
     assert Source(str(tmp_path), COLUMNS).facts == before
     (tmp_path / "b.jsonl").write_text('{"text": "b"}\n')
     assert Source(str(tmp_path), COLUMNS).facts != before
+
+
+def test_a_source_knows_whether_it_changed_and_what_lies_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"text": "a"}\n')
+    source = Source(str(folder), COLUMNS)
+    assert not source.has_changed()
+    assert [
+        source.would_read(str(place)) for place in (folder, folder / "out", tmp_path / "in2", tmp_path)
+    ] == [*(True, True, False, False)]
+    for pattern, is_deep in ((f"{folder}/*.jsonl", False), (f"{folder}/**", True)):
+        assert Source(pattern, COLUMNS).would_read(str(folder / "out")) == is_deep
+    assert not source.would_read("gopher://x/out")
+    assert not Source(str(folder / "a.jsonl"), COLUMNS).would_read(str(folder / "out"))
+    (folder / "a.jsonl").write_text('{"text": "another"}\n')
+    assert source.has_changed()
+    (folder / "a.jsonl").unlink()
+    assert source.has_changed()
 
 
 def test_positions_ascend_to_the_size_of_the_input(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ucuie.cli.options import (
     answer_flags,
     grouped,
 )
+from ucuie.errors import ConfigError, DataError, show
 from ucuie.extract.options import AnswerOptions, ModelOptions
 from ucuie.extract.query import task_named
 from ucuie.schema import Schema
@@ -115,6 +116,8 @@ def batch(
     answer.threshold.check(parsed)
     columns = Columns(text_column, id_column, max_characters)
     rows = Source(source, columns)
+    if rows.would_read(output):
+        raise ConfigError(f"{show(output)} lies in the input, which would grow by it; name another folder")
     question = Question(parsed, task_named(task, parsed), answer, columns)
     talk = talk_console(quiet=quiet)
     if endpoint.endpoint is not None:
@@ -138,6 +141,9 @@ def batch(
             report = run_batch(work, _Watcher(talk))
     except KeyboardInterrupt:
         exit_interrupted("", "the same command")
+    if rows.has_changed():
+        fault = "files of it were changed, added or removed while it was read, and rows may be missing"
+        raise DataError(source, [fault], "run it again, into a new folder")
     talk.print(_summary(report, output))
 
 

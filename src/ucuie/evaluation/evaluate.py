@@ -121,7 +121,9 @@ def evaluate(
         report = EvaluationReport(
             model=extractor.model_name,
             end_bias=options.end_bias + extractor.operating_point.end_bias,
-            threshold={task: dict(one.threshold.values) for task, one in used.items() if one.threshold.values},
+            threshold={
+                task: dict(one.threshold.values) for task, one in used.items() if one.threshold.values
+            },
             num_examples=len(examples),
             num_unreadable=len(faults),
             num_truncated=sum(extraction.truncated for extraction in extractions),
