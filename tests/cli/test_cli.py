@@ -340,6 +340,16 @@ def test_a_second_command_with_the_same_output_is_refused(model: str) -> None:
     assert not Path("out.jsonl").exists()
 
 
+@pytest.mark.parametrize("output_format", ["jsonl", "table"])
+def test_what_a_text_says_to_a_terminal_does_not_reach_it(model: str, output_format: str) -> None:
+    text = "Ada \x1b]0;PWNED\x07 \x1b[31mLondon\x9b1m \u202eback"
+    source = write("in.txt", text)
+    said = ucuie("extract", "-s", PERSON, "-i", source, "-m", model, "-f", output_format).stdout
+    assert not set("\x1b\x07\x9b\u202e") & set(said)
+    assert r"\u001b]0;PWNED" in said
+    assert output_format == "table" or json.loads(said)["text"] == text
+
+
 def test_unknown_configuration_keys_are_refused_with_the_nearest() -> None:
     write("run.yaml", "data: {train: [x]}", "loss: {gama: 0.1}", "batchsize: 3")
     said = refuse("train", "run.yaml", "--set", "warming.epoch=1")

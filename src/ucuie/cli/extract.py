@@ -32,6 +32,7 @@ from ucuie.cli.options import (
     grouped,
     load_extractor,
 )
+from ucuie.errors import visible
 from ucuie.extract.options import ModelOptions
 from ucuie.extract.query import AnswersQueries, Query, task_named
 from ucuie.extract.result import Extraction
@@ -168,11 +169,12 @@ def _print_extractions(extractions: Iterable[Extraction], output_format: Format)
         finally:
             # After Ctrl-C, what there is.
             if finished:
-                typer.echo(render(finished, output_format), nl=False)
+                rendered = render(finished, output_format)
+                typer.echo(visible(rendered) if sys.stdout.isatty() else rendered, nl=False)
         return
     console = results()
     for extraction in extractions:
         if output_format == "table":
             console.print(extraction_table(extraction))
         else:
-            typer.echo(extraction.to_json())
+            typer.echo(visible(extraction.to_json()))

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from rich.console import Console
-
 from ucuie.errors import needs
 from ucuie.extract.query import AnswersQueries, Progress, Query, answer_staged, resume_key
 from ucuie.extract.result import Extraction, render_report
@@ -71,10 +69,10 @@ def render(extractions: Sequence[Extraction], output_format: Format) -> str:
 
 
 def _tables(extractions: Sequence[Extraction]) -> str:
-    from ucuie.render.tables import extraction_table
+    from ucuie.render.tables import SafeConsole, extraction_table
 
     file = io.StringIO()
-    console = Console(file=file, width=TABLE_WIDTH, color_system=None)
+    console = SafeConsole(file=file, width=TABLE_WIDTH, color_system=None)
     for extraction in extractions:
         console.print(extraction_table(extraction))
     return file.getvalue()
