@@ -1,9 +1,12 @@
-"""Files that appear whole or not at all: written beside their place, then renamed; and the user's cache.
+"""Files that appear whole or not at all, what is no text in UTF-8 with lines, and the user's cache.
+
+Files are written beside their place, then renamed.
 
 The cache holds what this package fetched or worked out, and can fetch or work out again. It is the folder
 `ucuie` in $UCUIE_CACHE, else $XDG_CACHE_HOME, else ~/.cache, and may be deleted.
 """
 
+import codecs
 import os
 import secrets
 import tempfile
@@ -160,6 +163,19 @@ class StagedLines:
     def discard(self) -> None:
         """Forgets all lines."""
         self.staged.unlink(missing_ok=True)
+
+
+def utf16_fault(head: bytes) -> str | None:
+    """What the beginning of a file says against UTF-8: a mark, or every other byte 0."""
+    is_marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    is_halved = len(head) >= 8 and not (any(head[:8:2]) and any(head[1:8:2]))
+    return "it is UTF-16; save it as UTF-8" if is_marked or is_halved else None
+
+
+def line_end_fault(head: bytes) -> str | None:
+    """What the beginning of a file says against lines that end in LF or CRLF."""
+    has_cr_alone = b"\n" not in head and b"\r" in head.strip()
+    return "its lines end in CR alone; save it with LF or CRLF at their ends" if has_cr_alone else None
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from batch_cases import COLUMNS
+from batch_cases import COLUMNS, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ucuie.batch.rows import Columns, Row
 from ucuie.batch.sources import Source
-from ucuie.errors import DataError, TextError
+from ucuie.errors import ConfigError, DataError, TextError
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), min_size=1))
 
@@ -207,23 +207,31 @@ def test_facts_tell_one_input_from_another(tmp_path: Path) -> None:
     assert Source(str(tmp_path), COLUMNS).facts != before
 
 
-def test_a_source_knows_whether_it_changed_and_what_lies_in_it(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
+def test_an_output_that_would_be_part_of_the_input_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "in [1]"
     folder.mkdir()
     (folder / "a.jsonl").write_text('{"text": "a"}\n')
-    source = Source(str(folder), COLUMNS)
-    assert not source.has_changed()
-    assert [
-        source.would_read(str(place)) for place in (folder, folder / "out", tmp_path / "in2", tmp_path)
-    ] == [*(True, True, False, False)]
-    for pattern, is_deep in ((f"{folder}/*.jsonl", False), (f"{folder}/**", True)):
-        assert Source(pattern, COLUMNS).would_read(str(folder / "out")) == is_deep
-    assert not source.would_read("gopher://x/out")
-    assert not Source(str(folder / "a.jsonl"), COLUMNS).would_read(str(folder / "out"))
-    (folder / "a.jsonl").write_text('{"text": "another"}\n')
-    assert source.has_changed()
-    (folder / "a.jsonl").unlink()
-    assert source.has_changed()
+    for deep in (Source(str(folder), COLUMNS), Source(f"{tmp_path}/**", COLUMNS)):
+        for place in (folder, folder / "out"):
+            with pytest.raises(ConfigError, match="lies in the input, which would grow by it"):
+                deep.check_output(str(place))
+        deep.check_output("gopher://x/out")
+    for shallow in (f"{tmp_path}/*/*.jsonl", str(folder / "a.jsonl")):
+        Source(shallow, COLUMNS).check_output(str(folder / "out"))
+    Source(str(folder), COLUMNS).check_output(str(tmp_path / "in [1]2"))
+    Source(str(folder), COLUMNS).check_output(str(tmp_path))
+
+
+def test_input_that_changes_is_told(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", ["a", "b"])
+    source = Source(str(tmp_path), COLUMNS)
+    source.check_unchanged()
+    write_lines(path, ["a", "another"])
+    with pytest.raises(DataError, match="rows may be missing\n  run it again, into a new folder"):
+        source.check_unchanged()
+    path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        source.check_unchanged()
 
 
 def test_positions_ascend_to_the_size_of_the_input(tmp_path: Path) -> None:

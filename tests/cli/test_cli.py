@@ -305,7 +305,7 @@ def test_a_missing_input_is_refused() -> None:
         (("extract", "-s", PERSON, "-t", TEXT, "--task", "locate"), "did you mean 'locating'"),
         (("extract", "-s", PERSON, "-t", TEXT, "--task", "associating"), "--input with elements"),
         (("extract", "-s", PERSON, "-t", TEXT, "--output", "."), "'.' is a directory"),
-        (("extract", "-s", PERSON, "-i", "a.jsonl", "-o", "./a.jsonl"), "is the input, which it would replace"),
+        (("extract", "-s", PERSON, "-i", "a.jsonl", "-o", "./a.jsonl"), "would replace the input"),
         (("extract", "-s", PERSON, "-t", TEXT, "--device", "cpuu"), "the device 'cpuu' cannot be used"),
         (("extract", "-s", PERSON, "-t", TEXT, "--device", "meta"), "the device 'meta' cannot be used"),
         (("evaluate", "--data", "none", "--output", __file__), "is a file"),

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ucuie.errors import TextError, did_you_mean, show
 from ucuie.extract.result import Extraction
+from ucuie.files import line_end_fault, utf16_fault
 from ucuie.schema import Dropped, Record
 
 Kind = Literal["json", "line", "row", "file"]
@@ -204,20 +205,10 @@ def begin(lines: io.BufferedReader) -> None:
         ValueError: they cannot be read as lines of UTF-8; says what to do.
     """
     head = lines.peek()
-    if fault := encoding_fault(head):
+    if fault := utf16_fault(head) or line_end_fault(head):
         raise ValueError(fault)
-    if b"\n" not in head and b"\r" in head.strip():
-        raise ValueError("its lines end in CR alone; save it with LF or CRLF at their ends")
     if head.startswith(codecs.BOM_UTF8):
         lines.read(len(codecs.BOM_UTF8))
-
-
-def encoding_fault(head: bytes) -> str | None:
-    """What the beginning of a file says against UTF-8."""
-    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or (
-        len(head) >= 8 and not (any(head[:8:2]) and any(head[1:8:2]))
-    )
-    return "it is UTF-16; save it as UTF-8" if is_utf16 else None
 
 
 def unreadable(num_read: int, error: Exception) -> str:

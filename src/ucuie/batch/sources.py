@@ -26,14 +26,14 @@ from ucuie.batch.rows import (
     Columns,
     Row,
     begin,
-    encoding_fault,
     kind_of,
     line_rows,
     said,
     unreadable,
 )
 from ucuie.batch.tables import open_table
-from ucuie.errors import DataError, needs
+from ucuie.errors import ConfigError, DataError, needs, show
+from ucuie.files import utf16_fault
 
 _KINDS = (*JSON_SUFFIXES, PLAIN_SUFFIX, *TABLE_SUFFIXES)
 _HINT = (
@@ -76,7 +76,7 @@ class Source:
     """
 
     def __init__(self, url: str, columns: Columns) -> None:
-        self.url = url
+        self._url = url
         self._columns = columns
         try:
             self._fs, self._root = url_to_fs(url)
@@ -93,22 +93,32 @@ class Source:
         if any(file.suffix == PARQUET_SUFFIX for file in self.files):
             needs("pyarrow.parquet", "tables")
 
-    def has_changed(self) -> bool:
-        """Whether other files are there by now, or the same in other versions."""
-        self._fs.invalidate_cache()
-        try:
-            return Source(self.url, self._columns).facts != self.facts
-        except DataError:
-            return True
+    def check_output(self, folder: str) -> None:
+        """Refuse a folder whose files, once they are there, would be part of this input.
 
-    def would_read(self, folder: str) -> bool:
-        """Whether files that come into being below a folder would be part of this input."""
+        Raises:
+            ConfigError: it is one.
+        """
         is_deep = self._root.rstrip("/") == self._folder or "**" in self._root
         try:
             fs, root = url_to_fs(folder)
         except (ValueError, ImportError):  # no place at all, as whoever writes there will say
-            return False
-        return is_deep and fs == self._fs and f"{root}/".startswith(f"{self._folder}/")
+            return
+        if is_deep and fs == self._fs and f"{root}/".startswith(f"{self._folder}/"):
+            raise ConfigError(
+                f"{show(folder)} lies in the input, which would grow by it; name another folder"
+            )
+
+    def check_unchanged(self) -> None:
+        """Refuse what was read where other files are there by now, or the same in other versions.
+
+        Raises:
+            DataError: it is so.
+        """
+        self._fs.invalidate_cache()
+        if Source(self._url, self._columns).facts != self.facts:
+            fault = "files were changed, added or removed while it was read, and rows may be missing"
+            raise DataError(self._url, [fault], "run it again, into a new folder")
 
     @property
     def facts(self) -> InputFacts:
@@ -146,7 +156,7 @@ class Source:
         else:
             try:
                 content = self._fs.cat_file(file.path)
-                fault = encoding_fault(content)
+                fault = utf16_fault(content)
             except Exception as error:  # as above
                 fault = f"the file cannot be read: {said(error)}"
         return Row(file.name, 1, content.removeprefix(codecs.BOM_UTF8), "file", file.name, fault)

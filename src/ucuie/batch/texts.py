@@ -17,7 +17,6 @@ from ucuie.batch.rows import (
     Columns,
     Row,
     begin,
-    encoding_fault,
     kind_of,
     line_rows,
     not_utf8,
@@ -27,7 +26,7 @@ from ucuie.batch.rows import (
 from ucuie.batch.tables import missing_column, open_table
 from ucuie.errors import DataError, SchemaError, needs
 from ucuie.extract.query import AnswersQueries, Query
-from ucuie.files import write_text
+from ucuie.files import utf16_fault, write_text
 
 STDIN = "-"
 _JSON = (*JSON_SUFFIXES, ".json")
@@ -204,7 +203,7 @@ def _bytes(path: Path) -> bytes:
 
 def _content(path: Path) -> str:
     content = _bytes(path)
-    if fault := encoding_fault(content[:64]):
+    if fault := utf16_fault(content[:64]):
         raise DataError(_name(path), [fault])
     try:
         return content.decode("utf-8-sig")

@@ -22,7 +22,6 @@ from ucuie.cli.options import (
     answer_flags,
     grouped,
 )
-from ucuie.errors import ConfigError, DataError, show
 from ucuie.extract.options import AnswerOptions, ModelOptions
 from ucuie.extract.query import task_named
 from ucuie.schema import Schema
@@ -88,7 +87,7 @@ def batch(
     engine: EngineName = "local",
     workers: NumWorkers = None,
     cluster: Annotated[ClusterOptions, all_flags(ClusterOptions)],
-    output_format: ShardFormat = "jsonl",
+    shard_format: ShardFormat = "jsonl",
     shard_rows: ShardRows = 1_000,
     text_column: TextKey = "text",
     id_column: IdKey = "id",
@@ -116,8 +115,7 @@ def batch(
     answer.threshold.check(parsed)
     columns = Columns(text_column, id_column, max_characters)
     rows = Source(source, columns)
-    if rows.would_read(output):
-        raise ConfigError(f"{show(output)} lies in the input, which would grow by it; name another folder")
+    rows.check_output(output)
     question = Question(parsed, task_named(task, parsed), answer, columns)
     talk = talk_console(quiet=quiet)
     if endpoint.endpoint is not None:
@@ -127,11 +125,7 @@ def batch(
         refuse(endpoint.model_fields_set, NOT_HERE)
         answering = _loaded(question, model, workers or 1, None if engine == "local" else cluster)
     manifest = Manifest(
-        ucuie=__version__,
-        input=rows.facts,
-        asked=answering.asked,
-        shard_rows=shard_rows,
-        format=output_format,
+        ucuie=__version__, input=rows.facts, asked=answering.asked, shard_rows=shard_rows, format=shard_format
     )
     if rows.num_left_out:
         talk.print(f"left out {counted(rows.num_left_out, 'file')} of other kinds")
@@ -141,9 +135,6 @@ def batch(
             report = run_batch(work, _Watcher(talk))
     except KeyboardInterrupt:
         exit_interrupted("", "the same command")
-    if rows.has_changed():
-        fault = "files of it were changed, added or removed while it was read, and rows may be missing"
-        raise DataError(source, [fault], "run it again, into a new folder")
     talk.print(_summary(report, output))
 
 

@@ -104,11 +104,7 @@ def extract(
         ((text is None) == (source is None), "give one of the two", "'--text' / '--input'"),
         (task == "associating" and source is None, "associating needs --input with elements", "'--task'"),
         (document and source is None, "is for the file of --input", "'--document'"),
-        (
-            source is not None and output is not None and output.resolve() == source.resolve(),
-            "is the input, which it would replace; name another file",
-            "'--output'",
-        ),
+        (source and output and source.resolve() == output.resolve(), "would replace the input", "'--output'"),
         (is_parquet and output is None, "parquet goes into a file, so give --output", "'--format'"),
     ):
         if is_wrong:
