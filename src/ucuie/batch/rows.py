@@ -198,7 +198,7 @@ def kind_of(name: str) -> tuple[str, str | None]:
     return suffixes[-2 if compression else -1], compression
 
 
-def begin(lines: io.BufferedReader) -> None:
+def begin(lines: "io.BufferedReader[Any]") -> None:
     """Goes to the first character of a file of lines, past a byte order mark.
 
     Raises:

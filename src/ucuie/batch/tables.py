@@ -85,7 +85,8 @@ def _separator(header: str, usual: str, column: str) -> str:
         names = next(csv.reader([header], delimiter=separator), [])
         return column in names, len(names)
 
-    return max((usual, *",;\t"), key=fit)
+    separators: tuple[str, ...] = (usual, *",;\t")
+    return max(separators, key=fit)
 
 
 def _cells_of(lines: "_TableLines", separator: str) -> Iterator[list[str] | str]:
