@@ -160,6 +160,15 @@ def show(value: object) -> str:
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 3] + "..."
 
 
+_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal may obey, marks that turn the direction of a text among it; not tabs and line breaks."""
+
+
+def visible(text: str) -> str:
+    """A text that cannot steer a terminal: what could is written as JSON would, so JSON stays the same."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def validation_faults(error: "ValidationError", *, separator: str = "; ") -> str:
     """All that pydantic found: where, and what; no value, which may be long or a secret."""
     faults = ((fault["loc"], fault["msg"].removeprefix("Value error, ")) for fault in error.errors())

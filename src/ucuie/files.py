@@ -1,17 +1,22 @@
-"""Files that appear whole or not at all: written beside their place, then renamed; and the user's cache.
+"""Files that appear whole or not at all, what is no text in UTF-8 with lines, and the user's cache.
+
+Files are written beside their place, then renamed.
 
 The cache holds what this package fetched or worked out, and can fetch or work out again. It is the folder
 `ucuie` in $UCUIE_CACHE, else $XDG_CACHE_HOME, else ~/.cache, and may be deleted.
 """
 
+import codecs
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Self
 
-from ucuie.errors import UcuieError, show, storage_error
+from ucuie.errors import ConfigError, UcuieError, show, storage_error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -29,8 +34,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 def staged_file(path: Path) -> Iterator[Path]:
     """A place to write a file to; on leaving without an error it becomes `path`, else nothing is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.part")
+    # A name that no other process has or foresees: a file of its own, and no link that someone put there.
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
+        with _named(path):
+            staged.touch(exist_ok=False)
         yield staged
         with _named(path), staged.open("rb+") as file:
             os.fsync(file.fileno())
@@ -79,17 +87,57 @@ def new_folder(folder: Path) -> Iterator[Path]:
         staging.rename(folder)
 
 
+@contextmanager
+def only_run(lock: Path, output: str) -> Iterator[None]:
+    """For the time in which an output comes into being step by step: one run at a time.
+
+    Raises:
+        ConfigError: another run is at it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"another run is writing to {show(output)}; wait for it, or name another place"
+        ) from None
+    try:
+        yield
+    finally:
+        # While it is held: later it could be the one that another run has just taken.
+        with suppress(OSError):
+            lock.unlink()
+        held.release()
+
+
 class StagedLines:
     """A file of lines in the making, beside its place; what an interrupted run has written is kept.
 
     Args:
-        path: the file that `publish` makes.
+        path: the file that `publish` makes; one run at a time.
         key: tells this work from other work on the same file; only the same work goes on.
+
+    Raises:
+        ConfigError: on entering, another run is at the file.
     """
 
     def __init__(self, path: Path, *, key: str) -> None:
         self.path = path
         self.staged = path.with_name(f".{path.name}.{key[:16]}.part")
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        with _named(self.path):
+            self._held.enter_context(only_run(self.path.with_name(f".{self.path.name}.lock"), str(self.path)))
+            if self.staged.is_symlink():  # none of ours, and what it leads to is not to be written
+                self.staged.unlink()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
 
     def read(self) -> list[str]:
         """The whole lines of earlier runs; the rest of a line that was cut is removed."""
@@ -104,19 +152,30 @@ class StagedLines:
 
     def append(self, line: str) -> None:
         """Adds a line, safe from a kill of this process from then on."""
-        self.staged.parent.mkdir(parents=True, exist_ok=True)
         with _named(self.path), self.staged.open("a", encoding="utf-8", newline="\n") as file:
             file.write(f"{line}\n")
 
     def publish(self) -> None:
         """Gives the file its name."""
-        self.staged.parent.mkdir(parents=True, exist_ok=True)
         self.staged.touch()
         self.staged.replace(self.path)
 
     def discard(self) -> None:
         """Forgets all lines."""
         self.staged.unlink(missing_ok=True)
+
+
+def utf16_fault(head: bytes) -> str | None:
+    """What the beginning of a file says against UTF-8: a mark, or every other byte 0."""
+    is_marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    is_halved = len(head) >= 8 and not (any(head[:8:2]) and any(head[1:8:2]))
+    return "it is UTF-16; save it as UTF-8" if is_marked or is_halved else None
+
+
+def line_end_fault(head: bytes) -> str | None:
+    """What the beginning of a file says against lines that end in LF or CRLF."""
+    has_cr_alone = b"\n" not in head and b"\r" in head.strip()
+    return "its lines end in CR alone; save it with LF or CRLF at their ends" if has_cr_alone else None
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ucuie.errors import visible
+
 if TYPE_CHECKING:
     from jinja2 import Template
     from rich.console import RenderableType
@@ -62,7 +64,7 @@ class Table:
             for line in lines
         )
         title = [self.title, ""] if self.title else []
-        return "\n".join([*title, *map(str.rstrip, aligned), *self.notes])
+        return visible("\n".join([*title, *map(str.rstrip, aligned), *self.notes]))
 
     def to_markdown(self) -> str:
         """A table with its title in bold above it."""
@@ -98,7 +100,7 @@ class Table:
 def _shown(cell: object) -> str:
     if isinstance(cell, int | float):
         return f"{cell:,.3g}" if isinstance(cell, float) else f"{cell:,}"
-    return "" if cell is None else str(cell)
+    return "" if cell is None else visible(str(cell))
 
 
 @cache

@@ -136,4 +136,7 @@ def test_mistakes_are_told_before_any_work(texts: Path, model: str, tmp_path: Pa
     address = run(*command(texts, tmp_path / "out", model, "--address", "auto"))
     assert address.returncode == 2
     assert "is for --engine ray" in address.stderr
+    within = run(*command(texts.parent, texts.parent / "out", model))
+    assert within.returncode == 2
+    assert "lies in the input, which would grow by it" in within.stderr
     assert not (tmp_path / "out").exists()

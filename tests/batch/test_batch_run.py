@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import fsspec
@@ -20,7 +21,7 @@ from ucuie.batch.output import OutputError, OutputFolder
 from ucuie.batch.rows import Row
 from ucuie.batch.run import EngineError
 from ucuie.batch.sources import Source
-from ucuie.batch.work import Slice, cut_shards
+from ucuie.batch.work import Lost, Slice, cut_shards
 from ucuie.errors import ConfigError, DataError
 
 NUM_KILLS = 20
@@ -138,6 +139,19 @@ def test_folders_with_other_things_or_another_run_are_refused(tmp_path: Path) ->
         batch(source, tmp_path / "out")
     with pytest.raises(OutputError, match="cannot be written: Not a directory"):
         batch(source, tmp_path / "in.jsonl" / "out")
+
+
+def test_a_run_whose_input_changes_meanwhile_ends_with_an_error(tmp_path: Path) -> None:
+    source = source_of(tmp_path)
+
+    class Changes(StandIn):
+        def answer(self, slices: Sequence[Slice]) -> Iterator[tuple[int, list[bytes] | Lost]]:
+            source_of(tmp_path, 48)
+            return super().answer(slices)
+
+    with pytest.raises(DataError, match="files were changed, added or removed while it was read"):
+        batch(source, tmp_path / "out", Changes())
+    assert not (tmp_path / "out" / "report.json").exists()
 
 
 def test_shards_go_to_other_file_systems_too(tmp_path: Path) -> None:

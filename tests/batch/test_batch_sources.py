@@ -7,13 +7,13 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from batch_cases import COLUMNS
+from batch_cases import COLUMNS, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ucuie.batch.rows import Columns, Row
 from ucuie.batch.sources import Source
-from ucuie.errors import DataError, TextError
+from ucuie.errors import ConfigError, DataError, TextError
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), min_size=1))
 
@@ -130,7 +130,7 @@ def test_a_file_that_ends_too_soon_gives_what_came_before(tmp_path: Path) -> Non
 
 
 def test_an_open_quote_does_not_swallow_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ucuie.batch.rows._LONGEST_ROW", 1_000)
+    monkeypatch.setattr("ucuie.batch.tables._LONGEST_ROW", 1_000)
     (tmp_path / "a.csv").write_text('text\ngood\n"open\n' + "x\n" * 2_000)
     assert read(tmp_path / "a.csv") == [
         "good",
@@ -141,9 +141,38 @@ def test_an_open_quote_does_not_swallow_all_memory(tmp_path: Path, monkeypatch: 
 def test_folders_and_patterns_leave_out_what_is_hidden_or_of_other_kinds(tmp_path: Path) -> None:
     for name in ("a.jsonl", "b.JSONL", "_temporary.jsonl", ".hidden.jsonl", "readme.md", "x.parquet.gz"):
         (tmp_path / name).write_text(f'{{"text": "{name}"}}\n')
-    assert read(tmp_path) == ["a.jsonl"]
-    assert Source(str(tmp_path), COLUMNS).num_left_out == 5
+    assert read(tmp_path) == ["a.jsonl", "b.JSONL"]
+    assert Source(str(tmp_path), COLUMNS).num_left_out == 4
     assert read(f"{tmp_path}/*.jsonl") == ["a.jsonl"]
+    assert read(f"{tmp_path}/?.[jx]*") == ["a.jsonl"]
+
+
+def test_a_path_that_exists_is_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "in [1]*"
+    folder.mkdir()
+    path = folder / "notes [1].jsonl"
+    path.write_text('{"text": "one"}\n')
+    (folder / "notes 1.jsonl").write_text('{"text": "other"}\n')
+    assert read(path) == ["one"]
+    assert [(row.file, row.number) for row in rows(folder)] == [("notes 1.jsonl", 1), ("notes [1].jsonl", 1)]
+
+
+def test_an_open_quote_costs_the_rows_that_it_holds_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('id\ttext\n1\t"Bob met Cy\n2\tDi\n3\tEd\n')
+    (tmp_path / "b.csv").write_text('text\n"Bob\n"Di"\nEd\n')
+    (tmp_path / "c.txt").write_bytes("one".encode("utf-16"))
+    (tmp_path / "d.csv").write_text("text,text\na,b\n")
+    (tmp_path / "e.jsonl").write_bytes(b'{"text": "a"}\r{"text": "b"}\r')
+    assert read(tmp_path) == [
+        *('"Bob met Cy', "Di", "Ed"),
+        *("[lines 2 to 3: not CSV: ',' expected after '\"']", "Ed"),
+        "[it is UTF-16; save it as UTF-8]",
+        "[the file cannot be read from row 1 on: the column 'text' stands twice in it]",
+        (
+            "[the file cannot be read from row 1 on: its lines end in CR alone; "
+            "save it with LF or CRLF at their ends]"
+        ),
+    ]
 
 
 def test_other_file_systems_are_read_too() -> None:
@@ -176,6 +205,33 @@ def test_facts_tell_one_input_from_another(tmp_path: Path) -> None:
     assert Source(str(tmp_path), COLUMNS).facts == before
     (tmp_path / "b.jsonl").write_text('{"text": "b"}\n')
     assert Source(str(tmp_path), COLUMNS).facts != before
+
+
+def test_an_output_that_would_be_part_of_the_input_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "in [1]"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"text": "a"}\n')
+    for deep in (Source(str(folder), COLUMNS), Source(f"{tmp_path}/**", COLUMNS)):
+        for place in (folder, folder / "out"):
+            with pytest.raises(ConfigError, match="lies in the input, which would grow by it"):
+                deep.check_output(str(place))
+        deep.check_output("gopher://x/out")
+    for shallow in (f"{tmp_path}/*/*.jsonl", str(folder / "a.jsonl")):
+        Source(shallow, COLUMNS).check_output(str(folder / "out"))
+    Source(str(folder), COLUMNS).check_output(str(tmp_path / "in [1]2"))
+    Source(str(folder), COLUMNS).check_output(str(tmp_path))
+
+
+def test_input_that_changes_is_told(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", ["a", "b"])
+    source = Source(str(tmp_path), COLUMNS)
+    source.check_unchanged()
+    write_lines(path, ["a", "another"])
+    with pytest.raises(DataError, match="rows may be missing\n  run it again, into a new folder"):
+        source.check_unchanged()
+    path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        source.check_unchanged()
 
 
 def test_positions_ascend_to_the_size_of_the_input(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Files of texts: every form is read, every bad line has its number and reason."""
 
+import csv
+import gzip
 import io
 import json
 import sys
@@ -8,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ucuie.batch.question import Question
 from ucuie.batch.rows import Columns, Row, Text
+from ucuie.batch.tables import open_table
 from ucuie.batch.texts import Texts, read_documents, read_texts
 from ucuie.errors import DataError, MissingExtraError, TextError, UserError
 from ucuie.extract.query import Query
@@ -88,7 +93,10 @@ def test_plain_text_is_a_text_a_line(tmp_path: Path) -> None:
         ('{"txt": "a"}', "did you mean 'txt'"),
         ('{"text": 5}', "not a string: 5"),
         ('{"text": "a", "id": true}', '"id" is neither'),
-        ('{"text": "a", "id": null}', '"id" is neither'),
+        ('{"text": "a", "id": [1]}', '"id" is neither'),
+        ('[{"text": "a"}]', "write each item of a list on a line of its own"),
+        ("[", "the line ends there, and has to hold a whole object"),
+        ('{"text": "a"', "the line ends there"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
@@ -97,14 +105,21 @@ def test_a_bad_line_says_why(tmp_path: Path, line: str, said: str) -> None:
     assert said in reason(bad)
 
 
-@pytest.mark.parametrize(("content", "is_plain"), [('\n{"text": "one"}\n', False), ("one\n", True)])
+@pytest.mark.parametrize(
+    ("content", "is_plain"), [('\n{"text": "one"}\n', False), ("one\n", True), ("[1] one\n", True)]
+)
 def test_standard_input_is_told_by_its_first_line(
     monkeypatch: pytest.MonkeyPatch, content: str, is_plain: bool
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
     file = read_texts(Path("-"), COLUMNS)
     assert file.name == "standard input"
-    assert [row.read(COLUMNS).text for row in file.rows] == ["one"]
+    assert [row.read(COLUMNS).text for row in file.rows] == [content.strip() if is_plain else "one"]
+
+
+def test_a_json_list_on_standard_input_is_no_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'[\n {"text": "one"}\n]\n')))
+    assert "the line ends there" in reason(read_texts(Path("-"), COLUMNS).rows[0])
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
@@ -191,6 +206,127 @@ def test_a_bad_row_says_why_and_can_be_listed(tmp_path: Path) -> None:
         {"row": 3, "reason": "'text' is empty", "raw": ""},
         {"row": 4, "reason": "the row has 3 cells, the first line names 2 columns", "raw": ""},
     ]
+
+
+def test_an_id_is_the_same_from_any_file(tmp_path: Path) -> None:
+    ids = [7.0, None, 9.5, float("nan")]
+    lines = [json.dumps({"id": one, "text": "a"}) for one in ids]
+    table = parquet_file(tmp_path / "a.parquet", {"id": [7.0, None, 9.5, None], "text": ["a"] * 4})
+    for path in (write(tmp_path / "a.jsonl", "\n".join(lines)), table):
+        assert [text.id for text in texts(path)] == ["7", "2", "9.5", "4"]
+    binary = parquet_file(tmp_path / "b.parquet", {"id": ["ä1".encode(), b""], "text": [b"one", b"two"]})
+    assert texts(binary) == [Text("ä1", "one"), Text("2", "two")]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_between_tabs_a_quote_that_does_not_close_its_cell_is_a_character(
+    tmp_path: Path, newline: str
+) -> None:
+    rows = (
+        "id\ttext",
+        '1\t"Bob met Cy',
+        "2\tDi",
+        '3\t"Ed" ran',
+        '"4\t"a ""b"""',
+        '5\t"two',
+        'lines"',
+        '6\t""',
+    )
+    path = write(tmp_path / "a.tsv", newline.join(rows))
+    assert texts(path) == [
+        Text("1", '"Bob met Cy'),
+        Text("2", "Di"),
+        Text("3", '"Ed" ran'),
+        Text('"4', 'a "b"'),
+        Text("5", f"two{newline}lines"),
+        Text("6", ""),
+    ]
+
+
+@given(rows=st.lists(st.lists(st.text('ab" \u00e4', max_size=5), min_size=2, max_size=2), max_size=6))
+@settings(max_examples=50)
+def test_a_row_between_tabs_is_a_line_unless_a_cell_is_closed_in_another(rows: list[list[str]]) -> None:
+    """Cells as other tools write them, without any quoting: none swallows the rows behind it."""
+    content = "".join(f"{one}\t{text}\n" for one, text in [["id", "text"], *rows])
+    table = open_table(io.BytesIO(content.encode()), ".tsv", "", COLUMNS)
+    if not any(cell.startswith('"') and cell.endswith('"') for row in rows for cell in row):
+        assert [row.raw.decode() for row in table.rows] == [text for _, text in rows]
+
+
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")), max_size=5))
+@settings(max_examples=50)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_what_csv_writers_quote_is_read_back(separator: str, texts: list[str]) -> None:
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+    writer.writerows([["id", "text"], *([str(number), text] for number, text in enumerate(texts))])
+    for suffix in (".csv", ".tsv"):
+        table = open_table(io.BytesIO(file.getvalue().encode()), suffix, "", COLUMNS)
+        assert [(row.id, row.raw.decode()) for row in table.rows] == [
+            (str(number), text) for number, text in enumerate(texts)
+        ]
+
+
+def test_an_open_quote_in_csv_is_a_fault_with_its_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'id,text\n1,good\n2,"Bob\n3,"Di"\n4,Ed\n5,"Flo\n6,Gus\n')
+    file = read_texts(path, COLUMNS)
+    assert [row.fault for row in file.rows] == [
+        None,
+        "lines 3 to 4: not CSV: ',' expected after '\"'",
+        None,
+        "lines 6 to 7: a quote is left open; one within a cell is written twice",
+    ]
+    assert file.rows[2].read(COLUMNS) == Text("4", "Ed")
+
+
+def test_a_column_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    for content in ("id,text,text\n1,a,b\n", "id,text,id\n1,a,2\n"):
+        with pytest.raises(DataError, match=r"the column '(text|id)' stands twice"):
+            read_texts(write(tmp_path / "a.csv", content), COLUMNS)
+    assert texts(write(tmp_path / "a.csv", "text,note,note\na,b,c\n")) == [Text("1", "a")]
+
+
+def test_csv_may_have_semicolons_and_blank_lines_before_its_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", '\n\r\nid;text\n1;"a;b, c"\n2;"d\n')
+    rows = read_texts(path, COLUMNS).rows
+    assert rows[0].read(COLUMNS) == Text("1", "a;b, c")
+    assert rows[1].fault == "line 5: a quote is left open; one within a cell is written twice"
+    with pytest.raises(DataError, match=r"no column 'body' \(choices: 'id', 'text'\)"):
+        read_texts(path, Columns("body"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a.jsonl", "a"])
+def test_other_encodings_and_line_ends_are_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    lines = '{"text": "Ada"}\n' * 3 if name == "a.jsonl" else "text\nAda\n"
+    path = tmp_path / name
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_bytes(lines.encode(encoding))
+        with pytest.raises(DataError, match="it is UTF-16; save it as UTF-8"):
+            read_texts(path, COLUMNS)
+    path.write_bytes(lines.replace("\n", "\r").encode())
+    with pytest.raises(DataError, match="its lines end in CR alone; save it with LF or CRLF"):
+        read_texts(path, COLUMNS)
+
+
+def test_suffixes_are_told_in_any_case_and_behind_those_of_a_compression(tmp_path: Path) -> None:
+    assert texts(write(tmp_path / "A.CSV", "text\none\n")) == [Text("1", "one")]
+    assert texts(write(tmp_path / "A.TXT", "one\n")) == [Text("1", "one")]
+    for name, content in (
+        ("A.JSONL.GZ", '{"text": "one"}\n'),
+        ("a.tsv.gz", "text\none\n"),
+        ("a.txt.gz", "one\n"),
+    ):
+        (tmp_path / name).write_bytes(gzip.compress(content.encode()))
+        assert texts(tmp_path / name) == [Text("1", "one")]
+    (row,) = read_documents(tmp_path / "a.txt.gz").rows
+    assert row.raw == b"one\n"
+    write(tmp_path / "a.txt.gz", "no gzip")
+    with pytest.raises(DataError, match=r"in .*a\.txt\.gz\n  (it cannot be unpacked: )?\w+"):
+        read_texts(tmp_path / "a.txt.gz", COLUMNS)
+    with pytest.raises(
+        DataError, match=r"files with the suffix '\.md' are not read\n  one JSON object a line"
+    ):
+        read_texts(write(tmp_path / "a.MD", "one"), COLUMNS)
 
 
 def test_cells_of_parquet_that_are_no_texts_are_bad_rows(tmp_path: Path) -> None:

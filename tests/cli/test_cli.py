@@ -20,6 +20,7 @@ from ucuie import Extraction, __version__
 from ucuie.cli import app, demo
 from ucuie.errors import ModelError
 from ucuie.extract.extractor import Extractor
+from ucuie.files import StagedLines
 from ucuie.model import source as model_source
 from ucuie.schema import Schema
 
@@ -304,6 +305,7 @@ def test_a_missing_input_is_refused() -> None:
         (("extract", "-s", PERSON, "-t", TEXT, "--task", "locate"), "did you mean 'locating'"),
         (("extract", "-s", PERSON, "-t", TEXT, "--task", "associating"), "--input with elements"),
         (("extract", "-s", PERSON, "-t", TEXT, "--output", "."), "'.' is a directory"),
+        (("extract", "-s", PERSON, "-i", "a.jsonl", "-o", "./a.jsonl"), "would replace the input"),
         (("extract", "-s", PERSON, "-t", TEXT, "--device", "cpuu"), "the device 'cpuu' cannot be used"),
         (("extract", "-s", PERSON, "-t", TEXT, "--device", "meta"), "the device 'meta' cannot be used"),
         (("evaluate", "--data", "none", "--output", __file__), "is a file"),
@@ -328,6 +330,24 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(model: str) -> None:
     assert ucuie(*arguments).exit_code == 0
     assert not staged.exists()
     assert len(Path("out.jsonl").read_text().splitlines()) == 20
+
+
+def test_a_second_command_with_the_same_output_is_refused(model: str) -> None:
+    source = write("in.txt", *["Ada met Bob."] * 3)
+    with StagedLines(Path("out.jsonl"), key="of the first"):
+        said = refuse("extract", "-s", PERSON, "-i", source, "-o", "out.jsonl", "-m", model)
+    assert "another run is writing to 'out.jsonl'" in said
+    assert not Path("out.jsonl").exists()
+
+
+@pytest.mark.parametrize("output_format", ["jsonl", "table"])
+def test_what_a_text_says_to_a_terminal_does_not_reach_it(model: str, output_format: str) -> None:
+    text = "Ada \x1b]0;PWNED\x07 \x1b[31mLondon\x9b1m \u202eback"
+    source = write("in.txt", text)
+    said = ucuie("extract", "-s", PERSON, "-i", source, "-m", model, "-f", output_format).stdout
+    assert not set("\x1b\x07\x9b\u202e") & set(said)
+    assert r"\u001b]0;PWNED" in said
+    assert output_format == "table" or json.loads(said)["text"] == text
 
 
 def test_unknown_configuration_keys_are_refused_with_the_nearest() -> None:

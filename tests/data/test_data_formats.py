@@ -219,6 +219,17 @@ def test_rows_of_a_table_that_contradict_each_other_are_named_by_their_line(tmp_
     assert [found.text for found in read_examples(tmp_path / "out")] == ["Ann\nran"]
 
 
+def test_a_table_may_have_semicolons_and_utf_16_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    content = 'id;text;record;frame;slot;filler;start;end\n1;"Ann; ran, far";1;person;;Ann;0;3\n'
+    path.write_text(f"\ufeff{content}", encoding="utf-8")
+    assert faults_of("csv", path, tmp_path / "out") == ()
+    assert [found.text for found in read_examples(tmp_path / "out")] == ["Ann; ran, far"]
+    path.write_text(content, encoding="utf-16")
+    with pytest.raises(DataError, match=r"a\.csv   it is UTF-16; save it as UTF-8"):
+        convert_format("csv", path, tmp_path / "none")
+
+
 def test_a_table_holds_texts_of_any_length(tmp_path: Path) -> None:
     long = example("Ann " + "ran " * 50_000, ("person", "Ann", {}), task="NER")
     assert round_trip([long], "csv", tmp_path)[0].text == long.text

@@ -28,6 +28,23 @@ def test_compressed_files_are_found_and_read_by_their_own_name(
     assert read_text(find_source(tmp_path, "a.txt")) == "é\n"
 
 
+def test_raw_files_in_other_encodings_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_text("Ada B-PER\nran O\n", encoding=encoding)
+        for read in (
+            read_text,
+            lambda path: list(read_lines(path)),
+            lambda path: list(read_json_items(path)),
+        ):
+            with pytest.raises(DataError, match="it is UTF-16; save it as UTF-8"):
+                read(path)
+    path.write_bytes(b"Ada B-PER\rran O\r")
+    assert read_text(path) == "Ada B-PER\rran O\r"
+    with pytest.raises(DataError, match="its lines end in CR alone"):
+        list(read_lines(path))
+
+
 def test_members_of_archives_are_paths(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("inside")
     with tarfile.open(tmp_path / "t.tar.gz", "w:gz") as tar:

@@ -1,6 +1,7 @@
 """The extractor: grounded records in the order of the texts, and refusals instead of cuts."""
 
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
+import numpy as np
 import pytest
 import torch
 
@@ -192,6 +194,28 @@ def test_all_bad_texts_of_a_batch_are_named_at_once(extractor: Extractor) -> Non
     assert "text 3   the text holds a lone surrogate" in str(caught.value)
 
 
+@pytest.mark.parametrize("text", [None, math.nan, 7, b"Ada", ["Ada"]])
+def test_a_text_of_another_type_is_refused_with_its_place(extractor: Extractor, text: Any) -> None:
+    said = re.escape(f"the text is {text!r}, which is no string")
+    with pytest.raises(TextError, match=f"^{said}$"):
+        extractor.extract(text, ["person"])
+    with pytest.raises(TextError, match=f"1 of 2 texts cannot be used\n  text 2   {said}"):
+        extractor.extract_batch(["Ada", text], ["person"])
+    stream = extractor.extract_iter(["Ada", text], ["person"])
+    assert next(stream).text == "Ada"
+    with pytest.raises(TextError, match=said):
+        next(stream)
+    with pytest.raises(TextError, match=r"the id of the text is .*, which is no string"):
+        extractor.extract("Ada", ["person"], id=text)
+
+
+@pytest.mark.parametrize("texts", ["Ada ran.", b"Ada", {"Ada": "ran"}, np.array([["Ada", "ran"]])])
+def test_one_string_or_a_table_is_no_list_of_texts(extractor: Extractor, texts: Any) -> None:
+    for extract in (extractor.extract_batch, extractor.extract_iter):
+        with pytest.raises(TextError, match="stands where a list of texts should be"):
+            extract(texts, ["person"])
+
+
 def test_a_stream_gives_what_stands_before_a_bad_text() -> None:
     extractor = Extractor(tiny_model(), batch_size=4, max_new_tokens=8)
     stream = extractor.extract_iter(["one", "two", "", "four"], ["person"])
@@ -341,6 +365,25 @@ def test_impossible_options_are_refused(extractor: Extractor, options: Any, said
     for extract in (extractor.extract, lambda *a, **o: extractor.extract_batch([a[0]], a[1], **o)):
         with pytest.raises(ConfigError, match=said):
             extract(TEXTS[0], SCHEMAS[0], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("treshold", "threshold"), ("n_bests", "n_best"), ("raw", "raw_sc")]
+)
+def test_a_misspelt_option_is_refused_with_the_nearest(extractor: Extractor, name: str, nearest: str) -> None:
+    options: dict[str, Any] = {name: 1}
+    for extract in (
+        lambda: extractor.extract("a", ["person"], **options),
+        lambda: extractor.extract_batch(["a"], ["person"], **options),
+        lambda: extractor.extract_iter(["a"], ["person"], **options),
+    ):
+        with pytest.raises(ConfigError, match=f"no option '{name}'.*'{nearest}"):
+            extract()
+
+
+def test_a_misspelt_option_of_a_model_is_refused_before_it_is_loaded() -> None:
+    with pytest.raises(ConfigError, match="no option 'batchsize'; did you mean 'batch_size'"):
+        Extractor.from_pretrained("none/such", batchsize=4)
 
 
 def test_a_bias_on_ending_changes_how_much_is_found(extractor: Extractor) -> None:

@@ -125,6 +125,13 @@ def test_what_cannot_be_used_is_named(extractor: Extractor) -> None:
         extract_frame(extractor, pandas.DataFrame({"text": TEXTS}), SCHEMA, column="txt")
     with pytest.raises(ConfigError, match="no column 'key'"):
         extract_table(extractor, arrow.table({"text": TEXTS}), SCHEMA, id_column="key")
+    twice = pandas.DataFrame([["Ada met Bob", "Cy ran"]], columns=["text", "text"])
+    with pytest.raises(ConfigError, match="the column 'text' stands 2 times in it"):
+        extract_frame(extractor, twice, SCHEMA)
+    for columns in ({"column": "text"}, {"column": "other", "id_column": "text"}):
+        table = arrow.table([["a"], ["b"], ["c"]], names=["text", "text", "other"])
+        with pytest.raises(ConfigError, match="the column 'text' stands 2 times in it"):
+            extract_table(extractor, table, SCHEMA, **columns)  # type: ignore[arg-type]
     with pytest.raises(TextError, match="row 1 holds 7, which is no text"):
         extract_frame(extractor, pandas.Series(["a", 7], dtype=object), SCHEMA)
     with pytest.raises(TextError, match=r"row 0 holds 1\.5"):

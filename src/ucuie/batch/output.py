@@ -12,10 +12,10 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from filelock import FileLock, Timeout
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ucuie.batch.rows import said
 from ucuie.batch.sources import InputFacts
 from ucuie.errors import ConfigError, DataError, StorageError, UcuieError, needs, show
-from ucuie.files import write_bytes
+from ucuie.files import only_run, write_bytes
 from ucuie.templates import counted
 
 OutputFormat = Literal["jsonl", "parquet"]
@@ -84,19 +84,15 @@ class OutputFolder:
         except (ValueError, ImportError) as error:
             raise ConfigError(f"{show(url)} is no place to write to: {error}") from None
         self._is_local = isinstance(self._fs, LocalFileSystem)
-        self._lock = FileLock(Path(self._root, _LOCK)) if self._is_local else None
+        self._held = ExitStack()
         self._manifest = manifest
 
     def __enter__(self) -> Self:
         try:
             self._fs.makedirs(self._root, exist_ok=True)
-            if self._lock is not None:
-                self._lock.acquire(timeout=0)
+            if self._is_local:
+                self._held.enter_context(only_run(Path(self._root, _LOCK), self.url))
             self._check()
-        except Timeout:
-            raise ConfigError(
-                f"another run is writing to {show(self.url)}; wait for it, or name another folder"
-            ) from None
         except OSError as error:
             self.__exit__()
             raise OutputError(f"{show(self.url)} cannot be written: {said(error)}") from None
@@ -106,9 +102,7 @@ class OutputFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None and self._lock.is_locked:
-            # It stays: whoever removes it could remove the one that another run has just taken.
-            self._lock.release()
+        self._held.close()
 
     def finished(self) -> set[int]:
         """The numbers of the shards that are there."""

@@ -1,33 +1,32 @@
-"""Rows: texts as they stand in JSON Lines, plain text, CSV, TSV and Parquet, and what becomes of them.
+"""Rows: texts as they stand in lines of JSON or plain text and in tables, and what becomes of them.
 
 A row without a usable text is a row with its fault. Errors of the file itself are those of its reader, raised
 while rows are taken; `unreadable` puts them into words.
 """
 
-import csv
+import codecs
+import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import IO, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from ucuie.errors import MAX_VALUE_LENGTH, TextError, did_you_mean, show
+from ucuie.errors import TextError, did_you_mean, show
 from ucuie.extract.result import Extraction
+from ucuie.files import line_end_fault, utf16_fault
 from ucuie.schema import Dropped, Record
 
 Kind = Literal["json", "line", "row", "file"]
 PLAIN_SUFFIX = ".txt"
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 PARQUET_SUFFIX = ".parquet"
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-TABLE_SUFFIXES = (*_SEPARATORS, PARQUET_SUFFIX)
-_LONGEST_ROW = 2**28
-"""Bytes, of a table with separators; a quoted cell that does not end would hold all the rest of its file."""
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TABLE_SUFFIXES = (*SEPARATORS, PARQUET_SUFFIX)
 _REST_BYTES = 2**16
 """Taken at once of a line that is too long."""
-_PARQUET_ROWS = 64
-"""In memory at once."""
 _MOST_BYTES_PER_CHARACTER = 12
 """As JSON may write one: two escaped surrogates."""
 _BYTES_BESIDE_TEXT = 65_536
@@ -115,21 +114,33 @@ class Row:
         try:
             value = json.loads(raw)
         except json.JSONDecodeError as error:
-            raise TextError(f"not JSON: {error.msg}") from None
+            is_cut = error.pos >= len(raw.rstrip())
+            hint = "; the line ends there, and has to hold a whole object" if is_cut else ""
+            raise TextError(f"not JSON: {error.msg}{hint}") from None
         except RecursionError:
             raise TextError("not JSON: nested too deeply") from None
         except ValueError as error:  # an integer of more digits than Python reads
             raise TextError(f"not JSON: {error}") from None
         if not isinstance(value, dict):
-            raise TextError(f'not an object with "{columns.text}": {show(value)}')
+            hint = "; write each item of a list on a line of its own" if isinstance(value, list) else ""
+            raise TextError(f'not an object with "{columns.text}": {show(value)}{hint}')
         if columns.text not in value:
             raise TextError(f'"{columns.text}" is missing{did_you_mean(columns.text, value)}')
-        text, text_id = value[columns.text], value.get(columns.id, self.name)
+        text, text_id = value[columns.text], value.get(columns.id)
         if not isinstance(text, str):
             raise TextError(f'"{columns.text}" is not a string: {show(text)}')
-        if not isinstance(text_id, str | int) or isinstance(text_id, bool):
+        if not isinstance(text_id, str | int | float | None) or isinstance(text_id, bool):
             raise TextError(f'"{columns.id}" is neither a string nor a number: {show(text_id)}')
-        return Text(str(text_id), text, value.get("elements"))
+        return Text(id_of(text_id) or self.name, text, value.get("elements"))
+
+
+def id_of(value: object) -> str | None:
+    """An id as a string, None where there is none; whole numbers among missing ones are floats in pandas."""
+    if value in (None, "", b"") or value != value:
+        return None
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
@@ -176,105 +187,28 @@ class OutputRow(BaseModel):
         )
 
 
-@dataclass(frozen=True)
-class TableFile:
-    """An open table; its rows can be taken once, `num_rows` is None where only reading tells."""
+def kind_of(name: str) -> tuple[str, str | None]:
+    """The suffix of a file in lower case, without that of a compression, and the compression."""
+    suffixes = ["", *PurePosixPath(name.lower()).suffixes]
+    if suffixes[-1] in (*JSON_SUFFIXES, PLAIN_SUFFIX, *TABLE_SUFFIXES):
+        return suffixes[-1], None
+    from fsspec.utils import infer_compression
 
-    names: Sequence[str]
-    rows: Iterator[Row]
-    num_rows: int | None = None
+    compression = infer_compression(name)
+    return suffixes[-2 if compression else -1], compression
 
 
-def open_table(content: IO[bytes], suffix: str, file: str, columns: Columns) -> TableFile:
-    """The rows of a table, numbered from 1; a line of names is not counted.
-
-    The content has no byte order mark; `file` is what its rows call it. Of Parquet only the `columns` are
-    loaded.
+def begin(lines: "io.BufferedReader[Any]") -> None:
+    """Goes to the first character of a file of lines, past a byte order mark.
 
     Raises:
-        Exception: of many classes, csv's and pyarrow's among them: it is no such table, or not whole.
+        ValueError: they cannot be read as lines of UTF-8; says what to do.
     """
-    num_rows = None
-    if suffix == PARQUET_SUFFIX:
-        names, num_rows, cells = _parquet_cells(content, columns)
-    else:
-        names, cells = _separated_cells(content, _SEPARATORS[suffix])
-    numbered = enumerate(cells, start=1)
-    rows = (_row(file, number, one, names, columns) for number, one in numbered if one is not None)
-    return TableFile(names, rows, num_rows)
-
-
-_Cells = Iterator[Mapping[str, object] | str | None]
-"""For each row a mapping from its columns, or its fault; None for a blank line."""
-
-
-def _separated_cells(content: IO[bytes], separator: str) -> tuple[Sequence[str], _Cells]:
-    # The limit is Python's own and one for all; ours is on bytes, below.
-    csv.field_size_limit(2**31 - 1)
-    limited = _LimitedLines(content)
-    reader = csv.reader(limited, delimiter=separator)
-    names = next(reader, [])
-
-    def rows() -> _Cells:
-        for cells in reader:
-            limited.size = 0
-            if len(cells) > len(names):
-                yield f"the row has {len(cells):,} cells, the first line names {len(names):,} columns"
-            else:
-                yield dict(zip(names, cells, strict=False)) if cells else None
-
-    return names, rows()
-
-
-class _LimitedLines:
-    """Lines for the reader of tables; `size` is what it took since it was last set to 0."""
-
-    def __init__(self, lines: IO[bytes]) -> None:
-        self._lines = lines
-        self.size = 0
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self._lines.readline(_LONGEST_ROW):
-            self.size += len(line)
-            if self.size > _LONGEST_ROW:
-                raise ValueError(f"a row has more than {_LONGEST_ROW:,} bytes; is a quote left open?")
-            # Bytes that are no UTF-8 are told for their row.
-            yield line.decode(errors="surrogateescape")
-
-
-def _parquet_cells(content: IO[bytes], columns: Columns) -> tuple[Sequence[str], int, _Cells]:
-    from pyarrow import parquet
-
-    table = parquet.ParquetFile(content)
-    names = table.schema_arrow.names
-    wanted = [name for name in (columns.text, columns.id) if name in names]
-    batches = table.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted)
-    cells = (row for batch in batches for row in batch.to_pylist() or [{}] * len(batch))
-    return names, table.metadata.num_rows, cells
-
-
-def _row(
-    file: str, number: int, cells: Mapping[str, object] | str, names: Sequence[str], columns: Columns
-) -> Row:
-    if isinstance(cells, str):
-        return Row(file, number, b"", "row", fault=cells)
-    text, text_id = cells.get(columns.text), cells.get(columns.id)
-    name = None if text_id in (None, "") else str(text_id)
-    if isinstance(text, str):
-        text = text.encode(errors="surrogateescape")
-    if isinstance(text, bytes):
-        return Row(file, number, text, "row", name)
-    if columns.text not in names:
-        fault = missing_column(columns.text, names)
-    else:
-        fault = f"{columns.text!r} is " + ("empty" if text is None else f"not a string: {show(text)}")
-    return Row(file, number, b"", "row", name, fault)
-
-
-def missing_column(column: str, names: Sequence[str]) -> str:
-    """The fault of a table that lacks a column."""
-    # Without a line of names the first text stands in its place.
-    return f"no column {column!r}{did_you_mean(column, [name[:MAX_VALUE_LENGTH] for name in names])}"
+    head = lines.peek()
+    if fault := utf16_fault(head) or line_end_fault(head):
+        raise ValueError(fault)
+    if head.startswith(codecs.BOM_UTF8):
+        lines.read(len(codecs.BOM_UTF8))
 
 
 def unreadable(num_read: int, error: Exception) -> str:

@@ -106,6 +106,7 @@ def run_batch(batch: Batch, watch: Watcher) -> BatchReport:
     Raises:
         OutputError: the output cannot be written.
         EngineError: workers are lost whatever they are given.
+        DataError: the input was changed meanwhile.
     """
     return _Run(batch, watch).report()
 
@@ -147,6 +148,7 @@ class _Run:
             seconds=round(progress.seconds, 3),
             rows_per_second=round(progress.rows_per_second, 3),
         )
+        self._batch.source.check_unchanged()
         self._batch.output.write_report(asdict(report))
         return report
 

@@ -8,6 +8,7 @@ row with its fault; memory is bounded by the longest row that is allowed.
 import codecs
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,7 +17,6 @@ from typing import IO, Any
 import fsspec
 from fsspec.compression import compr
 from fsspec.core import url_to_fs
-from fsspec.utils import infer_compression
 
 from ucuie.batch.rows import (
     JSON_SUFFIXES,
@@ -25,12 +25,15 @@ from ucuie.batch.rows import (
     TABLE_SUFFIXES,
     Columns,
     Row,
+    begin,
+    kind_of,
     line_rows,
-    open_table,
     said,
     unreadable,
 )
-from ucuie.errors import DataError, needs
+from ucuie.batch.tables import open_table
+from ucuie.errors import ConfigError, DataError, needs, show
+from ucuie.files import utf16_fault
 
 _KINDS = (*JSON_SUFFIXES, PLAIN_SUFFIX, *TABLE_SUFFIXES)
 _HINT = (
@@ -40,6 +43,7 @@ _HINT = (
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified")
 """Names that file systems have for that which changes with a file."""
 _BUFFER_BYTES = 2**16
+_PATTERN = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,14 @@ class Source:
     """
 
     def __init__(self, url: str, columns: Columns) -> None:
+        self._url = url
         self._columns = columns
         try:
-            self._fs, root = url_to_fs(url)
-            found, is_folder = _find(self._fs, str(root))
+            self._fs, self._root = url_to_fs(url)
+            self._folder, found = _find(self._fs, self._root)
         except Exception as error:  # each file system raises its own
             raise DataError(url, [said(error)], _HINT) from None
-        listed = (_input_file(path, info, root, is_folder) for path, info in sorted(found.items()))
+        listed = (_input_file(path, info, self._folder) for path, info in sorted(found.items()))
         self.files = tuple(file for file in listed if file is not None)
         self.num_left_out = len(found) - len(self.files)
         """Files of kinds that are not read."""
@@ -87,6 +92,33 @@ class Source:
             raise DataError(url, [fault], _HINT)
         if any(file.suffix == PARQUET_SUFFIX for file in self.files):
             needs("pyarrow.parquet", "tables")
+
+    def check_output(self, folder: str) -> None:
+        """Refuse a folder whose files, once they are there, would be part of this input.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        is_deep = self._root.rstrip("/") == self._folder or "**" in self._root
+        try:
+            fs, root = url_to_fs(folder)
+        except (ValueError, ImportError):  # no place at all, as whoever writes there will say
+            return
+        if is_deep and fs == self._fs and f"{root}/".startswith(f"{self._folder}/"):
+            raise ConfigError(
+                f"{show(folder)} lies in the input, which would grow by it; name another folder"
+            )
+
+    def check_unchanged(self) -> None:
+        """Refuse what was read where other files are there by now, or the same in other versions.
+
+        Raises:
+            DataError: it is so.
+        """
+        self._fs.invalidate_cache()
+        if Source(self._url, self._columns).facts != self.facts:
+            fault = "files were changed, added or removed while it was read, and rows may be missing"
+            raise DataError(self._url, [fault], "run it again, into a new folder")
 
     @property
     def facts(self) -> InputFacts:
@@ -124,35 +156,34 @@ class Source:
         else:
             try:
                 content = self._fs.cat_file(file.path)
+                fault = utf16_fault(content)
             except Exception as error:  # as above
                 fault = f"the file cannot be read: {said(error)}"
         return Row(file.name, 1, content.removeprefix(codecs.BOM_UTF8), "file", file.name, fault)
 
 
-def _find(fs: fsspec.AbstractFileSystem, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
-    """All files with what the file system says of them, and whether they are those of a folder."""
-    if any(mark in root for mark in "*?["):
+def _find(fs: fsspec.AbstractFileSystem, root: str) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """The folder that names are told from, None for one file, and all files with what is known of them."""
+    if (mark := _PATTERN.search(root)) and not fs.exists(root):
         found = fs.glob(root, detail=True)
-        return {path: info for path, info in found.items() if info["type"] == "file"}, True
+        folder = root[: mark.start()].rpartition("/")[0]
+        return folder, {path: info for path, info in found.items() if info["type"] == "file"}
     if fs.isdir(root):
-        return fs.find(root, detail=True), True
+        return root.rstrip("/"), fs.find(root, detail=True)
     info = fs.info(root)
-    return {info["name"]: info}, False
+    return None, {info["name"]: info}
 
 
-def _input_file(path: str, info: dict[str, Any], root: str, is_folder: bool) -> InputFile | None:
+def _input_file(path: str, info: dict[str, Any], folder: str | None) -> InputFile | None:
     """None for hidden files, and kinds that are not read."""
-    base = root.partition("*")[0].rpartition("/")[0] if "*" in root else root
-    name = path.removeprefix(base).lstrip("/") if is_folder else PurePosixPath(path).name
+    name = PurePosixPath(path).name if folder is None else path.removeprefix(folder).lstrip("/")
     if any(part.startswith((".", "_")) for part in PurePosixPath(name).parts):
         return None
-    compression = infer_compression(name)
-    suffixes = PurePosixPath(name).suffixes
-    suffix = "".join(suffixes[-2:-1] if compression else suffixes[-1:])
+    suffix, compression = kind_of(name)
     if suffix not in _KINDS or (compression and suffix == PARQUET_SUFFIX):
         return None
     version = next((str(info[key]) for key in _VERSION_KEYS if key in info), "")
-    is_document = is_folder and suffix == PLAIN_SUFFIX and not compression
+    is_document = folder is not None and suffix == PLAIN_SUFFIX and not compression
     return InputFile(path, name, int(info["size"] or 0), version, suffix, compression, is_document)
 
 
@@ -161,8 +192,7 @@ def _text_rows(file: InputFile, raw: IO[bytes], columns: Columns) -> Iterator[tu
     # Not every file system's own readline has a limit. Of a damaged file, what is in the buffer is lost.
     lines = io.BufferedReader(content, _BUFFER_BYTES)
     try:
-        if lines.peek(3)[:3] == codecs.BOM_UTF8:
-            lines.read(3)
+        begin(lines)
         if file.suffix in TABLE_SUFFIXES:
             rows = open_table(lines, file.suffix, file.name, columns).rows
         else:

@@ -1,8 +1,8 @@
 """A file of texts read as a whole, before any work: all faults are told at once, and nothing is half done."""
 
-import codecs
 import io
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +10,27 @@ from typing import Any
 
 from ucuie.batch.question import Question
 from ucuie.batch.rows import (
+    JSON_SUFFIXES,
     PARQUET_SUFFIX,
     PLAIN_SUFFIX,
     TABLE_SUFFIXES,
     Columns,
     Row,
+    begin,
+    kind_of,
     line_rows,
-    missing_column,
     not_utf8,
-    open_table,
+    said,
     unreadable,
 )
+from ucuie.batch.tables import missing_column, open_table
 from ucuie.errors import DataError, SchemaError, needs
 from ucuie.extract.query import AnswersQueries, Query
-from ucuie.files import write_text
+from ucuie.files import utf16_fault, write_text
 
 STDIN = "-"
+_JSON = (*JSON_SUFFIXES, ".json")
+_JSON_BEGINS = re.compile(r"\s*\[?\s*\{")
 _HINT = (
     'one JSON object a line with "text" and perhaps "id"; such columns in a .parquet, .csv or .tsv table; '
     "of a .txt file every line is a text"
@@ -100,23 +105,28 @@ def _rejection(row: Row, reason: str) -> dict[str, Any]:
 
 
 def read_texts(path: Path, columns: Columns) -> Texts:
-    """The texts of a file; "-" is standard input, plain text if its first line does not begin with a brace.
+    """The texts of a file; without a suffix, as "-" (standard input), it is plain text unless JSON begins it.
 
     Raises:
-        DataError: the file is not there, is not UTF-8, is a broken table or one without the column of the
-            texts, or holds nothing.
+        DataError: the file is not there, is not UTF-8, is of no kind that is read, is a broken table or one
+            without the column of the texts, or holds nothing.
         MissingExtraError: it is Parquet, and pyarrow is not installed.
     """
-    if path.suffix in TABLE_SUFFIXES:
-        rows = _table_rows(path, columns)
+    suffix, _ = kind_of(path.name)
+    if suffix in TABLE_SUFFIXES:
+        rows = _table_rows(path, suffix, columns)
     else:
         content = _content(path)
-        is_plain = path.suffix == PLAIN_SUFFIX
-        if str(path) == STDIN:
-            is_plain = not content.lstrip().startswith("{")
-        lines = line_rows(io.BytesIO(content.encode()), "", columns, is_json=not is_plain)
+        if suffix and suffix not in (*_JSON, PLAIN_SUFFIX):
+            raise DataError(path.name, [f"files with the suffix {suffix!r} are not read"], _HINT)
+        is_json = suffix in _JSON or (not suffix and _JSON_BEGINS.match(content) is not None)
+        lines = io.BufferedReader(io.BytesIO(content.encode()))
+        try:
+            begin(lines)
+        except ValueError as error:
+            raise DataError(_name(path), [said(error)]) from None
         # Blanks that are no ASCII too.
-        rows = [row for row in lines if row.raw.decode().strip()]
+        rows = [row for row in line_rows(lines, "", columns, is_json=is_json) if row.raw.decode().strip()]
     if not rows:
         raise DataError(_name(path), ["there is no text in it"], _HINT)
     return Texts(_name(path), tuple(rows))
@@ -130,14 +140,15 @@ def read_documents(path: Path) -> Texts:
             no .txt file. Files of a folder that cannot be read are bad rows.
     """
     if path.is_dir():
-        files = sorted(path.rglob(f"*{PLAIN_SUFFIX}"))
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() == PLAIN_SUFFIX)
         if not files:
             fault = f"there is no {PLAIN_SUFFIX} file in it"
             raise DataError(str(path), [fault], "a folder of documents holds .txt files")
         return Texts(str(path), tuple(_document(path, file, place) for place, file in enumerate(files, 1)))
-    if path.suffix == ".jsonl":
+    suffix, _ = kind_of(path.name)
+    if suffix in JSON_SUFFIXES:
         raise DataError(path.name, ["each line of JSON Lines is a document already"], "leave --document out")
-    if path.suffix in TABLE_SUFFIXES:
+    if suffix in TABLE_SUFFIXES:
         raise DataError(path.name, ["each row of a table is a document already"], "leave --document out")
     name, content = _name(path), _content(path).encode()
     return Texts(name, (Row(name, 1, content, "file", "1" if str(path) == STDIN else name),))
@@ -151,13 +162,15 @@ def _document(folder: Path, path: Path, number: int) -> Row:
         return Row(name, number, b"", "file", name, fault=error.faults[0])
 
 
-def _table_rows(path: Path, columns: Columns) -> list[Row]:
-    if path.suffix == PARQUET_SUFFIX:
+def _table_rows(path: Path, suffix: str, columns: Columns) -> list[Row]:
+    if suffix == PARQUET_SUFFIX:
         needs("pyarrow.parquet", "tables")
-    content = io.BytesIO(_bytes(path).removeprefix(codecs.BOM_UTF8))
+    content = io.BufferedReader(io.BytesIO(_bytes(path)))
     rows: list[Row] = []
     try:
-        table = open_table(content, path.suffix, "", columns)
+        if suffix != PARQUET_SUFFIX:
+            begin(content)
+        table = open_table(content, suffix, "", columns)
         rows.extend(table.rows)
     except Exception as error:  # of the table's reader, one of many classes
         fault = unreadable(rows[-1].number if rows else 0, error)
@@ -174,13 +187,25 @@ def _name(path: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes()
+        content = sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes()
+        _, compression = kind_of(path.name)
+        if compression is None:
+            return content
+        from fsspec.compression import compr
+
+        unpacked: bytes = compr[compression](io.BytesIO(content), mode="r").read()
+        return unpacked
     except OSError as error:
         raise DataError(str(path), [error.strerror or str(error)], _HINT) from None
+    except Exception as error:  # of the decompressor, one of many classes
+        raise DataError(str(path), [f"it cannot be unpacked: {said(error)}"], "pack it anew") from None
 
 
 def _content(path: Path) -> str:
+    content = _bytes(path)
+    if fault := utf16_fault(content[:64]):
+        raise DataError(_name(path), [fault])
     try:
-        return _bytes(path).decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(_name(path), [not_utf8(error)], "save the file as UTF-8") from None

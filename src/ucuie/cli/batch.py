@@ -87,7 +87,7 @@ def batch(
     engine: EngineName = "local",
     workers: NumWorkers = None,
     cluster: Annotated[ClusterOptions, all_flags(ClusterOptions)],
-    output_format: ShardFormat = "jsonl",
+    shard_format: ShardFormat = "jsonl",
     shard_rows: ShardRows = 1_000,
     text_column: TextKey = "text",
     id_column: IdKey = "id",
@@ -115,6 +115,7 @@ def batch(
     answer.threshold.check(parsed)
     columns = Columns(text_column, id_column, max_characters)
     rows = Source(source, columns)
+    rows.check_output(output)
     question = Question(parsed, task_named(task, parsed), answer, columns)
     talk = talk_console(quiet=quiet)
     if endpoint.endpoint is not None:
@@ -124,11 +125,7 @@ def batch(
         refuse(endpoint.model_fields_set, NOT_HERE)
         answering = _loaded(question, model, workers or 1, None if engine == "local" else cluster)
     manifest = Manifest(
-        ucuie=__version__,
-        input=rows.facts,
-        asked=answering.asked,
-        shard_rows=shard_rows,
-        format=output_format,
+        ucuie=__version__, input=rows.facts, asked=answering.asked, shard_rows=shard_rows, format=shard_format
     )
     if rows.num_left_out:
         talk.print(f"left out {counted(rows.num_left_out, 'file')} of other kinds")

@@ -15,10 +15,11 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 from typer.core import TyperGroup
 
-from ucuie.errors import UcuieError, UserError, did_you_mean, needs, storage_error
+from ucuie.errors import UcuieError, UserError, did_you_mean, needs, storage_error, visible
 from ucuie.extract.result import Extraction
 from ucuie.files import fetches_shown
 from ucuie.render.formats import TABLE_WIDTH
+from ucuie.render.tables import SafeConsole
 from ucuie.schema import CAPABILITIES, SPLITS, TASKS, Split, Task
 from ucuie.templates import counted
 
@@ -164,12 +165,12 @@ def require_serve_extra() -> None:
 
 def results() -> Console:
     """Stdout; not wrapped where no one looks at it."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    return SafeConsole(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
 
 
 def print_json(plain: object) -> None:
     """One line of JSON on stdout."""
-    typer.echo(json.dumps(plain, ensure_ascii=False))
+    typer.echo(visible(json.dumps(plain, ensure_ascii=False)))
 
 
 def print_result(plain: object, shown: RenderableType, *, as_json: bool) -> None:
@@ -182,7 +183,7 @@ def print_result(plain: object, shown: RenderableType, *, as_json: bool) -> None
 
 def talk_console(*, quiet: bool = False) -> Console:
     """Stderr."""
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
+    return SafeConsole(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
 
 
 def _print_error(error: UcuieError) -> None:

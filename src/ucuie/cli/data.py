@@ -17,7 +17,7 @@ from ucuie.cli.common import (
     results,
     talk_console,
 )
-from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.errors import ConfigError, did_you_mean, show, visible
 from ucuie.render.tables import (
     catalogue_table,
     conversion_table,
@@ -102,7 +102,7 @@ def convert(
         report = write(output)
         talk.print(conversion_table(report))
         if as_json:
-            typer.echo(report.model_dump_json())
+            typer.echo(visible(report.model_dump_json()))
         return
     with TemporaryDirectory() as folder:
         unified = Path(folder, output.name)  # the data set is named after its folder
@@ -151,7 +151,7 @@ def data_stats(
 
         write_text(plot, statistics_plot(found, title=folder.name))
     if as_json:
-        typer.echo(found.model_dump_json())
+        typer.echo(visible(found.model_dump_json()))
     else:
         results().print(statistics_table(found))
 

@@ -32,6 +32,7 @@ from ucuie.cli.options import (
     grouped,
     load_extractor,
 )
+from ucuie.errors import visible
 from ucuie.extract.options import ModelOptions
 from ucuie.extract.query import AnswersQueries, Query, task_named
 from ucuie.extract.result import Extraction
@@ -103,6 +104,7 @@ def extract(
         ((text is None) == (source is None), "give one of the two", "'--text' / '--input'"),
         (task == "associating" and source is None, "associating needs --input with elements", "'--task'"),
         (document and source is None, "is for the file of --input", "'--document'"),
+        (source and output and source.resolve() == output.resolve(), "would replace the input", "'--output'"),
         (is_parquet and output is None, "parquet goes into a file, so give --output", "'--format'"),
     ):
         if is_wrong:
@@ -163,11 +165,12 @@ def _print_extractions(extractions: Iterable[Extraction], output_format: Format)
         finally:
             # After Ctrl-C, what there is.
             if finished:
-                typer.echo(render(finished, output_format), nl=False)
+                rendered = render(finished, output_format)
+                typer.echo(visible(rendered) if sys.stdout.isatty() else rendered, nl=False)
         return
     console = results()
     for extraction in extractions:
         if output_format == "table":
             console.print(extraction_table(extraction))
         else:
-            typer.echo(extraction.to_json())
+            typer.echo(visible(extraction.to_json()))

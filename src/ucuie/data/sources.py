@@ -25,12 +25,15 @@ from typing import IO, Any
 
 from ucuie.data.draft import Fault
 from ucuie.errors import DataError, did_you_mean, show
+from ucuie.files import line_end_fault, utf16_fault
 
 COMPRESSION: dict[str, Callable[[Path, str], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 """What Python raises for files that cannot be read or unpacked."""
 
+_HEAD_BYTES = 2**13
+"""The beginning of a file, which tells its encoding and the ends of its lines."""
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
@@ -56,6 +59,9 @@ def read_text(path: Path) -> str:
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """(place, line) of every line: the name of the file with the line's number, the line without its end."""
     with _opened(path) as stream:
+        if fault := line_end_fault(stream.read(_HEAD_BYTES)):
+            raise DataError(str(path), [fault])
+        stream.seek(0)
         for number, line in enumerate(stream, start=1):
             encoding = "utf-8-sig" if number == 1 else "utf-8"
             text = line.decode(encoding, errors="surrogateescape").rstrip("\r\n")
@@ -140,6 +146,9 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield io.BytesIO(_archive_contents(archive)[path.relative_to(archive).as_posix()])
             return
         with COMPRESSION.get(path.suffix, Path.open)(path, "rb") as stream:
+            if fault := utf16_fault(stream.read(_HEAD_BYTES)):
+                raise DataError(str(path), [fault])
+            stream.seek(0)
             yield stream
 
 

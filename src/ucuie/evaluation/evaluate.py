@@ -104,39 +104,41 @@ def evaluate(
         progress: is shown every extraction on its way.
 
     Raises:
-        ConfigError: there is no such scorer.
+        ConfigError: there is no such scorer, or another run is writing there.
     """
     scorers = scorer_names(scorer)
     options = options or AnswerOptions()
     queries = [Query.of_example(example, options) for example in examples]
     faults = extractor.faults(queries)
     readable = [query for index, query in enumerate(queries) if index not in faults]
-    staged = StagedLines(output / PREDICTIONS_FILE, key=resume_key(extractor, readable))
-    answers = answer_staged(extractor, readable, staged)
-    if progress is not None:
-        answers = progress(answers, len(readable))
-    extractions = list(answers)
-    by_example = _with_unreadable(extractions, queries, faults, extractor.model_name)
-    used = {example.task: options.at(extractor.operating_point, example.task) for example in examples}
-    report = EvaluationReport(
-        model=extractor.model_name,
-        end_bias=options.end_bias + extractor.operating_point.end_bias,
-        threshold={task: dict(one.threshold.values) for task, one in used.items() if one.threshold.values},
-        num_examples=len(examples),
-        num_unreadable=len(faults),
-        num_truncated=sum(extraction.truncated for extraction in extractions),
-        dropped=Counter(dropped.reason for extraction in extractions for dropped in extraction.dropped),
-        seconds=sum(extraction.seconds for extraction in extractions),
-        breakdown=break_down(examples, [one.records for one in by_example], scorers=scorers),
-    )
-    with staged_files(output, last=REPORT_FILE) as folder:
-        lines = (f"{extraction.to_json()}\n" for extraction in by_example)
-        write_text(folder / PREDICTIONS_FILE, "".join(lines))
-        names = ", ".join(dict.fromkeys(example.dataset or "data without a name" for example in examples))
-        write_breakdown(report.breakdown, folder, title=f"{report.model} on {names}")
-        content = report.to_dict() | {"environment": _environment()}
-        write_text(folder / REPORT_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    staged.discard()
+    with StagedLines(output / PREDICTIONS_FILE, key=resume_key(extractor, readable)) as staged:
+        answers = answer_staged(extractor, readable, staged)
+        if progress is not None:
+            answers = progress(answers, len(readable))
+        extractions = list(answers)
+        by_example = _with_unreadable(extractions, queries, faults, extractor.model_name)
+        used = {example.task: options.at(extractor.operating_point, example.task) for example in examples}
+        report = EvaluationReport(
+            model=extractor.model_name,
+            end_bias=options.end_bias + extractor.operating_point.end_bias,
+            threshold={
+                task: dict(one.threshold.values) for task, one in used.items() if one.threshold.values
+            },
+            num_examples=len(examples),
+            num_unreadable=len(faults),
+            num_truncated=sum(extraction.truncated for extraction in extractions),
+            dropped=Counter(dropped.reason for extraction in extractions for dropped in extraction.dropped),
+            seconds=sum(extraction.seconds for extraction in extractions),
+            breakdown=break_down(examples, [one.records for one in by_example], scorers=scorers),
+        )
+        with staged_files(output, last=REPORT_FILE) as folder:
+            lines = (f"{extraction.to_json()}\n" for extraction in by_example)
+            write_text(folder / PREDICTIONS_FILE, "".join(lines))
+            names = ", ".join(dict.fromkeys(example.dataset or "data without a name" for example in examples))
+            write_breakdown(report.breakdown, folder, title=f"{report.model} on {names}")
+            content = report.to_dict() | {"environment": _environment()}
+            write_text(folder / REPORT_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        staged.discard()
     return report
 
 

@@ -24,7 +24,7 @@ from ucuie.engine.grammar_state import GrammarFactory
 from ucuie.engine.requests import Output
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, did_you_mean, show
 from ucuie.extract.document import Answer, Document, Found, Part, extraction_of, is_in_circles, ran_on
-from ucuie.extract.options import BATCH_SIZE, positive
+from ucuie.extract.options import BATCH_SIZE, ModelOptions, check_names, positive
 from ucuie.extract.prompts import Prompts
 from ucuie.extract.query import AnswersQueries, Query, task_named, until_fault
 from ucuie.extract.result import Extraction, rank_answers
@@ -115,8 +115,9 @@ class Extractor(AnswersQueries):
 
         Raises:
             ModelError: there is no such model, or it is damaged; says what to do.
-            ConfigError: an option is impossible.
+            ConfigError: an option is impossible or unknown.
         """
+        check_names(options, ModelOptions.model_fields.keys() - {"model", "device"})
         return cls(load_model(DEFAULT if model is None else model, device=device), **options)
 
     @property

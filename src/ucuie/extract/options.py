@@ -165,6 +165,17 @@ def positive(name: str, value: _Count) -> _Count:
     return value
 
 
+def check_names(given: Iterable[str], options: Iterable[str]) -> None:
+    """Refuse options that are not among those there are.
+
+    Raises:
+        ConfigError: the message names the nearest.
+    """
+    for name in given:
+        if name not in options:
+            raise ConfigError(f"no option {show(name)}{did_you_mean(name, options)}")
+
+
 def _refusal(detail: str) -> PydanticCustomError:
     return PydanticCustomError("value_error", "{detail}", {"detail": detail})
 
@@ -238,9 +249,7 @@ class AnswerOptions(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
             ConfigError: a threshold is no number from 0 to 1, the bias is not finite, `explain` unknown,
                 `n_best` not positive, or there is no such option.
         """
-        for name in arguments:
-            if name not in cls.model_fields:
-                raise ConfigError(f"no option {show(name)}{did_you_mean(name, cls.model_fields)}")
+        check_names(arguments, cls.model_fields)
         try:
             return cls.model_validate(arguments)
         except ValidationError as error:

@@ -5,7 +5,7 @@ Answers come in the order of the queries, and an interrupted run goes on from wh
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, Unpack
 
@@ -60,9 +60,12 @@ class Query:
         """Refuse what no extractor can answer.
 
         Raises:
-            TextError: the text is blank or not encodable, or the id is not.
+            TextError: the text is no string, blank or not encodable, or the id is.
             ConfigError: a threshold is for a type that the schema does not have.
         """
+        for value, what in ((self.text, "the text"), (self.id, "the id of the text")):
+            if not isinstance(value, str):
+                raise TextError(f"{what} is {show(value)}, which is no string")
         if not self.text.strip():
             raise TextError(f"the text {show(self.text)} is empty; there is nothing to extract from")
         check_encodable(self.text, "the text")
@@ -145,7 +148,7 @@ class AnswersQueries(ABC):
         Raises:
             SchemaError: the schema cannot be read, or is too large for the model's context.
             ConfigError: there is no such task, an option is impossible, or the model cannot do it.
-            TextError: the text is blank or not encodable, or the elements cannot be used.
+            TextError: the text is no string, blank or not encodable, or the elements cannot be used.
         """
         (query,) = _queries_of([text], schema, task, options)
         given = None if elements is None else tuple(elements)
@@ -199,9 +202,12 @@ def _queries_of(
     """A query for each text; what they share is checked at once, the texts come when they are taken.
 
     Raises:
+        TextError: they are one string, or a mapping or table, whose items are no texts.
         SchemaError: the schema cannot be read.
         ConfigError: there is no such task, or an option is impossible.
     """
+    if isinstance(texts, str | bytes | Mapping) or getattr(texts, "ndim", 1) != 1:
+        raise TextError(f"{show(texts)} stands where a list of texts should be")
     schema = Schema.of(schema)
     task, shared = task_named(task, schema), AnswerOptions.of(**options)
     return (Query(str(number), text, schema, task, None, shared) for number, text in enumerate(texts, 1))

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from rich.console import Console
-
 from ucuie.errors import needs
 from ucuie.extract.query import AnswersQueries, Progress, Query, answer_staged, resume_key
 from ucuie.extract.result import Extraction, render_report
@@ -71,10 +69,10 @@ def render(extractions: Sequence[Extraction], output_format: Format) -> str:
 
 
 def _tables(extractions: Sequence[Extraction]) -> str:
-    from ucuie.render.tables import extraction_table
+    from ucuie.render.tables import SafeConsole, extraction_table
 
     file = io.StringIO()
-    console = Console(file=file, width=TABLE_WIDTH, color_system=None)
+    console = SafeConsole(file=file, width=TABLE_WIDTH, color_system=None)
     for extraction in extractions:
         console.print(extraction_table(extraction))
     return file.getvalue()
@@ -91,12 +89,15 @@ def answer_to_file(
     """Writes the extractions of all queries to a file, which appears when they are all there.
 
     What an interrupted run has done is kept beside the file, and the next equal run goes on from it.
+
+    Raises:
+        ConfigError: another run is writing to that file.
     """
-    staged = StagedLines(output, key=resume_key(extractor, queries))
-    extractions = list(progress(answer_staged(extractor, queries, staged), len(queries)))
-    if output_format == "jsonl":
-        staged.publish()
-    else:
-        write(extractions, output, output_format)
-        staged.discard()
+    with StagedLines(output, key=resume_key(extractor, queries)) as staged:
+        extractions = list(progress(answer_staged(extractor, queries, staged), len(queries)))
+        if output_format == "jsonl":
+            staged.publish()
+        else:
+            write(extractions, output, output_format)
+            staged.discard()
     return extractions

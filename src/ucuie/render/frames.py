@@ -61,7 +61,7 @@ def extract_frame(
 
     Raises:
         MissingExtraError: pandas is not installed.
-        ConfigError: there is no such column.
+        ConfigError: there is no such column, or several.
         TextError: a cell is no text, or cannot be used; all cells are looked at before any work.
         SchemaError: the schema cannot be read.
     """
@@ -87,7 +87,7 @@ def extract_table(
 
     Raises:
         MissingExtraError: pyarrow is not installed.
-        ConfigError: there is no such column.
+        ConfigError: there is no such column, or several.
         TextError: a cell is no text, or cannot be used; all cells are looked at before any work.
         SchemaError: the schema cannot be read.
     """
@@ -168,4 +168,8 @@ def _is_missing(cell: Any) -> bool:
 def _column(data: Any, name: str, names: Sequence[str]) -> Any:
     if name not in names:
         raise ConfigError(f"no column {show(name)}{did_you_mean(name, map(str, names))}")
+    if names.count(name) > 1:
+        raise ConfigError(
+            f"the column {show(name)} stands {names.count(name)} times in it; rename all but one"
+        )
     return data[name]

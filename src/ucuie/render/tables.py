@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ucuie.errors import visible
 from ucuie.extract.result import Extraction
 from ucuie.schema import SPLITS, Filler, Record, Split
 from ucuie.templates import Table, counted
@@ -24,9 +26,18 @@ _MAX_COLUMNS = 4
 """Records with more fillers than this are set in one column, or the columns would be too narrow."""
 
 
+class SafeConsole(Console):
+    """A console whose terminal obeys no text that it shows."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of rich, with the control characters of texts in words."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
 def extraction_table(extraction: Extraction) -> RenderableType:
     """The text and under it a line for each record: frame, fillers with their places, score."""
-    title = Text(f'"{extraction.text}"', style="bold")
+    title = Text(visible(f'"{extraction.text}"'), style="bold")
     others = []
     if extraction.alternatives is not None:
         others.append(Text(f"  other answers: {len(extraction.alternatives)}", style="dim"))
@@ -39,7 +50,7 @@ def extraction_table(extraction: Extraction) -> RenderableType:
     for record, cells in zip(extraction.records, rows, strict=True):
         blanks = [Text()] * (max(map(len, rows)) - len(cells))
         score = Text("" if record.score is None else f"{record.score:.2f}", style="green")
-        table.add_row(Text(f"  {record.frame}", style="cyan"), *cells, *blanks, score)
+        table.add_row(Text(visible(f"  {record.frame}"), style="cyan"), *cells, *blanks, score)
     notes = []
     if extraction.truncated:
         notes.append(Text("  the answer was cut; records may be missing", style="yellow"))
@@ -226,10 +237,10 @@ def format_table(formats: "Mapping[str, Format]") -> Table:
 def _cells(record: Record) -> list[Text]:
     cells = [] if record.filler is None else [_place(record.filler)]
     for filled in record.slots:
-        name = Text(f"{filled.slot} ", style="dim")
+        name = Text(visible(f"{filled.slot} "), style="dim")
         cells.append(name + (Text("-") if filled.filler is None else _place(filled.filler)))
     return cells
 
 
 def _place(filler: Filler) -> Text:
-    return Text(" ".join(filler.text.split())) + Text(f" [{filler.start}:{filler.end}]", style="dim")
+    return Text(visible(" ".join(filler.text.split()))) + Text(f" [{filler.start}:{filler.end}]", style="dim")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ucuie.data.draft import Draft, Fault, Readings, checked_span, filler_at
 from ucuie.data.readers.items import ReaderOptions, reason_of
 from ucuie.errors import show
+from ucuie.files import utf16_fault
 from ucuie.schema import Example, FilledSlot, Filler, Record
 
 COLUMNS = ("id", "text", "record", "frame", "slot", "filler", "start", "end")
@@ -40,8 +41,14 @@ def _rows(path: Path) -> Iterator[_Row | Fault]:
     """The rows of a file; a quote that is never closed is one fault up to the end of the file."""
     limit = csv.field_size_limit(_MAX_CELL)
     try:
+        with path.open("rb") as raw:
+            if fault := utf16_fault(raw.read(8)):
+                yield Fault(path.name, fault)
+                return
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            separator = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator, strict=True)
             header: list[str] = []
             while True:
                 first = reader.line_num + 1
