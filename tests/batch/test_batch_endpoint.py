@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ucuie.extract.remote.windows import WindowReader
 
 from fake_endpoint import Answer, FakeServer, Obedient, Reply, completion, plain, refusal, serving, text_of
 from ucuie.batch.endpoint import EndpointEngine
@@ -27,6 +26,7 @@ from ucuie.errors import ConfigError
 from ucuie.extract.document import Part
 from ucuie.extract.remote import RemoteExtractor
 from ucuie.extract.remote.client import EndpointError
+from ucuie.extract.remote.extractor import WindowReader
 from ucuie.schema import Schema
 
 KEY = "sk-secret-5f2a"

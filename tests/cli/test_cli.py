@@ -22,6 +22,7 @@ from ucuie.errors import ModelError
 from ucuie.extract.extractor import Extractor
 from ucuie.files import StagedLines
 from ucuie.model import source as model_source
+from ucuie.model.operating_point import OperatingPoint
 from ucuie.schema import Schema
 
 TEXT = "Ada Lovelace lived in London."
@@ -439,7 +440,9 @@ def test_calibrate_writes_into_the_model_and_says_what_it_changed(model: str, tm
     assert Path("new/plot.svg").read_text().startswith("<svg")
     # No record is right here, so all scores have to fall.
     arguments = ("extract", "-s", '["person"]', "-t", f"{TEXT} 7", "-m", folder)
-    after, raw = (json.loads(ucuie(*arguments, *more).stdout) for more in ((), ("--raw-scores",)))
+    after, raw = (
+        json.loads(ucuie(*arguments, *more).stdout) for more in (("--threshold", "0"), ("--raw-scores",))
+    )
     assert raw["records"]
     assert all(
         one["score"] < other["score"]
@@ -494,7 +497,8 @@ def test_calibrate_reads_the_texts_once_for_each_bias_and_says_what_it_chose(
     assert again["choice"] == report["choice"]
     table = ucuie(*arguments, "--end-biases", "0,1").stdout
     assert "F1 %, after: cross-validated" in table
-    assert f"chosen: end bias {info['end_bias']:g}, of 0, 1; threshold {info['threshold']:g}" in table
+    point = OperatingPoint(info["end_bias"], info["threshold"])
+    assert f"chosen: {point}; of the end biases 0, 1" in table
 
 
 @pytest.mark.parametrize("biases", ["", "one", "0,", "nan", "1;2"])
@@ -521,7 +525,7 @@ def test_a_model_with_a_threshold_leaves_out_what_is_below_unless_another_is_giv
         found = json.loads(ucuie(*arguments, folder, "--threshold", given).stdout)["records"]
         name = given.rpartition("=")[0]
         assert found == [record for record in everything["records"] if name in ("", record["frame"])]
-    assert "threshold    1\n" in ucuie("model", "info", folder).stdout
+    assert "stands at    end bias 0; threshold 1\n" in ucuie("model", "info", folder).stdout
 
 
 def test_the_embedded_model_is_calibrated_as_a_copy(model: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ class RemoteExtractor(AnswersQueries):
         """The extraction of a query, some of its windows under way at a time."""
         start = time.perf_counter()
         dialect = await find_dialect(session, self._constraint)
-        reader = _WindowReader(session, dialect, self._fields, may_ask_freely=self._constraint == "auto")
+        reader = WindowReader(session, dialect, self._fields, may_ask_freely=self._constraint == "auto")
         # In characters: the tokens of the model are unknown.
         documents = [
             Document(one, lambda text: range(len(text)), window=self._window_characters)
@@ -233,7 +233,7 @@ def _groups(schema: Schema) -> list[Schema]:
 
 
 @dataclass(frozen=True)
-class _WindowReader:
+class WindowReader:
     """Asks one endpoint for the records of windows, each with the fields beside those of the dialect.
 
     Where the endpoint refuses a window and it `may_ask_freely`, it is asked for again without the dialect.
