@@ -384,7 +384,7 @@ def test_waits_double_follow_the_server_and_have_a_limit(monkeypatch: pytest.Mon
     assert waits == [1, 2, 7, 60]
 
 
-def test_answers_that_are_left_before_their_end_leave_nothing_running(caplog: pytest.LogCaptureFixture) -> None:
+def test_answers_left_before_their_end_leave_nothing_running(caplog: pytest.LogCaptureFixture) -> None:
     content = gzip.compress(bytes(3 * MAX_REPLY_BYTES))
     pieces = [content[start : start + 1000] for start in range(0, len(content), 1000)]
     with serving(lambda _: (200, pieces, {"content-encoding": "gzip"})) as fake:
