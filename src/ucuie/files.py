@@ -48,11 +48,12 @@ def staged_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def staged_files(folder: Path, *, last: str) -> Iterator[Path]:
+def staged_files(folder: Path, *, last: str, has_hashes: bool = False) -> Iterator[Path]:
     """A folder to write files into; on leaving without an error they move into `folder`.
 
     Other files there stay. `last` is the file that makes the others valid: it goes first and comes last, so
-    what is interrupted in between is recognised as incomplete. After an error a new folder is not there.
+    what is interrupted in between is recognised as incomplete. One that `has_hashes` of the others tells that
+    by itself, and stays until the new one comes. After an error a new folder is not there.
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,9 +61,13 @@ def staged_files(folder: Path, *, last: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".staged-", dir=folder) as staging:
             yield Path(staging)
             names = sorted(path.relative_to(staging) for path in Path(staging).rglob("*") if path.is_file())
-            (folder / last).unlink(missing_ok=True)
+            if not has_hashes:
+                (folder / last).unlink(missing_ok=True)
+            # Some libraries make files for their owner alone.
+            mode = Path(staging, last).stat().st_mode
             for name in [name for name in names if name != Path(last)] + [Path(last)]:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                Path(staging, name).chmod(mode)
                 Path(staging, name).replace(folder / name)
     finally:
         if is_new and not any(folder.iterdir()):

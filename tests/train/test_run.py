@@ -1,8 +1,10 @@
 """Whole runs on a tiny backbone: both stages, every variant, interruption, and what bad input gets."""
 
+import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,6 +258,127 @@ def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path: Path) -> N
             (folder / name).write_text(content)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert last_checkpoint(tmp_path / "nothing") is None
+
+
+def hostile_pickle() -> bytes:
+    class Runs:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, ("ran",)
+
+    content = io.BytesIO()
+    torch.save({"state": Runs()}, content)
+    return content.getvalue()
+
+
+def spoil(path: Path, damage: str) -> None:
+    content = path.read_bytes()
+    path.write_bytes(
+        {"cut": content[: len(content) // 2], "empty": b"", "hostile": hostile_pickle(), "nul": bytes(9)}[
+            damage
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def stopped(
+    backbone_folder: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainConfig, dict[str, torch.Tensor]]:
+    """A run with two checkpoints that died before it wrote its model, and the weights it would have had."""
+    folder = tmp_path_factory.mktemp("stopped")
+    config = configured(
+        backbone_folder,
+        data_folder,
+        folder,
+        warming={"enabled": False},
+        trainer={"save_steps": 2, "report_to": [], "disable_tqdm": True},
+    )
+    whole = run_training(config.model_copy(update={"output": folder / "whole"}))
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ucuie.train.run.save_model", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_training(config)
+    return config, load_file(whole / "adapter_model.safetensors")
+
+
+@pytest.fixture
+def died(stopped: tuple[TrainConfig, dict[str, torch.Tensor]], tmp_path: Path) -> TrainConfig:
+    """The same run, to be gone on with elsewhere."""
+    config = stopped[0]
+    shutil.copytree(config.output.with_name("model.run"), tmp_path / "model.run")
+    return config.model_copy(update={"output": tmp_path / "model"})
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("optimizer.pt", "cut"),
+        ("optimizer.pt", "hostile"),
+        ("scheduler.pt", "hostile"),
+        ("rng_state.pth", "empty"),
+        ("adapter_model.safetensors", "cut"),
+        ("adapter_config.json", "nul"),
+        ("trainer_state.json", "cut"),
+    ],
+)
+def test_a_damaged_checkpoint_is_told_and_passed_over_for_the_one_before(
+    died: TrainConfig,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    damage: str,
+) -> None:
+    monkeypatch.chdir(died.output.parent)
+    stage = died.output.with_name("model.run") / "multitask"
+    assert last_checkpoint(stage) == stage / "checkpoint-4"
+    spoil(stage / "checkpoint-4" / name, damage)
+    assert last_checkpoint(stage) == stage / "checkpoint-2"
+    (record,) = caplog.records
+    assert (
+        f"checkpoint-4 is passed over for the checkpoint before it: {name} cannot be read" in record.message
+    )
+    assert not Path("ran").exists()
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_ends_with_the_same_weights(
+    died: TrainConfig, stopped: tuple[TrainConfig, dict[str, torch.Tensor]]
+) -> None:
+    spoil(died.output.with_name("model.run") / "multitask" / "checkpoint-4" / "optimizer.pt", "cut")
+    weights = load_file(run_training(died, resume=True) / "adapter_model.safetensors")
+    assert all(torch.equal(weights[name], expected) for name, expected in stopped[1].items())
+
+
+@pytest.mark.parametrize("moved", [[], ["adapter_config.json"], ["adapter_config.json", "instructions.yaml"]])
+def test_a_run_that_died_while_its_model_was_written_goes_on(
+    died: TrainConfig, stopped: tuple[TrainConfig, dict[str, torch.Tensor]], moved: list[str]
+) -> None:
+    (died.output / ".staged-abc").mkdir(parents=True)
+    (died.output / ".staged-abc" / "ucuie.json").write_text("{")
+    for name in moved:
+        (died.output / name).write_text("of the run that died")
+    with pytest.raises(ConfigError, match="is there already"):
+        run_training(died)
+    weights = load_file(run_training(died, resume=True) / "adapter_model.safetensors")
+    assert all(torch.equal(weights[name], expected) for name, expected in stopped[1].items())
+    assert not list(died.output.glob(".staged-*"))
+    load_model(died.output)
+    with pytest.raises(ConfigError, match="is there already"):
+        run_training(died, resume=True)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[", "[" * 100_000, "5", "\x00", '{"seed": 4'])
+def test_a_damaged_configuration_of_an_interrupted_run_is_told_with_what_to_do(
+    settings: MakeConfig, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "model.run").mkdir()
+    (tmp_path / "model.run" / "config.json").write_text(content)
+    with pytest.raises(
+        ConfigError, match=r"config\.json, the configuration .* is damaged: .*; remove this file"
+    ):
+        run_training(settings(), resume=True)
 
 
 @pytest.mark.slow

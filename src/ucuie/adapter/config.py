@@ -13,6 +13,7 @@ from ucuie.errors import ConfigError
 
 PEFT_TYPE_NAME = "HIERARCHICAL_MOE"
 CAPABILITIES = ("judging", "locating", "associating")
+MAX_ALPHA = 1_000_000
 
 
 def register_peft_type() -> PeftType:
@@ -142,8 +143,8 @@ class HierarchicalMoeConfig(PeftConfig):  # type: ignore[misc]  # PEFT is not ty
             for name in ("r", "num_sub_experts", "num_capabilities")
             if getattr(self, name) < 1
         ]
-        if self.alpha <= 0:
-            faults.append(f"alpha must be above 0, not {self.alpha}")
+        if not 0 < self.alpha <= MAX_ALPHA:
+            faults.append(f"alpha must be above 0 and at most {MAX_ALPHA:,}, not {self.alpha}")
         if self.router not in ("soft", "hard"):
             faults.append(f'router must be "soft" or "hard", not {self.router!r}')
         if self.num_levels not in (1, 2):

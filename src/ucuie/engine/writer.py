@@ -7,6 +7,7 @@ Two kinds of tokens are watched: those that end an output or begin another frame
 to act, and those that would go on saying the same, as a small model left alone does for ever.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from ucuie.engine.cache import Prefix
 from ucuie.engine.grammar_state import GrammarFactory, allowed_tokens
 from ucuie.engine.requests import Choice, Output, Request
+from ucuie.errors import ModelError
 from ucuie.language.linearize import parse
 
 NGRAM = 2
@@ -66,8 +68,13 @@ class Writer:
         assert self._mask is not None
         allowed = allowed_tokens(self._mask)
         scores = logits[allowed].astype(np.float64)
-        log_allowed = float(np.logaddexp.reduce(scores))
         highest = float(logits.max())
+        if not (math.isfinite(highest) and math.isfinite(scores.max())):
+            raise ModelError(
+                "the model computes NaN or infinite numbers: its weights or settings are damaged, or too "
+                "large for their dtype; copy or download it again"
+            )
+        log_allowed = float(np.logaddexp.reduce(scores))
         log_total = highest + float(np.log(np.exp(logits - highest).sum(dtype=np.float64)))
         log_mass = min(log_allowed - log_total, 0.0)
         wanted = scores

@@ -123,7 +123,7 @@ class InstructionPool(_Value):
         path = PACKAGED_POOL if path is None else Path(path)
         try:
             content = yaml.safe_load(path.read_bytes())
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise DataError(str(path), [str(error)], _HINT) from None
         if not isinstance(content, dict):
             raise DataError(str(path), [f"the file holds {show(content)}, not lists of wordings"], _HINT)

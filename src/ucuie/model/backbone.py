@@ -9,6 +9,7 @@ saved nor adapted as it is.
 import copy
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -35,11 +36,16 @@ from transformers.utils import logging as transformers_logging
 
 from ucuie.errors import ConfigError, ModelError, needs, show
 from ucuie.files import cache_folder, making, new_folder
+from ucuie.model.info import ADAPTER_FILE
 from ucuie.model.source import CONFIG_FILE, first_line, is_gguf
 
 Weights = Literal["float32", "bfloat16", "8bit", "4bit"]
 """The forms of a backbone's weights in memory; the last two need the extra `quantized`."""
 
+_AS_IT_IS = {"local_files_only": True, "trust_remote_code": False}
+"""Of every `from_pretrained`: nothing is fetched, and no code of a model's runs, whatever its files say."""
+_MOST_LAYERS = 1_000
+"""The deepest models have some hundred; more are not believed, since building them takes minutes."""
 _CONVERSION = "1"
 """Part of the folders' names; another one for every change of what is in them."""
 _GGUF_MAGIC = b"GGUF"
@@ -78,20 +84,82 @@ def read_backbone(
     device = _usable_device(device)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(f"{show(str(folder))} holds no model: there is no {CONFIG_FILE}")
+    # transformers would put it on, and ask the hub for weights that are not there.
+    if (folder / ADAPTER_FILE).is_file():
+        raise ModelError(
+            f"{show(str(folder))} has an adapter of PEFT beside the model ({ADAPTER_FILE}); merge it into "
+            "the model, or move its files away to use the model alone"
+        )
     if weights in ("4bit", "8bit"):
         needs("bitsandbytes", "quantized")
     options = _weight_options(weights, device)
     try:
+        _check_config(folder)
         with without_progress_bars():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **_AS_IT_IS)
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                folder, output_loading_info=True, **_AS_IT_IS, **options
+            )
     except Exception as error:  # of any class: it depends on which file is damaged where
-        raise ModelError(
-            f"the model in {show(str(folder))} cannot be read: {first_line(error)}; copy or download it again"
-        ) from error
+        raise ModelError(f"the model in {show(str(folder))} cannot be read: {_words(error)}") from error
+    _check_tensors(model, loading, folder)
     if "quantization_config" in options:
         return model.eval(), tokenizer
     return model.to(device).eval(), tokenizer
+
+
+def _check_config(folder: Path) -> None:
+    """Raise a ValueError for settings that transformers should not act on, wherever in a configuration."""
+
+    def check(section: dict[str, Any]) -> None:
+        for key, value in section.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{key} in {CONFIG_FILE} is {value}, which is no number to compute with")
+            if isinstance(value, int) and "layer" in key and value > _MOST_LAYERS:
+                raise ValueError(f"{key} in {CONFIG_FILE} is {value:,}; no model is that deep")
+            # The name of a repository there is one of code to fetch and run.
+            if isinstance(value, str) and "attn_implementation" in key and "/" in value:
+                raise ValueError(f"{key} in {CONFIG_FILE} names custom code, {show(value)}")
+
+    json.loads((folder / CONFIG_FILE).read_bytes(), object_hook=check)
+
+
+def _check_tensors(model: PreTrainedModel, loading: Mapping[str, Any], place: Path) -> None:
+    """Refuses a model that is in part not of its file, where transformers would go on with random weights."""
+    faults = {
+        "lacks tensors of its model": min(loading["missing_keys"], default=None),
+        "has tensors that its model does not": min(loading["unexpected_keys"], default=None),
+        "has numbers that are none, NaN or infinite": not_finite(model.state_dict()),
+    }
+    for fault, name in faults.items():
+        if name is not None:
+            raise ModelError(f"{show(str(place))} {fault}, such as {name}; copy or download it again")
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor with NaN or infinite numbers in it; None if there is none."""
+    return next(
+        (
+            name
+            for name, tensor in tensors.items()
+            # What is kept in one byte each has no such numbers, or no minimum.
+            if tensor.is_floating_point()
+            and tensor.element_size() > 1
+            and tensor.numel()
+            and not all(math.isfinite(end) for end in tensor.aminmax())
+        ),
+        None,
+    )
+
+
+def _words(error: Exception) -> str:
+    """What is wrong with a model, and what to do."""
+    if "custom code" in str(error):
+        return (
+            "it asks for code of its own to be run, which ucuie never does; name a model of an architecture "
+            "that transformers has"
+        )
+    return f"{first_line(error)}; copy or download it again"
 
 
 def _usable_device(named: str | torch.device) -> torch.device:
@@ -244,10 +312,11 @@ def read_plain_shape(place: Path) -> PreTrainedConfig:
     """
     try:
         if is_gguf(place):
-            return AutoConfig.from_pretrained(place.parent, gguf_file=place.name, local_files_only=True)
-        return AutoConfig.from_pretrained(place, local_files_only=True)
+            return AutoConfig.from_pretrained(place.parent, gguf_file=place.name, **_AS_IT_IS)
+        _check_config(place)
+        return AutoConfig.from_pretrained(place, **_AS_IT_IS)
     except Exception as error:  # of any class: it depends on what is wrong where
-        fault = _fault(place, error) if is_gguf(place) else f"holds no model: {first_line(error)}"
+        fault = _fault(place, error) if is_gguf(place) else f"holds no model: {_words(error)}"
         raise ModelError(f"{show(str(place))} {fault}") from error
 
 
@@ -255,21 +324,17 @@ def _convert(path: Path, folder: Path) -> None:
     try:
         # The bar of the dequantisation asks nobody.
         with without_progress_bars(), redirect_stderr(StringIO()):
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_AS_IT_IS)
             model, loading = AutoModelForCausalLM.from_pretrained(
                 path.parent,
                 gguf_file=path.name,
                 dtype=torch.float32,
-                local_files_only=True,
                 output_loading_info=True,
+                **_AS_IT_IS,
             )
     except Exception as error:  # of any class: it depends on what is wrong where
         raise ModelError(f"{show(str(path))} {_fault(path, error)}") from error
-    # transformers would go on with random weights.
-    if missing := sorted(loading["missing_keys"]):
-        raise ModelError(
-            f"{show(str(path))} lacks tensors of its model, such as {missing[0]}; copy or download it again"
-        )
+    _check_tensors(model, loading, path)
     save_backbone(_plain(model), _own_tokens(tokenizer, model), folder)
     for written in folder.iterdir():
         with written.open("rb") as file:

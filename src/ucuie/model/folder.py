@@ -28,13 +28,15 @@ from peft import (
 )
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-import ucuie.adapter  # noqa: F401  makes PEFT know our adapter
+from ucuie.adapter import HierarchicalMoeConfig
+from ucuie.adapter.config import PEFT_TYPE_NAME
 from ucuie.errors import ConfigError, DataError, ModelError, show
 from ucuie.language.pool import InstructionPool
 from ucuie.model.backbone import Backbone as Backbone
 from ucuie.model.backbone import Weights as Weights
 from ucuie.model.backbone import (
     backbone_fingerprint,
+    not_finite,
     plain_folder,
     read_backbone,
     read_plain_shape,
@@ -55,7 +57,7 @@ from ucuie.model.info import (
     read_info,
 )
 from ucuie.model.operating_point import OperatingPoint
-from ucuie.model.saving import read_tensors
+from ucuie.model.saving import has_patterns, read_tensors
 from ucuie.model.source import DEFAULT as DEFAULT
 from ucuie.model.source import EMBEDDED as EMBEDDED
 from ucuie.model.source import EMBEDDED_NAME as EMBEDDED_NAME
@@ -182,12 +184,14 @@ def _load_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
         with warnings.catch_warnings():
             # PEFT asks transformers for an attribute that the next version drops.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-            model = PeftModelForCausalLM(backbone, PeftConfig.from_pretrained(str(folder)))
+            model = PeftModelForCausalLM(backbone, _adapter_settings(folder, tensors))
         # "auto" would ask the hub whether the vocabulary has grown.
         wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
         # It would go on with random weights.
-        if missing := sorted(wanted.keys() - tensors.keys()):
-            raise KeyError(f"found missing adapter keys: {missing}")
+        if others := sorted(wanted.keys() ^ tensors.keys()):
+            raise ValueError(f"its tensors are not those of its settings, such as {others[0]}")
+        if name := not_finite(tensors):
+            raise ValueError(f"it has numbers that are none, NaN or infinite, such as in {name}")
         set_peft_model_state_dict(model, tensors)
     except Exception as error:  # of any class: PEFT, safetensors and torch each raise their own
         raise ModelError(
@@ -196,11 +200,28 @@ def _load_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
     return model
 
 
+def _adapter_settings(folder: Path, tensors: Mapping[str, torch.Tensor]) -> HierarchicalMoeConfig:
+    """The settings of the adapter in a folder; a ValueError for what would cost memory, time or worse."""
+    settings = PeftConfig.from_pretrained(str(folder))
+    # Other kinds may fetch, and run, what they name.
+    if not isinstance(settings, HierarchicalMoeConfig):
+        raise ValueError(f"it is of the kind {show(settings.peft_type)}, not {PEFT_TYPE_NAME}")
+    if has_patterns(settings):
+        raise ValueError("its settings name the linears by a pattern; saved models list them")
+    rows = {len(tensor) for name, tensor in tensors.items() if name.endswith("hierarchical_moe_down")}
+    if rows != {sum(settings.layout().columns)}:
+        raise ValueError("its tensors are not those of its settings")
+    return settings
+
+
 def _read_pool(folder: Path, info: ModelInfo) -> InstructionPool:
     try:
         pool = InstructionPool.load(folder / POOL_FILE)
-    except DataError as error:
-        raise ModelError(f"{error}\n  {REPAIR}") from None
+    except DataError:
+        # Without its lines: where a stranger made the folder, they may be those of any file here.
+        raise ModelError(
+            f"{folder / POOL_FILE} is no instruction pool that this ucuie reads; {REPAIR}"
+        ) from None
     if pool.hash != info.instruction_pool_hash:
         raise ModelError(f"{folder / POOL_FILE} is not the pool that {INFO_FILE} names; {REPAIR}")
     return pool

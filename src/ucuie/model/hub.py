@@ -29,7 +29,7 @@ from ucuie.model.info import (
     file_sha256,
     read_calibration,
     read_info,
-    with_backbone,
+    with_changes,
 )
 from ucuie.model.known_backbones import known_backbones
 from ucuie.model.source import CONFIG_FILE, backbone_place, hub_faults, is_gguf, is_hub_id, local_model
@@ -237,7 +237,8 @@ def _with_backbone(
     else:
         _check_id(backbone)
     if ADAPTER_FILE in info.files:
-        changed[ADAPTER_FILE] = with_backbone((folder / ADAPTER_FILE).read_text("utf-8"), backbone).encode()
+        earlier = (folder / ADAPTER_FILE).read_text("utf-8")
+        changed[ADAPTER_FILE] = with_changes(earlier, {"base_model_name_or_path": backbone}).encode()
     hashes = {name: HubFile(name, content).sha256 for name, content in changed.items()}
     files = dict(sorted({**info.files, **hashes}.items()))
     return info.model_copy(update={"backbone": backbone, "files": files}), contents | changed

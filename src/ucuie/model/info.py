@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
@@ -82,7 +83,7 @@ def read_info(folder: Path) -> ModelInfo:
     path = folder / INFO_FILE
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {error}; {REPAIR}") from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
@@ -136,9 +137,9 @@ def file_faults(folder: Path, info: ModelInfo) -> list[str]:
     return faults
 
 
-def with_backbone(adapter_config: str, backbone: str) -> str:
-    """`adapter_config.json`, naming this backbone to other programs that read PEFT adapters."""
-    config = json.loads(adapter_config) | {"base_model_name_or_path": backbone}
+def with_changes(adapter_config: str, changes: Mapping[str, Any]) -> str:
+    """`adapter_config.json` with other values, as programs that read PEFT adapters find them."""
+    config = json.loads(adapter_config) | changes
     return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
 

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.errors import ConfigError, ModelError, did_you_mean, show
 from ucuie.files import staged_files
 from ucuie.language.pool import InstructionPool
@@ -42,13 +43,14 @@ from ucuie.model.info import (
     file_sha256,
     read_calibration,
     read_info,
-    with_backbone,
+    with_changes,
 )
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.model.source import DEFAULT, EMBEDDED, backbone_reference, local_model
 
 Form = Literal["float32", "float16", "int8"]
 FORMS: tuple[Form, ...] = get_args(Form)
+_PATTERNS = ("target_modules", "exclude_modules", "layers_pattern")
 _SCALE = ".scale"
 _LARGEST = 127
 
@@ -79,7 +81,7 @@ def save_model(
     pool = pool or InstructionPool.load()
     is_named = isinstance(model, PeftModel) and copy_as is None
     reference = backbone_reference(backbone.source) if is_named else BACKBONE_FOLDER
-    with staged_files(folder, last=INFO_FILE) as staging:
+    with staged_files(folder, last=INFO_FILE, has_hashes=True) as staging:
         pool.save(staging / POOL_FILE)
         if reference == BACKBONE_FOLDER:
             dtype = copy_as or torch.float32
@@ -105,7 +107,7 @@ def save_model(
 
 def record_scores(folder: Path, scores: Mapping[str, Any]) -> ModelInfo:
     """Writes into a model folder what the model reached, every number under the name of its scorer."""
-    with staged_files(folder, last=INFO_FILE) as staging:
+    with staged_files(folder, last=INFO_FILE, has_hashes=True) as staging:
         return _write_again(staging, folder, scores=dict(scores))
 
 
@@ -120,7 +122,7 @@ def store_adapter(folder: Path, form: Form) -> ModelInfo:
     check_files(folder, earlier)
     if ADAPTER_WEIGHTS_FILE not in earlier.files:
         raise ModelError(f"the model {show(str(folder))} has no adapter: its whole backbone was trained")
-    with staged_files(folder, last=INFO_FILE) as staging:
+    with staged_files(folder, last=INFO_FILE, has_hashes=True) as staging:
         staged = staging / ADAPTER_WEIGHTS_FILE
         write_tensors(read_tensors(folder / ADAPTER_WEIGHTS_FILE), staged, form=form)
         files = earlier.files | {ADAPTER_WEIGHTS_FILE: file_sha256(staged)}
@@ -151,7 +153,7 @@ def record_calibration(
     target = calibration_target(source, output)
     folder = local_model(source)
     earlier = read_info(folder)
-    with staged_files(target, last=INFO_FILE) as staging:
+    with staged_files(target, last=INFO_FILE, has_hashes=True) as staging:
         if target != folder:
             check_files(folder, earlier)
             for name in earlier.files:
@@ -194,7 +196,18 @@ def _save_adapter(model: PeftModel, folder: Path, backbone: str) -> None:
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / CARD_FILE).unlink(missing_ok=True)
     path = folder / ADAPTER_FILE
-    path.write_text(with_backbone(path.read_text("utf-8"), backbone), "utf-8")
+    changes: dict[str, Any] = {"base_model_name_or_path": backbone}
+    if has_patterns(model.peft_config["default"]):
+        changes |= dict.fromkeys(_PATTERNS) | {"layers_to_transform": None}
+        changes["target_modules"] = sorted(model.base_model.targeted_module_names)
+    path.write_text(with_changes(path.read_text("utf-8"), changes), "utf-8")
+
+
+def has_patterns(settings: HierarchicalMoeConfig) -> bool:
+    """True where linears are named by a regular expression, which in a stranger's hands need not end."""
+    return bool(settings.layers_pattern) or any(
+        isinstance(getattr(settings, name), str) for name in _PATTERNS
+    )
 
 
 def _write_again(

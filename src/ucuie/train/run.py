@@ -27,10 +27,11 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, set_seed
+from transformers.trainer_pt_utils import safe_globals
 
 from ucuie.adapter import HierarchicalMoeConfig
 from ucuie.engine.grammar_state import GrammarFactory
@@ -40,6 +41,7 @@ from ucuie.language.encode import PromptEncoder
 from ucuie.language.pool import InstructionPool
 from ucuie.model.backbone import Backbone, without_adapter
 from ucuie.model.folder import load_backbone
+from ucuie.model.info import INFO_FILE
 from ucuie.model.saving import save_model
 from ucuie.model.source import first_line
 from ucuie.schema import Example
@@ -136,7 +138,9 @@ def _whole_model(config: TrainConfig, trained: dict[str, Tensor]) -> PreTrainedM
 def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> None:
     """Raise a ConfigError where the run would overwrite a model, or an interrupted run or its steps."""
     output = config.output
-    if output.exists():
+    # A run that died while its model was written has left a part of it.
+    is_part = (run_folder / CONFIG_FILE).exists() and output.is_dir() and not (output / INFO_FILE).exists()
+    if output.exists() and not (resume and is_part):
         raise ConfigError(f"{output} is there already; name another output folder or remove it")
     if run_folder.exists() and not resume:
         raise ConfigError(
@@ -145,7 +149,13 @@ def _check_output(config: TrainConfig, run_folder: Path, *, resume: bool) -> Non
         )
     if not (run_folder / CONFIG_FILE).exists():
         return
-    earlier = json.loads((run_folder / CONFIG_FILE).read_text("utf-8"))
+    try:
+        earlier = dict(json.loads((run_folder / CONFIG_FILE).read_text("utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            f"{run_folder / CONFIG_FILE}, the configuration of an interrupted run, is damaged: {error}; "
+            "remove this file to go on with the one given now, or the folder to start again"
+        ) from None
     for key, value in json.loads(config.model_dump_json(include=set(LASTING_KEYS))).items():
         if key in earlier and earlier[key] != value:
             raise ConfigError(
@@ -290,6 +300,8 @@ class Stages:
         if PartialState().is_main_process:
             # Before the model, which is the sign that all is done.
             write_text(self.folder / RUN_FILE, json.dumps(training | {"losses": losses}, indent=1) + "\n")
+            for left in self.config.output.glob(".staged-*"):
+                shutil.rmtree(left)
             save_model(
                 self.model if trained is None else _whole_model(self.config, trained),
                 self._backbone,
@@ -307,16 +319,30 @@ class Stages:
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint of a stage; one that was being written when the run died is not whole."""
     # The Trainer writes its state last; on a full disk it may be there and be cut.
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}") if _is_json(path)]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    written = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
+    for checkpoint in sorted(written, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        fault = _checkpoint_fault(checkpoint)
+        if fault is None:
+            return checkpoint
+        logger.warning("%s is passed over for the checkpoint before it: %s", checkpoint, fault)
+    return None
 
 
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_bytes())
-    except ValueError:
-        return False
-    return True
+def _checkpoint_fault(checkpoint: Path) -> str | None:
+    """The first file of a checkpoint that the Trainer could not read, and why; None if there is none."""
+    for path in sorted(checkpoint.iterdir()):
+        try:
+            if path.suffix == ".json":
+                json.loads(path.read_bytes())
+            elif path.suffix == ".safetensors":
+                with safe_open(path, framework="pt"):
+                    pass
+            elif path.suffix in (".pt", ".pth"):
+                with safe_globals():
+                    torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        except Exception as error:  # of any class: it depends on what is wrong where
+            return f"{path.name} cannot be read, {first_line(error)}"
+    return None
 
 
 class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers is not type-checked

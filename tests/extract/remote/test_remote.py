@@ -1,6 +1,8 @@
 """Extraction through an endpoint that does anything, over real HTTP."""
 
 import asyncio
+import gc
+import gzip
 import json
 import pickle
 import re
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,7 +33,7 @@ from fake_endpoint import (
 from ucuie.errors import ConfigError, TextError
 from ucuie.extract.remote import NOT_ANSWERED, RemoteExtractor
 from ucuie.extract.remote.answers import read_answer
-from ucuie.extract.remote.client import MAX_REPLY_BYTES, Endpoint, EndpointError
+from ucuie.extract.remote.client import MAX_REPLY_BYTES, Endpoint, EndpointError, _retry_after_seconds
 from ucuie.extract.remote.extractor import SCHEMA_CHARACTERS
 from ucuie.extract.remote.messages import messages
 from ucuie.extract.result import Extraction
@@ -159,13 +162,21 @@ GOOD = records(person("Obama"))
         (f"<think>[{{ hmm }}]</think>\n{GOOD}", "stop", ["Obama"], []),
         (f"[{json.dumps(person('Obama'))}]", "stop", ["Obama"], []),
         (json.dumps(person("Obama")), "stop", ["Obama"], []),
+        (json.dumps({"text": "Obama", "frame": "person"}), "stop", ["Obama"], []),
+        (
+            json.dumps({"frame": "speech", "text": None, "slots": [{"slot": "speaker", "text": "Obama"}]}),
+            "stop",
+            ["Obama"],
+            [],
+        ),
+        (f"{{Here}} it {{is}}: [{json.dumps(person('Obama'))}]", "stop", ["Obama"], []),
         (
             GOOD[:-2] + ', {"frame": "per',
             "length",
             ["Obama"],
             ["the answer ends within a record", "did not come"],
         ),
-        (GOOD[:-2] + ", {]}", "stop", ["Obama"], ["the answer ends within a record"]),
+        (GOOD[:-2] + ", {]}", "stop", ["Obama"], ["not valid JSON"]),
         (
             records(person("Obama"), person(7), person(None), person(""), person(["x"])),
             "stop",
@@ -202,8 +213,8 @@ GOOD = records(person("Obama"))
         ("", "stop", [], ["not in the form"]),
         (None, "stop", [], ["not in the form"]),
         ("[" * 50_000, "stop", [], ["not in the form"]),
-        ('{"records": ' + "[" * 50_000, "stop", [], ["the answer ends"]),
-        ('{"records": [' + "9" * 10_000 + "]}", "stop", [], ["the answer ends"]),
+        ('{"records": ' + "[" * 50_000, "stop", [], ["not a record"]),
+        ('{"records": [' + "9" * 10_000 + "]}", "stop", [], ["not a record"]),
         ('{"records": []}', "stop", [], []),
         ("{(person: Obama): []}", "stop", [], ["not in the form"]),
     ],
@@ -219,6 +230,76 @@ def test_what_is_usable_of_an_answer_is_used_and_the_rest_told(
     for one, reason in zip(result.dropped, reasons, strict=True):
         assert reason in one.reason
     assert result.truncated == (finish_reason == "length")
+
+
+NEXT = json.dumps(person("Barack Obama"))
+
+
+@pytest.mark.parametrize("form", ['{{"records": [{}]}}', "[{}]", "{}", "```json\n[{}]\n```\nThat is all."])
+@pytest.mark.parametrize(
+    ("slip", "dropped", "reason"),
+    [
+        ('{"frame": "person", "text": "Obama",}', '{"frame": "person", "text": "Obama",}', "not valid JSON"),
+        ('{"frame": "person", "text": Obama}', '{"frame": "person", "text": Obama}', "not valid JSON"),
+        (
+            '{"frame": "person", "text": "said "U.S.""}',
+            '{"frame": "person", "text": "said "U.S.""}',
+            "not valid JSON",
+        ),
+        (
+            '{"frame": "speech", "text": "spoke", "slots": [{"slot": "place", "text": "Hall"},]}',
+            '{"frame": "speech", "text": "spoke", "slots": [{"slot": "place", "text": "Hall"},]}',
+            "not valid JSON",
+        ),
+        ('{"frame": "person" "text": "Obama"}', '{"frame": "person" "text": "Obama"}', "not valid JSON"),
+        ("{'frame': 'person', 'text': 'Obama'}", "{'frame': 'person', 'text': 'Obama'}", "not valid JSON"),
+        ("// and this one", "// and this one", "not a record"),
+        ("...", "...", "not a record"),
+        ("}", None, ""),
+        ("", None, ""),
+    ],
+)
+def test_a_slip_of_the_pen_costs_one_record_and_none_behind_it(
+    form: str, slip: str, dropped: str | None, reason: str
+) -> None:
+    if slip == "}" and form != "{}":
+        pytest.skip("ends the list")
+    first = json.dumps(person("Obama"))
+    content = form.format(f"{first},\n{slip},\n{NEXT}") if slip else form.format(f"{first},, {NEXT},")
+    parsed = read_answer(content, TEXT, SCHEMA, form="json")
+    expected = ["Obama"] if slip == "}" else ["Obama", "Barack Obama"]
+    assert [frame.filler for frame in parsed.frames] == expected
+    assert [(one.reason[-len(reason) :], one.value) for one in parsed.dropped] == (
+        [(reason, dropped)] if dropped else []
+    )
+
+
+@pytest.mark.parametrize("written", ["Barack\nObama", "Barack\tObama", "Barack\r\nObama"])
+def test_line_breaks_within_strings_are_read(written: str) -> None:
+    content = f'{{"records": [{{"frame": "person", "text": "{written}"}}, {NEXT}]}}'
+    parsed = read_answer(content, TEXT, SCHEMA, form="json")
+    assert [(frame.filler or "").split() for frame in parsed.frames] == [["Barack", "Obama"]] * 2
+    assert not parsed.dropped
+    start, end = parsed.frames[0].filler_range
+    assert content[start:end] == written
+
+
+@settings(max_examples=50)
+@given(cut=st.integers(0, len(GOOD) - 4), more=st.integers(0, 3))
+def test_only_an_answer_that_ends_within_a_record_is_said_to(cut: int, more: int) -> None:
+    whole = GOOD[:-2] + f", {NEXT}" * more
+    content = f"{whole}, {NEXT[:-1]}"[: len(whole) + 3 + cut]
+    parsed = read_answer(content, TEXT, SCHEMA, form="json")
+    assert len(parsed.frames) == 1 + more
+    assert {one.reason for one in parsed.dropped} <= {"the answer ends within a record"}
+
+
+def test_an_answer_of_faults_only_takes_no_time() -> None:
+    for piece in ('{"frame": "x", "a": ', '{"frame":', '{"frame": "x"} 1, ', "1,", '{"frame": "'):
+        start = time.process_time()
+        read_answer('{"records": [' + piece * 20_000, TEXT, SCHEMA, form="json")
+        read_answer(piece * 20_000, TEXT, SCHEMA, form="json")
+        assert time.process_time() - start < 3
 
 
 def test_a_refusal_of_the_model_is_told() -> None:
@@ -261,6 +342,8 @@ def failing_once(failure: Reply) -> Answer:
     [
         refusal(429, "slow down", **{"retry-after": "0"}),
         refusal(503, "", **{"retry-after": "Fri, 31 Jan 2020 23:59:59 GMT"}),
+        refusal(503, "", **{"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}),
+        refusal(503, "", **{"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}),
         refusal(500, "out of memory"),
         (200, b"<html>starting up"),
         (200, b'{"choices": [{"message": {"content": [1]}}]}'),
@@ -285,7 +368,7 @@ def test_waits_as_long_as_the_server_asks() -> None:
 
 
 def test_waits_double_follow_the_server_and_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    failures = iter([{}, {}, {"retry-after": "7"}, {"retry-after": "999999"}])
+    failures = iter([{}, {}, {"retry-after": "7"}, {"retry-after": "9999999"}])
     waits: list[float] = []
 
     async def wait(seconds: float) -> None:
@@ -299,6 +382,30 @@ def test_waits_double_follow_the_server_and_have_a_limit(monkeypatch: pytest.Mon
     with serving(plain(answer)) as fake:
         extractor_of(fake, backoff_seconds=1, max_attempts=5).extract(TEXT, SCHEMA)
     assert waits == [1, 2, 7, 60]
+
+
+def test_answers_left_before_their_end_leave_nothing_running(caplog: pytest.LogCaptureFixture) -> None:
+    content = gzip.compress(bytes(3 * MAX_REPLY_BYTES))
+    pieces = [content[start : start + 1000] for start in range(0, len(content), 1000)]
+    with serving(lambda _: (200, pieces, {"content-encoding": "gzip"})) as fake:
+        extractor = extractor_of(fake, constraint="none", max_attempts=1)
+        with pytest.raises(EndpointError, match="more than 10,000,000 bytes"):
+            extractor.extract(TEXT, SCHEMA)
+    gc.collect()
+    assert not [record.message for record in caplog.records if record.name == "asyncio"]
+
+
+@settings(max_examples=50)
+@given(
+    st.text(max_size=40)
+    | st.from_regex(
+        r"[A-Z][a-z]{2}, [0-9]{1,3} (Jan|Feb|Foo) [0-9]{1,6} [0-9]{1,3}:[0-9]{2}:[0-9]{2} [+-]?[0-9]{1,20}",
+        fullmatch=True,
+    )
+)
+def test_any_time_to_wait_is_a_number_of_seconds(value: str) -> None:
+    response = httpx.Response(503, headers=[(b"retry-after", value.encode())])
+    assert _retry_after_seconds(response) >= 0
 
 
 def slow(_: dict[str, Any]) -> Reply:
@@ -495,6 +602,9 @@ def test_a_password_in_the_url_is_not_shown(password: str) -> None:
         ({"window_characters": 0}, "at least 1"),
         ({"max_new_tokens": -1}, "at least 1"),
         ({"base_url": "localhost:8000"}, "begins with http"),
+        ({"base_url": "http://127.0.0.1:99999/v1"}, "base_url .*99999/v1': ports go up to 65535$"),
+        ({"base_url": "http://[::1]:65536"}, "ports go up to 65535"),
+        ({"base_url": "https://a:b@host:1000000?x"}, "ports go up to 65535"),
         ({"model": ""}, "model ''"),
         ({"timeout_seconds": 0}, "timeout_seconds 0"),
         ({"retries": 3}, "retries 3"),

@@ -25,10 +25,16 @@ NO_RECORDS = "the answer is not in the form that was asked for"
 NO_RECORD = "not a record"
 NO_FILLER = "a frame without slots has to have a filler"
 CUT = "the answer ends within a record"
+NOT_JSON = "a record that is not valid JSON"
 
-_DECODER = json.JSONDecoder()
+# Models break lines within strings.
+_DECODER = json.JSONDecoder(strict=False)
 _THOUGHT = re.compile(r"\A.*</think>", re.DOTALL)
 _RECORDS = re.compile(r'"records"\s*:\s*\[')
+_OBJECT = re.compile(r"\{\s*[\"']")
+_RECORD = re.compile(r'\{\s*"frame"\s*:')
+_MOST_FAULTS = 100
+"""Records of an answer that cannot be read; the rest is not looked at."""
 _BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -75,24 +81,39 @@ def _read_json(content: str) -> Parsed:
 
 
 def _items(content: str) -> Iterator[tuple[int, Any]]:
-    """The members of the list of records, each with where it begins, and a rest that cannot be read."""
+    """The members of the list of records, each with where it begins, and what cannot be read of it."""
     opening = _RECORDS.search(content)
     # A list by itself, or one record, is meant as well.
-    start = opening.end() if opening else content.find("[{") + 1 or content.find("{")
-    if start < 0:
+    start = opening or _OBJECT.search(content)
+    if start is None:
         return
-    position = _between(content, start)
+    position, num_faults = _between(content, start.end() if opening else start.start()), 0
     while position < len(content) and content[position] not in "]}":
         try:
             item, end = _DECODER.raw_decode(content, position)
-        except (ValueError, RecursionError):
-            reason, rest = CUT if opening else NO_RECORDS, without_surrogates(content[position:])
-            yield position, Dropped(reason=reason, value=rest)
-            return
+        except (ValueError, RecursionError) as error:
+            num_faults += 1
+            following = _RECORD.search(content, position + 1) if num_faults < _MOST_FAULTS else None
+            end = following.start() if following else len(content)
+            has_form = opening or following or _RECORD.match(content, position)
+            reason = _fault(content, position, error) if has_form else NO_RECORDS
+            item = Dropped(reason=reason, value=without_surrogates(content[position:end].rstrip(", \n")))
         yield position, item
         position = _between(content, end)
-        if opening is None and content[position : position + 1] != "{":
+        is_list = opening or content[position : position + 1] == "{"
+        if not (is_list or _RECORD.search(content, position)):
             return
+
+
+def _fault(content: str, position: int, error: Exception) -> str:
+    """Why nothing can be read at a place."""
+    if content[position] != "{":
+        return NO_RECORD
+    if isinstance(error, json.JSONDecodeError):
+        is_open = error.msg.startswith("Unterminated string")
+        if is_open or re.fullmatch(r"[\w\\\s]*", content[error.pos :]):
+            return CUT
+    return NOT_JSON
 
 
 def _between(content: str, position: int) -> int:
@@ -133,7 +154,7 @@ def _no_record(item: Any) -> Dropped:
 def _range(filler: str | None, content: str, position: int) -> tuple[Span, int]:
     """Where a filler is written in the JSON, from a place on; (0, 0) where it is written in another way."""
     if filler:
-        for written in (json.dumps(filler, ensure_ascii=False)[1:-1], json.dumps(filler)[1:-1]):
+        for written in (json.dumps(filler, ensure_ascii=False)[1:-1], json.dumps(filler)[1:-1], filler):
             start = content.find(written, position)
             if start >= 0:
                 return (start, start + len(written)), start + len(written)

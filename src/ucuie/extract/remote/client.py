@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, Self
+from typing import Annotated, Any, NoReturn, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from ucuie.errors import ConfigError, UserError, show
 
@@ -56,6 +56,13 @@ class SilentError(RefusedError):
     """It did not answer this question in time, however often it was asked."""
 
 
+def _with_usable_port(url: str) -> str:
+    port = re.match(r"https?://[^/?#]*:0*([0-9]+)(?=[/?#]|$)", url)
+    if port and (len(port[1]) > 5 or int(port[1]) > 65_535):
+        raise ValueError("ports go up to 65535")
+    return url
+
+
 class Endpoint(BaseModel):
     """The place of a chat model, and how patiently it is asked.
 
@@ -72,7 +79,7 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str = Field(pattern=r"^https?://[^\s/]")
+    base_url: Annotated[str, AfterValidator(_with_usable_port)] = Field(pattern=r"^https?://[^\s/]")
     model: str = Field(min_length=1)
     api_key: SecretStr | None = None
     temperature: float | None = Field(default=1.0, ge=0)
@@ -97,8 +104,8 @@ def _explain(fault: Any) -> str:
     name = str(fault["loc"][0]) if fault["loc"] else "endpoint"
     # A key is shown nowhere, not even a wrong one.
     value = "" if name == "api_key" else f" {show(fault['input'])}"
-    hint = "; it begins with http:// or https://" if name == "base_url" else ""
-    return f"{name}{value}: {fault['msg']}{hint}"
+    hint = "; it begins with http:// or https://" if fault["type"] == "string_pattern_mismatch" else ""
+    return f"{name}{value}: {fault['msg'].removeprefix('Value error, ')}{hint}"
 
 
 @dataclass(frozen=True)
@@ -315,15 +322,15 @@ def _api_key(endpoint: Endpoint) -> str:
 def _retry_after_seconds(response: httpx.Response) -> float:
     """How long the server asks to wait, in seconds or until a date; 0 where it does not."""
     value = response.headers.get("retry-after", "")
-    if re.fullmatch(r"[0-9]{1,6}", value):
+    if re.fullmatch(r"[0-9]+", value):
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        # A date without a zone is in UTC, as all of HTTP.
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max((date - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, OverflowError):
         return 0.0
-    # A date without a zone is in UTC, as all of HTTP.
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def _tokens(logprobs: Any) -> tuple[Token, ...]:

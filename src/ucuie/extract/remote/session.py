@@ -49,6 +49,8 @@ class Session:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        # Of answers that were left before their end.
+        await asyncio.get_running_loop().shutdown_asyncgens()
         await self.http.aclose()
 
 
