@@ -7,9 +7,9 @@ import pytest
 import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from test_gbnf import matcher_of
 
 from decode_cases import byte_level, schemas
-from test_gbnf import matcher_of
 from ucuie.language.grammar import build_gbnf, build_grammar, chunk_text
 from ucuie.language.linearize import escape_filler
 from ucuie.schema import Schema

@@ -35,7 +35,7 @@ def accepts(grammar: str, output: str) -> bool:
 
 
 def pieces(text: str) -> set[str]:
-    """The slow, obvious way: all runs of chunks that neither begin nor end blank, or with what shows nothing."""
+    """The slow, obvious way: all runs of chunks that begin and end with something that shows."""
     chunks = chunk_text(text, "words")
     runs = ("".join(chunks[i:j]) for i in range(len(chunks)) for j in range(i + 1, len(chunks) + 1))
     return {run for run in runs if run.strip(BLANK) == run}

@@ -132,8 +132,8 @@ class Extractor(AnswersQueries):
 
     def __getstate__(self) -> NoReturn:
         raise ConfigError(
-            "an extractor is not pickled or copied, with all the model that it holds; send what it is made of, such "
-            "as the model's name, and let each process make its own with Extractor.from_pretrained"
+            "an extractor is not pickled or copied, with all the model that it holds; send the name of the "
+            "model, and let each process make its own with Extractor.from_pretrained"
         )
 
     def check(self, query: Query) -> None:

@@ -32,7 +32,7 @@ SCRIPTS_WITHOUT_BLANKS = (
 _ALONE = rf"{SCRIPTS_WITHOUT_BLANKS}\U00010000-\U0010ffff"
 _LETTER = rf"(?=[[\p{{L}}\p{{N}}]--[\p{{Nd}}{_ALONE}]])"
 _DIGIT = rf"(?=[\p{{Nd}}--[{_ALONE}]])"
-# Flags apart, since \X counts all of a run anew for each of them; vowels of Burmese, which \X takes for letters.
+# Flags apart: \X counts all of a run anew for each of them. Vowels of Burmese too: \X takes them for letters.
 _GRAPHEME = r"(?:\p{RI}{2}[\p{GCB=Extend}\p{GCB=ZWJ}]*+|\X)(?:(?=[\p{M}&&\p{GCB=Other}])\X)*+"
 # The soft hyphen, the word joiner and the Mongolian vowel separator stand within words.
 _WORD = rf"{_LETTER}{_GRAPHEME}(?:[\u00ad\u2060\u180e]*+{_LETTER}{_GRAPHEME})*+"
