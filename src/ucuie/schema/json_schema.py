@@ -6,7 +6,7 @@ of those frames. Types, limits and choices of values have no place among frames:
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
@@ -49,7 +49,7 @@ def _wrapper(source: Mapping[Any, Any]) -> str | None:
 class _AnyField(GenerateJsonSchema):
     """Of a class whose fields may be anything: what is found is text."""
 
-    ignored_warning_kinds: ClassVar[set[Any]] = {"skipped-choice", "non-serializable-default"}
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - of the base class
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
         return {}
