@@ -5,6 +5,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Self
 
+import regex
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -69,6 +70,13 @@ def schemas(draw: st.DrawFn) -> Schema:
     return Schema(frames=tuple(Frame(name=name, slots=slots()) for name in names))
 
 
+def shows_its_ends(filler: str) -> bool:
+    """Whether it neither begins nor ends blank, or with what shows nothing."""
+    characters = regex.findall(r"\X", filler)
+    hidden = regex.compile(r"(?V1)[\s\x1c-\x1f\p{Cc}\p{DI}\u2800\ufff9-\ufffb]")
+    return not hidden.match(filler) and hidden.sub("", characters[-1]) != ""
+
+
 @st.composite
 def gold(draw: st.DrawFn, *, chunking: str) -> tuple[Schema, str, list[Record]]:
     """A schema, a text and records of that text: in whole words, or in any characters."""
@@ -78,7 +86,9 @@ def gold(draw: st.DrawFn, *, chunking: str) -> tuple[Schema, str, list[Record]]:
         boundaries.append(boundaries[-1] + len(chunk))
     spans = [(start, end) for start in boundaries for end in boundaries if start < end]
     if chunking == "words":
-        spans = [(start, end) for start, end in spans if text[start:end] == text[start:end].strip()]
+        spans = [(start, end) for start, end in spans if shows_its_ends(text[start:end])]
+    if not spans:
+        return schema, text, []
 
     def filler() -> Filler:
         start, end = draw(st.sampled_from(spans))

@@ -126,6 +126,28 @@ def test_documents_and_pipelines_survive_bytes_disk_and_pickling(model: str, tmp
     assert answer_of(component(spacy.blank("en")(TEXTS[0]))._.ucuie) == answer_of(doc._.ucuie)
 
 
+def test_components_of_a_pipeline_write_under_their_own_names(model: str) -> None:
+    nlp = pipeline(model)
+    nlp.add_pipe("ucuie", name="places", config={"types": ["city"], "model": model})
+    doc = nlp(TEXTS[0])
+    [extraction] = expected(model, TEXTS[:1])
+    assert answer_of(doc._.ucuie) | {"id": None} == answer_of(extraction) | {"id": None}
+    assert {record.frame for record in doc._.places.records} <= {"city"}
+    assert len(doc.spans["ucuie"]) == sum(len(list(record.fillers())) for record in extraction.records)
+    assert {span.label_ for span in doc.spans["places"]} <= {"city"}
+    copy = spacy.tokens.Doc(nlp.vocab).from_bytes(doc.to_bytes())
+    assert (copy._.ucuie, copy._.places) == (doc._.ucuie, doc._.places)
+
+
+def test_an_attribute_of_others_is_not_taken_over() -> None:
+    spacy.tokens.Doc.set_extension("taken", default=1)
+    try:
+        with pytest.raises(ConfigError, match="attribute 'taken' already"):
+            spacy.blank("en").add_pipe("ucuie", name="taken", config={"types": ["city"]})
+    finally:
+        spacy.tokens.Doc.remove_extension("taken")
+
+
 def test_mistakes_in_the_config_are_refused_when_the_pipe_is_added() -> None:
     with pytest.raises(SchemaError, match="None is not a schema"):
         pipeline("none", types=None)

@@ -258,3 +258,20 @@ def test_a_million_characters_with_frequent_strings_take_linear_time() -> None:
 
     # Ten times the length takes ten times as long; quadratic time would take a hundred times.
     assert seconds(1_000_000) < 30 * seconds(100_000)
+
+
+@pytest.mark.parametrize(
+    ("filler", "text"),
+    [
+        ("🇪🇫", "🇩🇪🇫🇷 🇪🇫"),
+        ("👩", "👩‍🔬 👩"),
+        ("Lon", "Lon\u00addon Lon"),
+        ("کتاب", "کتاب‌ها کتاب"),
+        ("e", "e\u0301 e"),
+        ("a", "\u200ba"),
+    ],
+)
+def test_what_stands_alone_goes_before_parts_of_characters_and_words(filler: str, text: str) -> None:
+    [record] = align(parse(f"{{(x: {filler}): []}}").frames, text, Schema.of(["x"])).records
+    assert record.filler is not None
+    assert record.filler.span == (len(text) - len(filler), len(text))

@@ -1,6 +1,7 @@
 """A JSON Schema is read as the pydantic class that it may come from."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel, create_model
 
 from ucuie.errors import SchemaError
 from ucuie.schema import Schema
@@ -36,16 +37,119 @@ class Jobs(BaseModel):
     jobs: list[Employment]
 
 
-@pytest.mark.parametrize("model", [Employment, Home, Jobs])
+class Empty(BaseModel):
+    pass
+
+
+class Node(BaseModel):
+    name: str
+    next: "Node | None" = None
+
+
+class Listed(RootModel[list[Employment]]):
+    pass
+
+
+FIELDS: list[dict[str, Any]] = [
+    {"jobs": list[Employment] | None},
+    {"jobs": tuple[Employment, ...], "homes": set[Home]},
+    {"jobs": list[Employment], "homes": list[Home] | None},
+    {"first": list[Home], "second": list[Home]},
+    {"kinds": list[Empty]},
+    {"names": set[str], "more": dict[str, Any], "anything": object},
+]
+OBJECTS: list[Any] = [
+    Home,
+    Home | None,
+    dict[str, Home],
+    list[list[Home]],
+    list[Home | Employment],
+    tuple[Home, Employment],
+    list[dict[str, Home]],
+    Empty,
+]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Employment, Home, Jobs, Facts, Empty, Listed, *(create_model("Made", **fields) for fields in FIELDS)],
+)
 def test_a_class_and_its_json_schema_are_the_same_schema(model: type[BaseModel], tmp_path: Path) -> None:
     plain = model.model_json_schema()
     path = tmp_path / "schema.json"
     path.write_text(json.dumps(plain))
     assert Schema.of(plain) == Schema.of(path) == Schema.of(json.dumps(plain)) == Schema.of(model)
+    assert Schema.of([model]) == Schema.of(model)
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_objects_in_slots_are_refused_in_a_class_as_in_its_json_schema(kind: Any) -> None:
+    model = create_model("Made", of=kind, other=str)
+    for source in (model, model.model_json_schema()):
+        with pytest.raises(SchemaError, match="'of' of 'Made' is an object itself, or holds some"):
+            Schema.of(source)
+    with pytest.raises(SchemaError, match="'next' of 'Node'"):
+        Schema.of(Node)
+
+
+def test_a_class_may_have_fields_that_json_cannot_hold() -> None:
+    assert Schema.of(create_model("Made", call=Callable[[], None], name=(str, object()))).frame_names == (
+        "Made",
+    )
+
+
+def test_a_class_that_is_not_finished_is_refused() -> None:
+    with pytest.raises(SchemaError, match=r"class Made cannot be read: .*not fully defined"):
+        Schema.of(create_model("Made", other="Missing"))
 
 
 def test_lists_that_may_be_absent_are_frames_too() -> None:
-    assert Schema.of(Facts.model_json_schema()).frame_names == ("Employment", "Home")
+    assert Schema.of(Facts).frame_names == ("Employment", "Home")
+
+
+def test_two_lists_of_one_class_are_named_after_their_properties() -> None:
+    schema = Schema.of(create_model("Deal", buyers=list[Home], sellers=list[Home], jobs=list[Employment]))
+    assert schema.frame_names == ("buyers", "sellers", "Employment")
+    assert schema["buyers"].slots == schema["sellers"].slots == Schema.of(Home).frames[0].slots
+
+
+PERSON = {"title": "Person", "type": "object", "properties": {"name": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"title": "Person", "properties": {"name": {"type": "string"}}},
+        {"$ref": "#/$defs/Person", "$defs": {"Person": PERSON}},
+        {"type": "array", "items": PERSON},
+    ],
+)
+def test_json_schemas_are_known_by_more_than_their_type(source: dict[str, Any]) -> None:
+    assert Schema.of(source) == Schema.of(json.dumps(source)) == Schema.of({"Person": ["name"]})
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"anyOf": [PERSON, {"type": "null"}]}, "the JSON Schema describes no object with properties"),
+        ({"type": "array", "items": {"type": "string"}}, "describes no object with properties"),
+        ({"name": "x", "schema": PERSON, "strict": True}, "give what stands under 'schema' alone"),
+        ({"type": "json_schema", "json_schema": {"schema": PERSON}}, "under 'json_schema' alone"),
+        ({"type": "function", "function": {"parameters": PERSON}}, "under 'function' alone"),
+        ({"name": "x", "input_schema": PERSON}, "under 'input_schema' alone"),
+    ],
+)
+def test_what_looks_like_a_json_schema_is_told_so(source: dict[str, Any], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        Schema.of(source)
+
+
+def test_deep_json_schemas_are_refused() -> None:
+    source: dict[str, Any] = PERSON
+    for _ in range(5000):
+        source = {"schema": source}
+    with pytest.raises(SchemaError, match="nested too deeply"):
+        Schema.of(source)
 
 
 def test_a_list_of_unnamed_objects_is_named_after_its_property() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
+from timing import process_seconds
 from ucuie.errors import DataError, MissingExtraError, SchemaError, did_you_mean, show
 from ucuie.schema import (
     CAPABILITIES,
@@ -23,6 +24,7 @@ from ucuie.schema import (
     Task,
     record_faults,
 )
+from ucuie.schema.sources import _unique_keys
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(str.strip)
 
@@ -178,6 +180,13 @@ def test_what_is_no_schema_is_named(source: Any, message: str) -> None:
         Schema.of(source)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_an_object_of_very_many_keys_is_read_in_linear_time() -> None:
+    names = {f"name {number}": [] for number in range(50_000)}
+    assert process_seconds(lambda: _unique_keys(list(names.items()))) < 1
+    with pytest.raises(SchemaError, match="'name 7' stands twice"):
+        _unique_keys([*names.items(), ("name 7", [])])
 
 
 def test_all_faults_come_at_once() -> None:

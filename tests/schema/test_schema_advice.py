@@ -34,6 +34,11 @@ def test_a_good_schema_has_no_warnings(source: object) -> None:
         (["Person", "person"], "nearly the same name"),
         (["data breach", "data_breach"], "nearly the same name"),
         (["international organisation", "international organization"], "nearly the same name"),
+        (["caf\u00e9", "cafe\u0301"], "nearly the same name"),
+        (
+            {"entities": ["person"], "relations": {"lives in": "a"}},
+            "'entities' was read as a type with slots",
+        ),
         ({"meet": ["person", "persons"]}, "the slots of 'meet' 'person' and 'persons'"),
         (
             {"a": "the person who was hurt in the accident", "b": "a person hurt in the accident who was"},

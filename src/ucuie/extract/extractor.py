@@ -11,11 +11,11 @@ each group of frames; their parts, one for each window; outputs for them (`engin
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ucuie.engine.confidence import score_records
 from ucuie.engine.explanation import explain_frames, has_experts
@@ -46,8 +46,11 @@ _MOST_OUTPUT = 4096
 class Extractor(AnswersQueries):
     """Extracts records from texts with one model.
 
+    Threads may share an extractor, or a model: they take turns, some batches at a time, and get the answers
+    that they would get alone.
+
     Args:
-        loaded: a model; several extractors may share one, but not in threads at the same time.
+        loaded: a model; several extractors may share one.
         capabilities: which of the adapter's capability experts take part; None means all. The shared expert
             always does.
         batch_size: texts, or windows of long ones, per forward pass.
@@ -80,6 +83,7 @@ class Extractor(AnswersQueries):
         """Where the model stands between precision and recall: what a query's own options start from."""
         self._info = loaded.info
         self._model = loaded.model
+        self._turn = loaded.turn
         self._calibration = loaded.calibration
         self._capabilities = None if capabilities is None else tuple(capabilities)
         self._check_capabilities()
@@ -126,6 +130,12 @@ class Extractor(AnswersQueries):
         info = None if self._info is None else self._info.model_dump_json()
         limits = (self._max_new_tokens, self._window_tokens)
         return repr((self.model_name, info, self._capabilities, limits, self._int8))
+
+    def __getstate__(self) -> NoReturn:
+        raise ConfigError(
+            "an extractor is not pickled or copied, with all the model that it holds; send the name of the "
+            "model, and let each process make its own with Extractor.from_pretrained"
+        )
 
     def check(self, query: Query) -> None:
         """Refuse a query that cannot be answered; raises as `AnswersQueries.check`."""
@@ -274,12 +284,12 @@ class Extractor(AnswersQueries):
             records = self._calibration.apply(records, query.task)
         return query.options.threshold.keep(records, dropped)
 
-    def _switched(self) -> AbstractContextManager[None]:
-        """Only the chosen capabilities while it is open: the model may be shared."""
-        if self._capabilities is None:
-            return nullcontext()
-        context: AbstractContextManager[None] = self._model.base_model.capabilities(*self._capabilities)
-        return context
+    @contextmanager
+    def _switched(self) -> Iterator[None]:
+        """The model for this thread alone, with only the chosen capabilities, while it is open."""
+        chosen = self._capabilities
+        with self._turn, nullcontext() if chosen is None else self._model.base_model.capabilities(*chosen):
+            yield
 
     def _check_capabilities(self) -> None:
         for capability in self._capabilities or ():

@@ -8,13 +8,15 @@ It writes
 - `doc._.ucuie`: the whole `Extraction`, with relations, events and exact offsets; None for a blank document.
 
 Spans of spaCy end where tokens end, so a filler that begins or ends within a token is widened to it;
-`doc._.ucuie` has the exact offsets. Needs the extra `spacy`.
+`doc._.ucuie` has the exact offsets. A component that is added with another name writes under that instead,
+so that a pipeline may have several. Needs the extra `spacy`.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
-from ucuie.errors import MissingExtraError
+from ucuie.errors import ConfigError, MissingExtraError, show
 from ucuie.extract.extractor import Extractor
 from ucuie.extract.options import BATCH_SIZE, AnswerOptions
 from ucuie.extract.result import Extraction
@@ -36,6 +38,7 @@ class UcuieComponent:
     It has nothing to save either: everything is in the config, which the pipeline keeps.
 
     Args:
+        name: of the component, of the group of spans and of the attribute `doc._` that it writes.
         schema: see `Extractor.extract`, as for task and threshold.
         model: see `Extractor.from_pretrained`, as for device and batch size.
         overwrite_ents: entities that are there already are dropped; otherwise they stay, and those found
@@ -44,6 +47,7 @@ class UcuieComponent:
 
     def __init__(
         self,
+        name: str,
         schema: Schema,
         *,
         model: str | None,
@@ -53,6 +57,7 @@ class UcuieComponent:
         batch_size: int,
         overwrite_ents: bool,
     ) -> None:
+        self.name = name
         self.schema = schema
         self._model = model
         self._device = device
@@ -62,6 +67,7 @@ class UcuieComponent:
         self._batch_size = batch_size
         self._overwrite_ents = overwrite_ents
         self._loaded: Extractor | None = None
+        _add_attribute(name)
 
     @property
     def extractor(self) -> Extractor:
@@ -92,7 +98,7 @@ class UcuieComponent:
                 yield doc
 
     def _annotate(self, doc: Doc, extraction: Extraction | None) -> None:
-        doc._.ucuie = extraction
+        setattr(doc._, self.name, extraction)
         spans: list[tuple[Span, float | None]] = []
         entities: list[Span] = []
         for record in () if extraction is None else extraction.records:
@@ -104,9 +110,9 @@ class UcuieComponent:
                 if filled.filler is not None:
                     label = f"{record.frame}: {filled.slot}"
                     spans.append((_span(doc, filled.filler, label), filled.filler.score))
-        group = SpanGroup(doc, name=NAME, spans=[span for span, _ in spans])
+        group = SpanGroup(doc, name=self.name, spans=[span for span, _ in spans])
         group.attrs["scores"] = [score for _, score in spans]
-        doc.spans[NAME] = group
+        doc.spans[self.name] = group
         kept = [] if self._overwrite_ents else list(doc.ents)
         taken = {token.i for span in kept for token in span}
         free = [span for span in entities if taken.isdisjoint(range(span.start, span.end))]
@@ -114,6 +120,10 @@ class UcuieComponent:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_loaded": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        _add_attribute(self.name)
 
 
 @Language.factory(  # type: ignore[untyped-decorator]  # spaCy is not typed
@@ -144,9 +154,10 @@ def make_component(
 
     Raises:
         SchemaError: there is no schema, or it cannot be read.
-        ConfigError: a threshold is impossible.
+        ConfigError: a threshold is impossible, or documents have another attribute of the component's name.
     """
     return UcuieComponent(
+        name,
         Schema.of(types),
         model=model,
         device=device,
@@ -162,15 +173,24 @@ def _span(doc: Doc, filler: Filler, label: str) -> Span:
     return span
 
 
-def _set_extraction(doc: Doc, extraction: Extraction | None) -> None:
+def _add_attribute(name: str) -> None:
+    """Give documents the attribute that a component of that name writes."""
+    if not Doc.has_extension(name):
+        Doc.set_extension(name, getter=partial(_get_extraction, name), setter=partial(_set_extraction, name))
+    elif getattr(Doc.get_extension(name)[2], "func", None) is not _get_extraction:
+        raise ConfigError(
+            f"documents have an attribute {show(name)} already; give the component another name"
+        )
+
+
+def _set_extraction(name: str, doc: Doc, extraction: Extraction | None) -> None:
     # What is kept has to survive `doc.to_bytes`, which knows plain types only.
-    doc.user_data[NAME] = None if extraction is None else extraction.to_json()
+    doc.user_data[name] = None if extraction is None else extraction.to_json()
 
 
-def _get_extraction(doc: Doc) -> Extraction | None:
-    kept = doc.user_data.get(NAME)
+def _get_extraction(name: str, doc: Doc) -> Extraction | None:
+    kept = doc.user_data.get(name)
     return None if kept is None else Extraction.model_validate_json(kept)
 
 
-if not Doc.has_extension(NAME):
-    Doc.set_extension(NAME, getter=_get_extraction, setter=_set_extraction)
+_add_attribute(NAME)

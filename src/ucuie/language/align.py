@@ -29,8 +29,9 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
-from ucuie.language.grammar import SCRIPTS_WITHOUT_BLANKS
+from ucuie.language.grammar import SCRIPTS_WITHOUT_BLANKS, chunk_text
 from ucuie.language.linearize import ParsedFrame, ParsedSlot
 from ucuie.schema import Dropped, FilledSlot, Filler, Record, Schema
 
@@ -179,9 +180,10 @@ class _Places(dict[str, _Occurrences]):
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
+        self._borders = _borders(text)
 
     def __missing__(self, string: str) -> _Occurrences:
-        self[string] = _occurrences(string, self._text)
+        self[string] = _occurrences(string, self._text, self._borders)
         return self[string]
 
     def combinations(self, strings: Sequence[str]) -> list[tuple[int, ...]]:
@@ -238,7 +240,14 @@ def _nearest(starts: Sequence[int], start: int, taken: Collection[int]) -> int |
     return None
 
 
-def _occurrences(string: str, text: str) -> _Occurrences:
+def _borders(text: str) -> Collection[int]:
+    """Where nothing is cut that a reader takes for one character, such as a flag, and no word at a joiner."""
+    if text.isascii():
+        return range(len(text) + 1)
+    return {0, *accumulate(map(len, chunk_text(text, "words")))}
+
+
+def _occurrences(string: str, text: str, borders: Collection[int]) -> _Occurrences:
     if not string:
         return _Occurrences()
     whole: list[int] = []
@@ -246,7 +255,8 @@ def _occurrences(string: str, text: str) -> _Occurrences:
     start = text.find(string)
     while start >= 0:
         end = start + len(string)
-        (inner if _cuts_word(text, start) or _cuts_word(text, end) else whole).append(start)
+        is_inner = any(place not in borders or _cuts_word(text, place) for place in (start, end))
+        (inner if is_inner else whole).append(start)
         start = text.find(string, end)
     return _Occurrences(tuple(whole), tuple(inner))
 

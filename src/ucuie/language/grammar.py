@@ -7,11 +7,12 @@ and nothing else. Nothing here knows tokens, the model, gold records or where in
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
+
+import regex
 
 from ucuie.errors import TextError, show
 from ucuie.language.linearize import NULL, escape_filler, escape_name
@@ -29,10 +30,25 @@ SCRIPTS_WITHOUT_BLANKS = (
 """Thai to Myanmar, Khmer, Chinese and Japanese, and Korean, which has blanks but glues particles to words."""
 # Each character is a chunk: these, and everything astral.
 _ALONE = rf"{SCRIPTS_WITHOUT_BLANKS}\U00010000-\U0010ffff"
-_LETTERS = re.compile(rf"[^\W\d_{_ALONE}]+")
-_WORD_CHUNK = re.compile(rf"{_LETTERS.pattern}|[^\W\D{_ALONE}]+| +|.", re.DOTALL)
-# Exactly the characters that str.strip() keeps: Rust's \s lacks the four separators.
-_NOT_SPACE = r"[^\s\x1c-\x1f]"
+_LETTER = rf"(?=[[\p{{L}}\p{{N}}]--[\p{{Nd}}{_ALONE}]])"
+_DIGIT = rf"(?=[\p{{Nd}}--[{_ALONE}]])"
+# Flags apart: \X counts all of a run anew for each of them. Vowels of Burmese too: \X takes them for letters.
+_GRAPHEME = r"(?:\p{RI}{2}[\p{GCB=Extend}\p{GCB=ZWJ}]*+|\X)(?:(?=[\p{M}&&\p{GCB=Other}])\X)*+"
+# The soft hyphen, the word joiner and the Mongolian vowel separator stand within words.
+_WORD = rf"{_LETTER}{_GRAPHEME}(?:[\u00ad\u2060\u180e]*+{_LETTER}{_GRAPHEME})*+"
+_CHUNK = regex.compile(rf"(?V1){_WORD}|(?:{_DIGIT}{_GRAPHEME})++|(?:(?= )\X)++|{_GRAPHEME}")
+_ASCII_CHUNK = re.compile(r"[a-zA-Z]+|[0-9]+| +|.", re.DOTALL)
+# Exactly the characters that str.strip() removes: Rust's \s lacks the four separators.
+_BLANK = r"\s\x1c-\x1f"
+# What else shows nothing: controls, what may be ignored (but in Hangul syllables), the blank of Braille and
+# the marks of annotations. Of these, joiners, selectors and tags go along with the character before them.
+_HIDDEN = r"[\p{Cc}[\p{DI}--[\u115f\u1160]]\u2800\ufff9-\ufffb]"
+_ATTACHED = r"[\p{DI}&&[\p{GCB=Extend}\p{GCB=ZWJ}]]"
+_SHOWN = rf"[^{_BLANK}{_HIDDEN}]"
+_BEGIN = regex.compile(rf"(?V1){_SHOWN}")
+_END = regex.compile(rf"(?V1){_SHOWN}{_ATTACHED}*+\Z")
+_HIDDEN_CHARACTER = regex.compile(rf"(?V1)[{_HIDDEN}--[{_BLANK}]]")
+_ATTACHED_CHARACTER = regex.compile(rf"(?V1){_ATTACHED}")
 
 
 def build_grammar(
@@ -66,7 +82,9 @@ def build_grammar(
     if task == "judging":
         rules = _judging_rules(schema)
     elif elements is None:
-        rules = *_extraction_rules(schema), *_span_rules(text, chunking)
+        chunks = chunk_text(text, chunking)
+        if chunking == "characters" or any(map(_is_filler, chunks)):
+            rules = *_extraction_rules(schema), *_span_rules(text, chunks, chunking)
     elif strings := dict.fromkeys(filler.text for element in elements for filler in element.fillers()):
         fillers = " | ".join(_literal(escape_filler(string)) for string in strings)
         rules = *_extraction_rules(schema), f"FILLER: {fillers}"
@@ -77,32 +95,19 @@ def chunk_text(text: str, chunking: Chunking) -> list[str]:
     """The text in pieces; a filler begins and ends where a piece does.
 
     Words are runs of letters, of digits or of blanks; every other character stands alone, and so does each
-    character of scripts without blanks between words. Combining marks stay with what they combine with.
+    character of scripts without blanks between words. A character is what a reader takes for one, with its
+    accents and joined emoji.
     Measured on 49,000 gold spans that were annotated by character (ADE, SemEval, PHEE, DuIE, DuEE): fewer
     than 1 in 1,000 begin or end inside a word.
     """
     if chunking == "characters":
         return list(text)
-    pieces = _WORD_CHUNK.findall(text)
-    if text.isascii():
-        return pieces
-    chunks = pieces[:1]
-    for piece in pieces[1:]:
-        if _belong_together(chunks[-1], piece):
-            chunks[-1] += piece
-        else:
-            chunks.append(piece)
-    return chunks
+    return _ASCII_CHUNK.findall(text) if text.isascii() else _CHUNK.findall(text)
 
 
-def _belong_together(chunk: str, piece: str) -> bool:
-    if _is_mark(piece[0]):
-        return not chunk[-1].isspace()
-    return _is_mark(chunk[-1]) and _LETTERS.match(piece) is not None
-
-
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character)[0] == "M"
+def _is_filler(chunk: str) -> bool:
+    """Whether a chunk alone can be a filler: it begins and ends with something that shows."""
+    return _BEGIN.match(chunk) is not None and _END.search(chunk) is not None
 
 
 def _any_frames(schema: Schema) -> list[str]:
@@ -184,13 +189,27 @@ def _ordered_slots(name: str, slots: Sequence[tuple[str, bool]]) -> Iterator[str
     yield f'{name}_after_{last}: ""'
 
 
-def _span_rules(text: str, chunking: Chunking) -> Iterator[str]:
+def _edges(text: str, chunking: Chunking) -> str:
+    """How a filler begins and ends, of what the text has: most texts hide nothing."""
+    if chunking == "characters":
+        return "/(?s:.+)/"
+    hidden = sorted(set(_HIDDEN_CHARACTER.findall(text)))
+    shown = f"[^{_BLANK}{''.join(map(_code, hidden))}]"
+    attached = "".join(_code(one) for one in hidden if _ATTACHED_CHARACTER.match(one))
+    return f"/{shown}((?s:.*){shown})?{f'[{attached}]*' if attached else ''}/"
+
+
+def _code(character: str) -> str:
+    return rf"\u{{{ord(character):x}}}"
+
+
+def _span_rules(text: str, chunks: Sequence[str], chunking: Chunking) -> Iterator[str]:
     """FILLER: any run of chunks of the text, escaped."""
     # Only a filler that is "Null" as a whole needs its own spelling, not a chunk of a longer one.
-    escaped = [chunk if chunk == NULL else escape_filler(chunk) for chunk in chunk_text(text, chunking)]
+    escaped = [chunk if chunk == NULL else escape_filler(chunk) for chunk in chunks]
     yield f'SPAN: %regex {{"substring_chunks": {json.dumps(escaped)}}}'
-    edges = f"/{_NOT_SPACE}((?s:.*){_NOT_SPACE})?/" if chunking == "words" else "/(?s:.+)/"
-    if NULL in text:
+    edges = _edges(text, chunking)
+    if NULL in (text if chunking == "characters" else chunks):
         yield f"FILLER: ( SPAN & {edges} & ~/{NULL}/ ) | {_literal(escape_filler(NULL))}"
     else:
         yield f"FILLER: SPAN & {edges}"
@@ -211,6 +230,12 @@ def build_gbnf(schema: Schema, text: str) -> str:
     suffix automaton of the text's chunks: a rule for each of its states, fewer than two for each chunk. Slots
     may come in any order; who reads the output brings them into the schema's.
     """
+    chunks = chunk_text(text, "words")
+    # So that every piece can go on until one where a filler may end.
+    while chunks and not _END.search(chunks[-1]):
+        chunks.pop()
+    if not any(map(_is_filler, chunks)):
+        return 'root ::= "{}"\n'
     rules = [
         'root ::= "{" ( frame ( ", " frame )* )? "}"',
         "frame ::= " + " | ".join(f"frame{index}" for index in range(len(schema.frames))),
@@ -228,8 +253,7 @@ def build_gbnf(schema: Schema, text: str) -> str:
             for slot in frame.slots
         )
         rules.append(f'slot{index} ::= ( {pairs} ) ")"')
-    # Without blanks at its end, so that every piece can go on until one where a filler may end.
-    return "\n".join((*rules, *_filler_rules(chunk_text(text.rstrip(), "words")))) + "\n"
+    return "\n".join((*rules, *_filler_rules(chunks))) + "\n"
 
 
 @dataclass
@@ -240,14 +264,14 @@ class _Suffixes:
     link: int = -1
     following: dict[str, int] = field(default_factory=dict)
     is_end: bool = False
-    """A filler may end here: the last chunk is no blank."""
+    """A filler may end here: the last chunk ends with something that shows."""
 
 
 def _filler_rules(chunks: Sequence[str]) -> Iterator[str]:
     """`filler`, and `piece{i}` for what may follow in state i of the automaton."""
     states = _suffix_automaton(chunks)
     first, *others = states
-    starts = {chunk: target for chunk, target in first.following.items() if chunk.strip()}
+    starts = {chunk: target for chunk, target in first.following.items() if _BEGIN.match(chunk)}
     options = []
     for chunk, target in starts.items():
         if chunk != NULL:
@@ -278,7 +302,7 @@ def _suffix_automaton(chunks: Sequence[str]) -> list[_Suffixes]:
     last = 0
     for chunk in chunks:
         new = len(states)
-        states.append(_Suffixes(states[last].length + 1, is_end=bool(chunk.strip())))
+        states.append(_Suffixes(states[last].length + 1, is_end=_END.search(chunk) is not None))
         state = last
         while state >= 0 and chunk not in states[state].following:
             states[state].following[chunk] = new

@@ -15,8 +15,9 @@ Reading checks every file before anything is built from it; `saving` writes them
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 import torch
 from peft import (
@@ -84,6 +85,8 @@ class LoadedModel:
     calibration: Calibration | None = None
     shares_backbone: bool = False
     """Other models have the same weights in memory: nothing is worth a copy of them."""
+    turn: Lock = field(default_factory=Lock, repr=False, compare=False)
+    """Held by the thread whose forwards these are: a forward leaves its gates in the model."""
 
     @property
     def operating_point(self) -> OperatingPoint:

@@ -8,6 +8,7 @@ import importlib
 import json
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
@@ -48,6 +49,8 @@ _WRITTEN_OUT = {
     "neu": "neutral",
 }
 _VAGUE = {"other", "misc", "miscellaneous", "entity", "thing", "item", "object", "unknown", "none", "null"}
+_SECTIONS = {"entities", "relations", "events", "classifications", "structures"}
+"""Of a schema of GLiNER2: kinds of types, not types."""
 _STOP_WORDS = frozenset(
     {"a", "an", "and", "as", "by", "for", "from", "in", "is", "of", "or", "that", "the", "to", "who"}
 )
@@ -92,6 +95,11 @@ def _warnings(schema: Schema) -> Iterator[_Doubt]:
     for index, frame in enumerate(schema.frames):
         place = ("frames", index)
         yield from ((place, words) for words in _about(frame, "type"))
+        if frame.name.casefold() in _SECTIONS and frame.slots:
+            words = (
+                f"{show(frame.name)} was read as a type with slots; types stand by themselves, in no section"
+            )
+            yield place, words
         yield from _pairs(frame.slots, (*place, "slots"), f"slots of {show(frame.name)}")
         for number, slot in enumerate(frame.slots):
             doubts = (*_about(slot, "slot"), *_misplaced(slot, frame))
@@ -147,8 +155,8 @@ def _is_alike(first: str, second: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Without case, punctuation and plural."""
-    words = re.findall(r"\w+", name.casefold().replace("_", " "))
+    """Without case, punctuation and plural, and with one spelling of each character."""
+    words = re.findall(r"\w+", unicodedata.normalize("NFKC", name).casefold().replace("_", " "))
     return " ".join(word.removesuffix("s") if len(word) > 3 else word for word in words)
 
 

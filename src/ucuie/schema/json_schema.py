@@ -1,72 +1,132 @@
-"""Reads a JSON Schema as frames, as the pydantic classes are read that it may come from.
+"""Reads a JSON Schema, or a pydantic class by the JSON Schema that it has, as frames.
 
 An object is a frame and its properties are slots; an object whose properties are lists of objects is a schema
 of those frames. Types, limits and choices of values have no place among frames: what is found is always text.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema
 
 from ucuie.errors import SchemaError, show
 
 _ALTERNATIVES = ("anyOf", "oneOf", "allOf")
+_INNER = (*_ALTERNATIVES, "items", "prefixItems", "additionalProperties")
+_KEYS = {"type", "$ref", "enum", "const", *_INNER, "properties"}
+_WRAPPERS = ("schema", "json_schema", "parameters", "input_schema", "function")
+"""Under one of these a model's API wants the JSON Schema."""
 
 
 def is_json_schema(source: Mapping[Any, Any]) -> bool:
-    """True for a JSON Schema of an object, False for a mapping from frames to slots."""
-    is_object = source.get("type") == "object" and isinstance(source.get("properties"), Mapping)
-    return is_object or ("$schema" in source and not isinstance(source["$schema"], Mapping))
+    """True for what is, or was meant as, a JSON Schema; False for a mapping from frames to slots."""
+    if "$schema" in source and not isinstance(source["$schema"], Mapping):
+        return True
+    properties = source.get("properties")
+    return (
+        (source.get("type") == "object" and isinstance(properties, Mapping))
+        or (source.get("type") == "array" and isinstance(source.get("items"), Mapping))
+        or isinstance(source.get("$ref"), str)
+        or (isinstance(properties, Mapping) and any(map(_has_keys, properties.values())))
+        or any(_has_keys(one) for key in _ALTERNATIVES for one in _listed(source.get(key)))
+        or _wrapper(source) is not None
+    )
 
 
-def frames_of_json_schema(source: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The frames of a JSON Schema, in plain form.
+def _has_keys(content: Any) -> bool:
+    return isinstance(content, Mapping) and not _KEYS.isdisjoint(content)
+
+
+def _wrapper(source: Mapping[Any, Any]) -> str | None:
+    """The key of a JSON Schema in the form that models' APIs want."""
+    inner = ((key, source.get(key)) for key in _WRAPPERS)
+    return next((key for key, one in inner if isinstance(one, Mapping) and is_json_schema(one)), None)
+
+
+class _AnyField(GenerateJsonSchema):
+    """Of a class whose fields may be anything: what is found is text."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - of the base class
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+        return {}
+
+
+def frames_of_class(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The frames of a class, in plain form; raises as `frames_of_json_schema`."""
+    try:
+        source = model.model_json_schema(schema_generator=_AnyField)
+    except PydanticUserError as error:
+        raise SchemaError(f"class {model.__name__} cannot be read: {error.message}") from None
+    return frames_of_json_schema(source, f"class {model.__name__}")
+
+
+def frames_of_json_schema(source: Mapping[str, Any], owner: str = "the JSON Schema") -> list[dict[str, Any]]:
+    """The frames of a JSON Schema, in plain form; errors call it as `owner`.
 
     Raises:
         SchemaError: it describes no object, refers to what is not in it or in a circle, nests objects in
-            slots, or mixes lists of objects with other properties.
+            slots, mixes lists of objects with other properties, or is wrapped in something else.
     """
+    if key := _wrapper(source):
+        raise SchemaError(
+            f"this looks like a JSON Schema in a wrapper; give what stands under {show(key)} alone"
+        )
     root = _resolved(source, source)
-    properties = _properties(root, "the JSON Schema")
+    properties = _properties(root, owner) if "items" not in root else {"record": root}
     listed = {name: _listed_object(content, source) for name, content in properties.items()}
-    frames = [_frame(found, name, source) for name, found in listed.items() if found is not None]
+    titles = {name: _title(found, name) for name, found in listed.items() if found is not None}
+    counts = Counter(titles.values())
+    frames = [
+        # Two lists of one class differ in their properties alone.
+        _frame(found, titles[name] if counts[titles[name]] == 1 else name, source)
+        for name, found in listed.items()
+        if found is not None
+    ]
     if not frames:
-        return [_frame(root, "record", source)]
+        return [_frame(root, _title(root, "record"), source)]
     if len(frames) < len(listed):
         others = ", ".join(show(name) for name, found in listed.items() if found is None)
         raise SchemaError(
-            "the JSON Schema mixes lists of objects (frames) with other properties (slots: "
+            f"{owner} mixes lists of objects (frames) with other properties (slots: "
             f"{others}); put the slots into an object of their own"
         )
     return frames
 
 
+def _title(content: Mapping[str, Any], name: str) -> str:
+    title = content.get("title")
+    return title if isinstance(title, str) and title else name
+
+
 def _frame(content: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> dict[str, Any]:
-    title = content.get("title") or name
     return {
-        "name": title,
+        "name": name,
         "description": content.get("description"),
         "slots": [
-            {"name": slot, "description": _slot_description(slot, one, title, root)}
-            for slot, one in _properties(content, show(title)).items()
+            {"name": slot, "description": _slot_description(slot, one, name, root)}
+            for slot, one in _properties(content, show(name)).items()
         ],
     }
 
 
 def _slot_description(slot: str, content: Any, frame: str, root: Mapping[str, Any]) -> Any:
-    for option in _options(content, root):
-        inner = _resolved(option.get("items", option), root)
-        if "properties" in inner:
-            raise SchemaError(
-                f"the property {show(slot)} of {show(frame)} is an object itself; slots hold "
-                "text, so put its properties into the frame, or make it a list at the top level"
-            )
+    if _holds_object(content, root, set()):
+        raise SchemaError(
+            f"the property {show(slot)} of {show(frame)} is an object itself, or holds some; slots hold "
+            "text, so put its properties into the frame, or make it a list at the top level"
+        )
     # Beside a reference, or behind it.
     return content.get("description") or _resolved(content, root).get("description")
 
 
 def _properties(content: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
     properties = content.get("properties")
-    if not isinstance(properties, Mapping) or not properties:
+    # A class without fields is a frame without slots; an object without a name either is nothing.
+    if not isinstance(properties, Mapping) or not (properties or content.get("title")):
         raise SchemaError(
             f"{owner} describes no object with properties; an object is a frame, its properties are slots"
         )
@@ -85,14 +145,29 @@ def _listed_object(content: Mapping[str, Any], root: Mapping[str, Any]) -> Mappi
     return None
 
 
+def _holds_object(content: Any, root: Mapping[str, Any], seen: set[int]) -> bool:
+    """Whether there are objects with properties anywhere within a schema."""
+    found = _resolved(content, root)
+    if id(found) in seen:
+        return False
+    seen.add(id(found))
+    inner = [one for key in _INNER for one in _listed(found.get(key)) if isinstance(one, Mapping)]
+    return "properties" in found or any(_holds_object(one, root, seen) for one in inner)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Schemas, of a list of them or of one."""
+    if isinstance(value, Mapping):
+        return [value]
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+
+
 def _options(content: Any, root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """A schema, or each of its alternatives: pydantic writes `X | None` as `anyOf`."""
     found = _resolved(content, root)
     yield found
     for key in _ALTERNATIVES:
-        alternatives = found.get(key)
-        if isinstance(alternatives, Sequence) and not isinstance(alternatives, str):
-            yield from (_resolved(one, root) for one in alternatives)
+        yield from (_resolved(one, root) for one in _listed(found.get(key)))
 
 
 def _resolved(content: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:

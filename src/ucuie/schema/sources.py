@@ -6,9 +6,8 @@ The forms, from the shortest:
 - a mapping from frame to slots: `{"works for": ["person", "company"]}`, slots as a list, as a mapping
   from slot to description, or as `{"description": ..., "slots": ...}`; a string alone is a description;
 - the canonical form: `{"frames": [{"name": ..., "description": ..., "slots": [...]}]}`;
-- a pydantic model class: the class is a frame, its fields are slots; a class whose fields are lists of
-  model classes is a schema of those frames;
-- a JSON Schema, read like the class it may come from (`json_schema`);
+- a JSON Schema, or the pydantic model class that has it: an object is a frame, its properties are slots; one
+  whose properties are lists of objects is a schema of those frames (`json_schema`);
 - JSON text, or the path of a YAML or JSON file with any of the above (without classes);
 - the name of one of the ready schemas that come with the package.
 
@@ -17,18 +16,19 @@ the files `ready/NAME.yaml`; the first line of each is a comment with its title.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeGuard
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ucuie.errors import SchemaError, did_you_mean, show
-from ucuie.schema.json_schema import frames_of_json_schema, is_json_schema
+from ucuie.schema.json_schema import frames_of_class, frames_of_json_schema, is_json_schema
 
 FRAME_KEYS = {"description", "slots"}
 SLOT_KEYS = {"description", "required"}
@@ -118,28 +118,35 @@ def read_schema_yaml(text: str) -> SchemaSource:
 
 
 def _canonical(source: Any) -> dict[str, Any]:
-    if isinstance(source, type) and issubclass(source, BaseModel):
-        return {"frames": _frames_of_class(source)}
+    if _is_class(source):
+        return {"frames": frames_of_class(source)}
     if isinstance(source, Mapping):
-        if is_json_schema(source):
-            return {"frames": frames_of_json_schema(source)}
+        try:
+            if is_json_schema(source):
+                return {"frames": frames_of_json_schema(source)}
+        except RecursionError:
+            raise SchemaError(f"the JSON Schema is nested too deeply; {HINT}") from None
         if set(source) != {"frames"} or not _is_list(source["frames"]):
             return {"frames": [_frame(name, content) for name, content in source.items()]}
         source = source["frames"]
     if not _is_list(source):
         raise SchemaError(f"{show(source)} is not a schema; {HINT}")
-    return {"frames": [_listed_frame(item) for item in source]}
+    return {"frames": [frame for item in source for frame in _listed_frames(item)]}
 
 
-def _listed_frame(item: Any) -> dict[str, Any]:
-    if isinstance(item, type) and issubclass(item, BaseModel):
-        return _frame_of_class(item)
+def _is_class(item: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(item, type) and issubclass(item, BaseModel)
+
+
+def _listed_frames(item: Any) -> list[dict[str, Any]]:
+    if _is_class(item):
+        return frames_of_class(item)
     if isinstance(item, Mapping):
         frame = dict(item)
         if "slots" in frame:
             frame["slots"] = _slots(frame["slots"])
-        return frame
-    return {"name": item}
+        return [frame]
+    return [{"name": item}]
 
 
 def _frame(name: Any, content: Any) -> dict[str, Any]:
@@ -170,42 +177,6 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _frames_of_class(model: type[BaseModel]) -> list[dict[str, Any]]:
-    listed = [_listed_class(info.annotation) for info in model.model_fields.values()]
-    frames = [item for item in listed if item is not None]
-    if not frames:
-        return [_frame_of_class(model)]
-    if len(frames) < len(listed):
-        raise SchemaError(
-            f"class {model.__name__} mixes lists of model classes (frames) with other fields "
-            "(slots); put the slots into a class of their own"
-        )
-    return [_frame_of_class(frame) for frame in frames]
-
-
-def _listed_class(annotation: Any) -> type[BaseModel] | None:
-    """The model class M of a `list[M]` annotation, if it is one."""
-    if get_origin(annotation) in {list, tuple, Sequence} and (arguments := get_args(annotation)):
-        first = arguments[0]
-        if isinstance(first, type) and issubclass(first, BaseModel):
-            return first
-    return None
-
-
-def _frame_of_class(model: type[BaseModel]) -> dict[str, Any]:
-    slots = [
-        {"name": info.alias or name, "description": info.description}
-        for name, info in model.model_fields.items()
-    ]
-    # BaseModel's own docstring is inherited; only one written for this class describes the frame.
-    description = model.__dict__.get("__doc__")
-    return {
-        "name": model.model_config.get("title") or model.__name__,
-        "description": description.strip() if description else None,
-        "slots": slots,
-    }
-
-
 def _read_file(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows editors like to begin with a byte order mark
@@ -229,11 +200,13 @@ def _parse_json(text: str, origin: str) -> Any:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise SchemaError(f"the key {show(key)} stands twice in one JSON object")
-    return dict(pairs)
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise SchemaError(
+            f"the key {show(max(counts, key=counts.__getitem__))} stands twice in one JSON object"
+        )
+    return unique
 
 
 def _parse_yaml(text: str, origin: str) -> Any:
