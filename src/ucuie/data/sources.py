@@ -47,10 +47,10 @@ def find_source(folder: Path, name: str) -> Path:
     raise DataError(str(folder), [f"{name} is not there{did_you_mean(name, there)}"])
 
 
-def read_text(path: Path) -> str:
-    """The whole text of a file, decoded as UTF-8, without a byte order mark."""
+def read_text(path: Path, *, encoding: str = "utf-8-sig") -> str:
+    """The whole text of a file, decoded as UTF-8, in its encoding "utf-8-sig" without a byte order mark."""
     with _opened(path) as stream:
-        return stream.read().decode("utf-8-sig", errors="surrogateescape")
+        return stream.read().decode(encoding, errors="surrogateescape")
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:

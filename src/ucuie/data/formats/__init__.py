@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from ucuie.data.examples import example_files, read_examples
 from ucuie.data.formats import annotation_tools as tools
 from ucuie.data.formats import brat, corpora, spacy_docs, table
-from ucuie.data.formats.annotation_tools import GraphOptions, Written
+from ucuie.data.formats.annotation_tools import ToolOptions, Written
+from ucuie.data.formats.graph import GraphOptions
 from ucuie.data.readers import Reader, columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
@@ -101,6 +102,8 @@ def _texts(render: Callable[[Example], tuple[str, list[str]]]) -> Write:
         with path.open("w", encoding="utf-8", newline="\n") as file:
             for example in examples:
                 text, lost = render(example)
+                if file.tell() == 0 and text.startswith("\ufeff"):
+                    file.write("\ufeff")  # a reader takes the first of them for a byte order mark
                 file.write(text)
                 yield lost
 
@@ -148,7 +151,7 @@ FORMATS: dict[str, Format] = {
         Reader(table.read_table, ReaderOptions), ".csv", table.write_table, "the schema and scores"
     ),
     "doccano": Format(
-        Reader(tools.read_doccano, GraphOptions),
+        Reader(tools.read_doccano, ToolOptions),
         ".jsonl",
         _lines(tools.write_doccano),
         f"{_NO_SCHEMA}; {_NO_GRAPH}",
@@ -169,13 +172,13 @@ FORMATS: dict[str, Format] = {
         Reader(corpora.read_instructuie, GraphOptions), ".json", _list(corpora.write_instructuie), _NO_SCHEMA
     ),
     "label-studio": Format(
-        Reader(tools.read_label_studio, GraphOptions),
+        Reader(tools.read_label_studio, ToolOptions),
         ".json",
         _list(tools.write_label_studio),
         f"{_NO_SCHEMA}; {_NO_GRAPH}",
     ),
     "prodigy": Format(
-        Reader(tools.read_prodigy, GraphOptions),
+        Reader(tools.read_prodigy, ToolOptions),
         ".jsonl",
         _lines(tools.write_prodigy),
         f"{_NO_SCHEMA}; two events of one type on the same words; {_NO_GRAPH}",
