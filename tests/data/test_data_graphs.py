@@ -128,7 +128,7 @@ def test_pieces_of_brat_with_only_white_space_between_them_are_one_span(tmp_path
 
 
 def test_every_piece_of_an_end_of_a_relation_fills_its_slot(tmp_path: Path) -> None:
-    lines = ("T1\tP 0 5;15 20\talpha actin", "T2\tP 24 28\tmyos", "R1\tbinds Arg1:T1 Arg2:T2")
+    lines = ("T1\tP 0 5;15 20\talpha actin", "T2\tP 24 28\tmyos", "R1\tbinds Arg2:T2 Arg1:T1")
     source = brat(tmp_path, "alpha and beta actin or myosin", *lines)
     (record,), report = converted("brat", source, "RE")
     assert told(record)[2] == [("subject", "alpha"), ("subject", "actin"), ("object", "myos")]

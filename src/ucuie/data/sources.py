@@ -82,6 +82,9 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Any] | Fault]:
     for place, line in read_lines(path):
         if not line.strip():
             continue
+        if fault := encoding_fault(line):
+            yield Fault(place, fault)
+            continue
         try:
             yield place, json.loads(line)
         except json.JSONDecodeError as error:
@@ -108,7 +111,9 @@ def read_json_items(path: Path) -> Iterator[tuple[str, Any] | Fault]:
         yield from read_json_lines(path)
         return
     for index, value in enumerate(read_json(path)):
-        yield f"{path.name} item {index + 1}", value
+        place = f"{path.name} item {index + 1}"
+        fault = encoding_fault(json.dumps(value, ensure_ascii=False))
+        yield Fault(place, fault) if fault else (place, value)
 
 
 def archive_members(path: Path, suffix: str = "") -> list[Path]:

@@ -137,10 +137,15 @@ def _list(render: Callable[[Example], Written]) -> Write:
 
 
 _NO_SCHEMA = "the schema, ids and scores"
-_NO_GRAPH = "records that are neither spans nor pairs"
+_NO_GRAPH = "names of a pair's slots; records that are neither spans nor pairs"
 
 FORMATS: dict[str, Format] = {
-    "brat": Format(Reader(brat.read_brat, GraphOptions), "", brat.write_brat, f"{_NO_SCHEMA}; {_NO_GRAPH}"),
+    "brat": Format(
+        Reader(brat.read_brat, GraphOptions),
+        "",
+        brat.write_brat,
+        f"{_NO_SCHEMA}; signs in names; {_NO_GRAPH}",
+    ),
     "conll": Format(
         Reader(columns.read_columns, columns.ColumnOptions),
         ".conll",
@@ -166,10 +171,13 @@ FORMATS: dict[str, Format] = {
         Reader(corpora.read_iepile, GraphOptions),
         ".json",
         _lines(corpora.write_iepile),
-        f"{_NO_SCHEMA} but labels; offsets",
+        f"{_NO_SCHEMA} but labels; offsets; {_NO_GRAPH}",
     ),
     "instructuie": Format(
-        Reader(corpora.read_instructuie, GraphOptions), ".json", _list(corpora.write_instructuie), _NO_SCHEMA
+        Reader(corpora.read_instructuie, GraphOptions),
+        ".json",
+        _list(corpora.write_instructuie),
+        f"{_NO_SCHEMA}; {_NO_GRAPH}",
     ),
     "label-studio": Format(
         Reader(tools.read_label_studio, ToolOptions),

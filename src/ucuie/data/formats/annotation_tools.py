@@ -6,7 +6,16 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from ucuie.data.draft import Draft
-from ucuie.data.formats.graph import GraphOptions, Link, Node, filled_slots_of, graph_of, records_of, spans_of
+from ucuie.data.formats.graph import (
+    PAIRS,
+    GraphOptions,
+    Link,
+    Node,
+    filled_slots_of,
+    graph_of,
+    records_of,
+    spans_of,
+)
 from ucuie.data.readers.items import reader_of
 from ucuie.data.sources import read_json_items
 from ucuie.errors import show
@@ -127,10 +136,12 @@ def read_label_studio(place: str, item: dict[str, Any], options: ToolOptions) ->
             ]
         elif kind == "relation" and result.get("labels"):
             ends = result["from_id"], result["to_id"]
-            source, target = reversed(ends) if result.get("direction") == "left" else ends
+            direction = result.get("direction", "right")
+            if direction not in ("right", "left", "bi"):
+                raise ValueError(f"the direction {show(direction)} is none of right, left and bi")
+            source, target = reversed(ends) if direction == "left" else ends
             links += [Link(label, source, target) for label in result["labels"]]
-            if result.get("direction") == "bi":
-                changes.append("relation in both directions read in one")
+            changes += ["relation in both directions read in one"] * (direction == "bi")
         else:
             changes.append("relation without a label left out" if kind == "relation" else f"{kind} left out")
     if not taken:
@@ -177,9 +188,14 @@ def read_doccano(place: str, item: dict[str, Any], options: ToolOptions) -> Draf
     marks = [_doccano_mark(index, found) for index, found in enumerate(item[key] or [])]
     links = [
         Link(relation["type"], str(relation["from_id"]), str(relation["to_id"]))
-        for relation in item.get("relations") or []
+        for relation in _relations(item, options)
     ]
     return _draft(place, item["text"], marks, links, options)
+
+
+def _relations(item: dict[str, Any], options: ToolOptions) -> list[dict[str, Any]]:
+    """The relations of an item, which may lack them where the task does not ask for them."""
+    return (item["relations"] if options.task in PAIRS else item.get("relations")) or []
 
 
 def _doccano_mark(index: int, found: Any) -> _Mark:
@@ -218,9 +234,10 @@ def read_prodigy(place: str, item: dict[str, Any], options: ToolOptions) -> Draf
     ]
     links = [
         Link(relation["label"], _prodigy_id(relation["head_span"]), _prodigy_id(relation["child_span"]))
-        for relation in item.get("relations") or []
+        for relation in _relations(item, options)
     ]
-    return _draft(place, item["text"], marks, links, options)
+    changes = [] if "spans" in item else ["text without spans"]
+    return _draft(place, item["text"], marks, links, options, changes)
 
 
 def _prodigy_id(span: dict[str, Any]) -> str:

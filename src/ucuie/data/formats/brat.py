@@ -80,7 +80,9 @@ class _Annotation:
         if identifier.startswith("R"):
             if len(parts) != 2:
                 raise ValueError(f"{show(columns[0])} is no relation with two arguments")
-            (_, source), (_, target) = map(_role_of, parts)
+            (role, source), (other, target) = map(_role_of, parts)
+            if (role, other) == ("Arg2", "Arg1"):
+                source, target = target, source
             self.relations.append(Link(_with_blanks(first), source, target))
         else:
             label, trigger = _role_of(first)

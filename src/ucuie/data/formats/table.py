@@ -97,6 +97,8 @@ def _add(
     if cells["text"] != text:
         raise ValueError(f"the text {show(cells['text'])} is another one than in the first row of its id")
     if not cells["record"]:
+        if any(cells[column] for column in COLUMNS[3:]):
+            raise ValueError("a frame, slot or filler stands there without the number of its record")
         return
     frame, own, slots = records.get(cells["record"], (cells["frame"], None, []))
     if cells["frame"] != frame:
