@@ -110,9 +110,10 @@ def read_json_items(path: Path) -> Iterator[tuple[str, Any] | Fault]:
     if not is_list:
         yield from read_json_lines(path)
         return
+    is_damaged = encoding_fault(read_text(path)) is not None
     for index, value in enumerate(read_json(path)):
         place = f"{path.name} item {index + 1}"
-        fault = encoding_fault(json.dumps(value, ensure_ascii=False))
+        fault = encoding_fault(json.dumps(value, ensure_ascii=False)) if is_damaged else None
         yield Fault(place, fault) if fault else (place, value)
 
 

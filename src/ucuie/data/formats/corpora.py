@@ -153,7 +153,7 @@ def write_iepile(example: Example) -> Written:
     task = task_of(example)
     for record in example.records:
         filled = filled_slots_of(record)
-        if pair_of(record, task):
+        if task != "EE" and pair_of(record, task):
             (_, head), (_, tail) = pair_of(record, task)
             output[record.frame].append({"subject": head.text, "object": tail.text})
         elif record.filler is not None and task == "EE":
