@@ -147,7 +147,7 @@ def test_every_fault_of_bad_files_is_listed_with_file_line_and_reason(tmp_path: 
     assert [fault.split("   ")[0] for fault in report.faults] == [
         f"train.jsonl line {number}" for number in (2, 3, 4, 5, 6, 7, 9)
     ]
-    assert report.faults[0].endswith("not UTF-8: byte 0xe9 after 'caf'")
+    assert report.faults[0].endswith("""not UTF-8: byte 0xe9 after '{"text": "caf'""")
     assert report.examples + len(report.faults) == 9
     with pytest.raises(DataError) as error:
         convert_format("doccano", source, tmp_path / "strict", strict=True)

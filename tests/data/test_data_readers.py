@@ -3,6 +3,7 @@
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from data_cases import only_drafts, told
 from ucuie.data.draft import Draft, Fault
 from ucuie.data.readers import READERS, read_drafts
 from ucuie.data.readers.columns import decode_tags
+from ucuie.data.readers.triples import place_strings
 from ucuie.errors import ConfigError, DataError
+from ucuie.language.linearize import ParsedFrame, ParsedSlot
 
 Read = Callable[..., list[Draft | Fault]]
 
@@ -411,3 +414,10 @@ def test_a_text_that_is_no_string_is_a_fault(read: Read) -> None:
         "file0.txt line 1   5 stands where a string should be",
         "file0.txt line 2   None stands where a string should be",
     ]
+
+
+def test_an_argument_that_does_not_stand_in_the_text_is_counted() -> None:
+    frame = ParsedFrame("give", "gave", (ParsedSlot("giver", "Ann"), ParsedSlot("thing", "tea")))
+    draft = place_strings("a", "Ann gave", [frame, replace(frame, filler="took")])
+    assert list(map(told, draft.records)) == [("give", "gave", [("giver", "Ann")])]
+    assert draft.changes == ("record not in the text left out", "slot not in the text left out")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -55,6 +55,10 @@ SpacingName = Annotated[
         help="natural, tight, blank or none: how tokens are joined; left out, the data set's own way.",
     ),
 ]
+OffsetsCount = Annotated[
+    Literal["characters", "utf-16"],
+    typer.Option("--offsets", help="What doccano and the like count where no copies of the words tell."),
+]
 Strict = Annotated[bool, flag("--strict", "Stop at the first fault instead of listing it.")]
 ToFormat = Annotated[
     str | None, typer.Option("--to", metavar="FORMAT", help="Write this format instead of unified JSONL.")
@@ -68,6 +72,7 @@ def convert(
     output: Annotated[Path | None, Output] = None,
     task: AnnotatedFor = "NER",
     spacing: SpacingName = None,
+    offsets: OffsetsCount = "characters",
     strict: Strict = False,
     to: ToFormat = None,
     list_all: ListAll = False,
@@ -94,7 +99,7 @@ def convert(
         if name in data.catalogue():
             return data.convert(name, source, folder, spacing=spacing, strict=strict)
         return data.convert_format(
-            name, source, folder, task=task, spacing=spacing or "natural", strict=strict
+            name, source, folder, task=task, spacing=spacing or "natural", offsets=offsets, strict=strict
         )
 
     talk = talk_console(quiet=quiet)

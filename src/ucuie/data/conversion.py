@@ -18,6 +18,7 @@ from ucuie.data.catalogue import Dataset, Partition, dataset_named
 from ucuie.data.draft import Draft, Fault, Readings
 from ucuie.data.examples import HINT, scan_examples
 from ucuie.data.formats import format_named
+from ucuie.data.formats.annotation_tools import Offsets
 from ucuie.data.labels import Converted, examples_of, name_faults
 from ucuie.data.readers import checked_options, read_drafts, spacing_of
 from ucuie.data.sources import find_source
@@ -233,6 +234,7 @@ def convert_format(
     *,
     task: Task = "NER",
     spacing: Spacing = "natural",
+    offsets: Offsets = "characters",
     strict: bool = False,
 ) -> ConversionReport:
     """Writes a user's own files as unified data, with the labels that stand in them.
@@ -245,6 +247,7 @@ def convert_format(
         output: folder to write into; the data set is named after it.
         task: what the annotation is about.
         spacing: how tokens are joined, in formats that hold tokens.
+        offsets: what offsets count in doccano, Label Studio and Prodigy, where no copies of the words tell.
         strict: a fault stops the conversion, and nothing is written.
 
     Raises:
@@ -259,7 +262,7 @@ def convert_format(
         splits = _unified_splits(files, source)
         return write_folder(dataset, splits, output, spacing=None, strict=strict, not_read=not_read)
     reader = format_named(format_name).reader
-    given = {"task": task, "spacing": spacing}
+    given = {"task": task, "spacing": spacing, "offsets": offsets}
     options = reader.options.model_validate(
         {key: given[key] for key in given if key in reader.options.model_fields}
     )

@@ -79,6 +79,11 @@ def _unknown_labels(dataset: Dataset, draft: Draft) -> list[str]:
         for label in dict.fromkeys((*(draft.offered or ()), *(record.frame for record in draft.records)))
         if label not in dataset.labels
     ]
+    if draft.offered is not None:
+        strange = dict.fromkeys(one.frame for one in draft.records if one.frame not in draft.offered)
+        faults += [
+            f"label {show(label)} is not among those that the text was annotated for" for label in strange
+        ]
     for record in draft.records:
         slots = dataset.labels[record.frame].slots if record.frame in dataset.labels else {}
         faults += [

@@ -50,10 +50,10 @@ def find_source(folder: Path, name: str) -> Path:
     raise DataError(str(folder), [f"{name} is not there{did_you_mean(name, there)}"])
 
 
-def read_text(path: Path) -> str:
-    """The whole text of a file, decoded as UTF-8, without a byte order mark."""
+def read_text(path: Path, *, encoding: str = "utf-8-sig") -> str:
+    """The whole text of a file, decoded as UTF-8, in its encoding "utf-8-sig" without a byte order mark."""
     with _opened(path) as stream:
-        return stream.read().decode("utf-8-sig", errors="surrogateescape")
+        return stream.read().decode(encoding, errors="surrogateescape")
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -88,6 +88,9 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Any] | Fault]:
     for place, line in read_lines(path):
         if not line.strip():
             continue
+        if fault := encoding_fault(line):
+            yield Fault(place, fault)
+            continue
         try:
             yield place, json.loads(line)
         except json.JSONDecodeError as error:
@@ -113,8 +116,11 @@ def read_json_items(path: Path) -> Iterator[tuple[str, Any] | Fault]:
     if not is_list:
         yield from read_json_lines(path)
         return
+    is_damaged = encoding_fault(read_text(path)) is not None
     for index, value in enumerate(read_json(path)):
-        yield f"{path.name} item {index + 1}", value
+        place = f"{path.name} item {index + 1}"
+        fault = encoding_fault(json.dumps(value, ensure_ascii=False)) if is_damaged else None
+        yield Fault(place, fault) if fault else (place, value)
 
 
 def archive_members(path: Path, suffix: str = "") -> list[Path]:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import regex
+
 from ucuie.data.draft import contiguous_pieces, map_fillers, tuple_record
 from ucuie.schema import Example, Filler, Record, Span
 
@@ -39,7 +41,10 @@ _BINDS_NUMBERS = frozenset(".:/-–")
 _CLITIC = re.compile(r"(?:n['’]t|['’](?:s|t|m|d|re|ve|ll|em))$", re.IGNORECASE)
 _IRISH = re.compile(r"['’][A-Z]")
 _SPLIT_CLITICS = frozenset(["s", "t", "m", "d", "re", "ve", "ll"])
-_WORD = re.compile(r"\w+(?:[-_/.'’]\w+)*|\S")
+# With marks, joiners, soft hyphens and numbers such as ²; any other grapheme alone. The four separators are
+# white space for `str.strip`, but not for `regex`.
+_LETTERS = r"[\w\p{N}\p{M}\p{Cf}]+"
+_WORD = regex.compile(rf"{_LETTERS}(?:[-_/.'’]{_LETTERS})*|(?![\s\x1c-\x1f])\X")
 _ENTITY = re.compile(r"&#?\w+;")
 _SPLIT_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"'}
 
@@ -219,12 +224,17 @@ def words_of(example: Example) -> list[Span]:
 
 
 def entities_of(example: Example) -> tuple[list[Span], list[tuple[str, Span]], list[str]]:
-    """The words of a text, its entities as labelled ranges of them, and NOT_AN_ENTITY for other records."""
+    """The words of a text, its entities as labelled ranges of them, and what of its records is none."""
     words = words_of(example)
-    entities = []
+    entities, lost = [], []
     for record in example.records:
-        if record.filler is not None and not record.slots:
-            first, end = record.filler.span
-            inside = [index for index, word in enumerate(words) if first <= word[0] and word[1] <= end]
+        if record.filler is None or record.slots:
+            lost.append(NOT_AN_ENTITY)
+            continue
+        first, end = record.filler.span
+        inside = [index for index, word in enumerate(words) if first <= word[0] and word[1] <= end]
+        if inside:
             entities.append((record.frame, (inside[0], inside[-1] + 1)))
-    return words, entities, [NOT_AN_ENTITY] * (len(example.records) - len(entities))
+        else:
+            lost.append("entity of blanks")
+    return words, entities, lost

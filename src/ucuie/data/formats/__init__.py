@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from ucuie.data.examples import example_files, read_examples
 from ucuie.data.formats import annotation_tools as tools
 from ucuie.data.formats import brat, corpora, spacy_docs, table
-from ucuie.data.formats.annotation_tools import GraphOptions, Written
+from ucuie.data.formats.annotation_tools import ToolOptions, Written
+from ucuie.data.formats.graph import GraphOptions
 from ucuie.data.readers import Reader, columns
 from ucuie.data.readers.items import ReaderOptions, TokenOptions
 from ucuie.errors import ConfigError, DataError, did_you_mean, show
@@ -101,6 +102,8 @@ def _texts(render: Callable[[Example], tuple[str, list[str]]]) -> Write:
         with path.open("w", encoding="utf-8", newline="\n") as file:
             for example in examples:
                 text, lost = render(example)
+                if file.tell() == 0 and text.startswith("\ufeff"):
+                    file.write("\ufeff")  # a reader takes the first of them for a byte order mark
                 file.write(text)
                 yield lost
 
@@ -134,10 +137,15 @@ def _list(render: Callable[[Example], Written]) -> Write:
 
 
 _NO_SCHEMA = "the schema, ids and scores"
-_NO_GRAPH = "records that are neither spans nor pairs"
+_NO_GRAPH = "names of a pair's slots; records that are neither spans nor pairs"
 
 FORMATS: dict[str, Format] = {
-    "brat": Format(Reader(brat.read_brat, GraphOptions), "", brat.write_brat, f"{_NO_SCHEMA}; {_NO_GRAPH}"),
+    "brat": Format(
+        Reader(brat.read_brat, GraphOptions),
+        "",
+        brat.write_brat,
+        f"{_NO_SCHEMA}; signs in names; {_NO_GRAPH}",
+    ),
     "conll": Format(
         Reader(columns.read_columns, columns.ColumnOptions),
         ".conll",
@@ -148,7 +156,7 @@ FORMATS: dict[str, Format] = {
         Reader(table.read_table, ReaderOptions), ".csv", table.write_table, "the schema and scores"
     ),
     "doccano": Format(
-        Reader(tools.read_doccano, GraphOptions),
+        Reader(tools.read_doccano, ToolOptions),
         ".jsonl",
         _lines(tools.write_doccano),
         f"{_NO_SCHEMA}; {_NO_GRAPH}",
@@ -163,19 +171,22 @@ FORMATS: dict[str, Format] = {
         Reader(corpora.read_iepile, GraphOptions),
         ".json",
         _lines(corpora.write_iepile),
-        f"{_NO_SCHEMA} but labels; offsets",
+        f"{_NO_SCHEMA} but labels; offsets; {_NO_GRAPH}",
     ),
     "instructuie": Format(
-        Reader(corpora.read_instructuie, GraphOptions), ".json", _list(corpora.write_instructuie), _NO_SCHEMA
+        Reader(corpora.read_instructuie, GraphOptions),
+        ".json",
+        _list(corpora.write_instructuie),
+        f"{_NO_SCHEMA}; {_NO_GRAPH}",
     ),
     "label-studio": Format(
-        Reader(tools.read_label_studio, GraphOptions),
+        Reader(tools.read_label_studio, ToolOptions),
         ".json",
         _list(tools.write_label_studio),
         f"{_NO_SCHEMA}; {_NO_GRAPH}",
     ),
     "prodigy": Format(
-        Reader(tools.read_prodigy, GraphOptions),
+        Reader(tools.read_prodigy, ToolOptions),
         ".jsonl",
         _lines(tools.write_prodigy),
         f"{_NO_SCHEMA}; two events of one type on the same words; {_NO_GRAPH}",

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from ucuie.data.draft import Draft, checked_span, entity, filled_slots, filler_at
-from ucuie.data.formats.annotation_tools import PAIRS, GraphOptions, Written
+from ucuie.data.formats.annotation_tools import Written
+from ucuie.data.formats.graph import PAIRS, GraphOptions, filled_slots_of, lost_of, pair_of, task_of
 from ucuie.data.readers.items import TokenOptions, reader_of
 from ucuie.data.readers.triples import place_strings, relation_frame
 from ucuie.data.sources import read_json_items
@@ -92,13 +93,14 @@ def write_instructuie(example: Example) -> Written:
     def mention(filler: Filler, key: str = "name") -> dict[str, Any]:
         return {key: filler.text, "pos": list(filler.span)}
 
-    key = {"NER": "entities", "EE": "events"}.get(example.task, "relations")
+    task = task_of(example)
+    key = {"NER": "entities", "EE": "events"}.get(task, "relations")
     items: list[dict[str, Any]] = []
     lost = []
     for record in example.records:
-        filled = [(slot.slot, slot.filler) for slot in record.slots if slot.filler is not None]
-        if key == "relations" and record.filler is None and len(filled) == 2:
-            (_, head), (_, tail) = filled
+        filled = filled_slots_of(record)
+        if key == "relations" and pair_of(record, task):
+            (_, head), (_, tail) = pair_of(record, task)
             items.append({"type": record.frame, "head": mention(head), "tail": mention(tail)})
         elif key == "events" and record.filler is not None:
             arguments = [mention(filler) | {"role": slot} for slot, filler in filled]
@@ -107,6 +109,8 @@ def write_instructuie(example: Example) -> Written:
             items.append(mention(record.filler) | {"type": record.frame})
         else:
             lost.append(f"record that does not fit {key}")
+            continue
+        lost += lost_of(record, task)
     return {"sentence": example.text, key: items}, lost
 
 
@@ -146,22 +150,26 @@ def write_iepile(example: Example) -> Written:
     """The example as strings; equal strings at different places become equal."""
     output: dict[str, list[Any]] = {name: [] for name in example.schema.frame_names}
     lost = ["offsets"] if example.records else []
+    task = task_of(example)
     for record in example.records:
-        filled = [(slot.slot, slot.filler.text) for slot in record.slots if slot.filler is not None]
-        if record.filler is None and len(filled) == 2:
-            output[record.frame].append({"subject": filled[0][1], "object": filled[1][1]})
-        elif record.filler is not None and example.task == "EE":
+        filled = filled_slots_of(record)
+        if task != "EE" and pair_of(record, task):
+            (_, head), (_, tail) = pair_of(record, task)
+            output[record.frame].append({"subject": head.text, "object": tail.text})
+        elif record.filler is not None and task == "EE":
             arguments: dict[str, list[str]] = {}
-            for slot, text in filled:
-                arguments.setdefault(slot, []).append(text)
+            for slot, filler in filled:
+                arguments.setdefault(slot, []).append(filler.text)
             output[record.frame].append({"trigger": record.filler.text, "arguments": arguments})
         elif record.filler is not None and not filled:
             output[record.frame].append(record.filler.text)
         else:
             lost.append("record that is neither entity, pair nor event")
+            continue
+        lost += lost_of(record, task)
     schema: list[Any] = [
         {"event_type": frame.name, "trigger": True, "arguments": list(frame.slot_names)}
-        if example.task == "EE"
+        if task == "EE"
         else frame.name
         for frame in example.schema.frames
     ]
@@ -171,7 +179,7 @@ def write_iepile(example: Example) -> Written:
         "input": example.text,
     }
     return {
-        "task": example.task,
+        "task": task,
         "source": example.dataset,
         "instruction": json.dumps(instruction, ensure_ascii=False),
         "output": json.dumps(output, ensure_ascii=False),

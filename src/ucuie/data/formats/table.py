@@ -4,6 +4,7 @@ id,text,record,frame,slot,filler,start,end
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +17,7 @@ from ucuie.files import utf16_fault
 from ucuie.schema import Example, FilledSlot, Filler, Record
 
 COLUMNS = ("id", "text", "record", "frame", "slot", "filler", "start", "end")
+_WHOLE = re.compile(r"([0-9]+)(?:\.0*)?")
 _MAX_CELL = 2**31 - 1
 """Characters; Python's own limit of 131,072 is less than some documents have."""
 
@@ -102,6 +104,8 @@ def _add(
     if cells["text"] != text:
         raise ValueError(f"the text {show(cells['text'])} is another one than in the first row of its id")
     if not cells["record"]:
+        if any(cells[column] for column in COLUMNS[3:]):
+            raise ValueError("a frame, slot or filler stands there without the number of its record")
         return
     frame, own, slots = records.get(cells["record"], (cells["frame"], None, []))
     if cells["frame"] != frame:
@@ -121,27 +125,42 @@ def _filler(cells: dict[str, str], text: str) -> Filler | None:
         if cells["filler"]:
             raise ValueError(f"{show(cells['filler'])} has no start")
         return None
-    span = checked_span(text, int(cells["start"]), cells["filler"])
-    if cells["end"] and int(cells["end"]) != span[1]:
+    span = checked_span(text, _offset(cells["start"]), cells["filler"])
+    if cells["end"] and _offset(cells["end"]) != span[1]:
         raise ValueError(f"{show(cells['filler'])} ends at {span[1]}, not at {cells['end']}")
     return filler_at(text, span)
 
 
+def _offset(cell: str) -> int:
+    """A whole number, which pandas writes as 3.0 where cells of the column are empty."""
+    whole = _WHOLE.fullmatch(cell)
+    if whole is None:
+        raise ValueError(f"{show(cell)} is no offset, which is a whole number")
+    return int(whole[1])
+
+
 def write_table(examples: Iterable[Example], path: Path) -> Iterator[list[str]]:
-    """Writes examples as rows of one CSV file, which loses nothing of any."""
+    """Writes examples as rows of one CSV file, which loses nothing but an id equal to the one before it."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(COLUMNS)
-        for example in examples:
-            head = (example.id, example.text)
+        plain = csv.writer(file, lineterminator="\n")
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        plain.writerow(COLUMNS)
+        before = None
+        for number, example in enumerate(examples, start=1):
+            is_repeated = example.id == before
+            before = f"{example.id} ({number})" if is_repeated else example.id
+            head = (before, example.text)
+            # Before Python 3.11.9 a carriage return alone was not quoted.
+            names = (name for frame in example.schema.frames for name in (frame.name, *frame.slot_names))
+            rows = quoted if any("\r" in cell for cell in (*head, *names)) else plain
             if not example.records:
                 rows.writerow((*head, *[""] * (len(COLUMNS) - len(head))))
-            for number, record in enumerate(example.records, start=1):
+            for index, record in enumerate(example.records, start=1):
                 if record.filler is not None or not record.slots:
-                    rows.writerow((*head, number, record.frame, "", *_cells(record.filler)))
+                    rows.writerow((*head, index, record.frame, "", *_cells(record.filler)))
                 for filled in record.slots:
-                    rows.writerow((*head, number, record.frame, filled.slot, *_cells(filled.filler)))
-            yield []
+                    rows.writerow((*head, index, record.frame, filled.slot, *_cells(filled.filler)))
+            yield ["id equal to the one before"] * is_repeated
 
 
 def _cells(filler: Filler | None) -> tuple[str, str, str]:

@@ -18,6 +18,8 @@ from ucuie.errors import show
 from ucuie.schema import Example, Span
 
 _TAG = re.compile(r"O|[BIMEWSLU]-.+")
+_TAG_BREAK = re.compile(r"[\t\n\r]")
+_BLANKS = re.compile("[ \t]+")
 
 
 class ColumnOptions(TokenOptions):
@@ -26,8 +28,8 @@ class ColumnOptions(TokenOptions):
     Args:
         token_column: index of the token; negative counts from the end.
         tag_columns: indices of the tags, one for each layer.
-        separator: what stands between columns; None is any run of blanks or tabs, which also divides a line
-            that does not hold the separator.
+        separator: what stands between columns; None is any run of blanks (U+0020) or tabs, which also divides
+            a line that does not hold the separator.
         document_mark: a token whose line is left out (`-DOCSTART-`); None keeps every line.
         is_parallel: the files hold the same sentences with different tags; their entities are united.
         unites_repetitions: a sentence stands once for each layer of tags, one after the other.
@@ -67,13 +69,19 @@ def _tokens(sentence: _Sentence | Fault) -> tuple[str, ...]:
 
 
 def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault]:
+    width = 0
     for block in read_blocks(path):
         rows = []
         try:
             for place, line in block:
-                token, *tags = _columns(line, options)
-                if token != options.document_mark:
-                    rows.append((place, token, *tags))
+                columns = _columns_of(line, options.separator)
+                token, *tags = _token_and_tags(columns, options)
+                if token == options.document_mark:
+                    continue
+                width = width or len(columns)
+                if len(columns) != width:
+                    raise ValueError(f"{len(columns)} columns in {show(line)}, {width} in those before")
+                rows.append((place, token, *tags))
         except ValueError as error:
             yield Fault(place, str(error))
             continue
@@ -82,10 +90,16 @@ def _sentences(path: Path, options: ColumnOptions) -> Iterator[_Sentence | Fault
             yield _Sentence(places[0], tokens, tuple(layers))
 
 
-def _columns(line: str, options: ColumnOptions) -> list[str]:
+def _columns_of(line: str, separator: str | None) -> list[str]:
+    if "\r" in line:
+        raise ValueError(f"{show(line)} holds a carriage return; lines end with LF or CR LF")
+    if separator is not None and separator in line:
+        return line.split(separator)
+    return _BLANKS.split(line.strip(" \t"))
+
+
+def _token_and_tags(columns: Sequence[str], options: ColumnOptions) -> list[str]:
     """The token and its tags; a ValueError says which column is missing, or what is no tag."""
-    has_separator = options.separator is not None and options.separator in line
-    columns = line.split(options.separator if has_separator else None)
     places = (options.token_column, *options.tag_columns)
     indices = [place if place >= 0 else len(columns) + place for place in places]
     if len(set(indices)) < len(places) or not all(0 <= index < len(columns) for index in indices):
@@ -154,5 +168,7 @@ def write_columns(example: Example) -> tuple[str, list[str]]:
             lost.append("entity inside or across another")
         else:
             tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
-    lines = [f"{example.text[slice(*word)]}\t{tag}\n" for word, tag in zip(words, tags, strict=True)]
+    lost += ["name written otherwise"] * len({label for label, _ in entities if _TAG_BREAK.search(label)})
+    words_and_tags = ((example.text[slice(*word)], tag) for word, tag in zip(words, tags, strict=True))
+    lines = [f"{word}\t{_TAG_BREAK.sub(' ', tag)}\n" for word, tag in words_and_tags]
     return "".join(lines) + "\n", lost

@@ -64,4 +64,6 @@ def reason_of(error: Exception) -> str:
         return validation_faults(error)
     if isinstance(error, KeyError):
         return f"the field {show(error.args[0])} is missing"
+    if isinstance(error, TypeError | AttributeError):
+        return "unexpected structure: a list, object, string, number or null stands where another should be"
     return f"{error}" if isinstance(error, ValueError) else f"unexpected structure: {error}"

@@ -20,24 +20,24 @@ from ucuie.schema import Frame, Record, Schema, Slot
 def place_strings(
     place: str, text: str, frames: Sequence[ParsedFrame], *, spacing: Spacing | None = None
 ) -> Draft:
-    """A draft with the frames given as strings, and a change for each that has no place in the text.
+    """A draft with the frames given as strings, and a change for each string that has no place in the text.
 
-    A record is left out as a whole: a relation without its object would be another relation. `spacing` is for
-    a text of tokens with one blank between them; None keeps the text.
+    A relation is left out as a whole, since without its object it would be another; an event is left out
+    without its trigger, and loses single arguments. `spacing` is for a text of tokens with one blank between
+    them; None keeps the text.
     """
     slots: dict[str, dict[str, Slot]] = {}
     for frame in frames:
         slots.setdefault(frame.frame, {}).update((one.slot, Slot(name=one.slot)) for one in frame.slots)
     records: tuple[Record, ...] = ()
+    changes: tuple[str, ...] = ()
     if slots:
         schema = Schema(frames=tuple(Frame(name=name, slots=tuple(slots[name].values())) for name in slots))
         alignment = align(frames, text, schema)
-        records = tuple(
-            record
-            for record, frame in zip(alignment.records, alignment.frames, strict=True)
-            if len(record.slots) == len(frame.slots)
-        )
-    changes = ("record not in the text left out",) * (len(frames) - len(records))
+        records = alignment.records
+        num_left_out = len(frames) - len(records)
+        changes = ("record not in the text left out",) * num_left_out
+        changes += ("slot not in the text left out",) * (len(alignment.dropped) - num_left_out)
     if spacing is not None:
         text, records = respaced(text, records, spacing)
     return Draft(place, text, records, changes=changes)
