@@ -102,6 +102,51 @@ def test_what_is_too_large_is_refused_with_the_limit(
     assert words in fault["detail"]
 
 
+ONE = {"text": "x", "schema": ["a"]}
+SHARED = {f"p{number}": {"items": {"$ref": "#/d"}} for number in range(400)}
+CHAINED = {f"p{number}": {"$ref": "#/d0"} for number in range(800)}
+CHAIN = {f"d{number}": {"$ref": f"#/d{number + 1}"} for number in range(900)}
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "words"),
+    [
+        (ONE | {"text": None, "texts": [1] * 200_000}, 413, "texts: has 200,000 texts"),
+        (ONE | {"text": None, "texts": ["x"] * 500_000}, 413, "texts: has 500,000 texts"),
+        (ONE | {"capabilities": ["x"] * 100_000}, 422, "has 100,000 faults"),
+        (ONE | {"task": "associating", "elements": [1] * 100_000}, 413, "has 100,000 elements"),
+        (ONE | {"elements": [{"frame": "a", "slots": [1] * 200_000}]}, 422, "has 200,000 faults"),
+        (ONE | {"threshold": {f"n{number}": 0.5 for number in range(50_000)}}, 422, "no type 'n0'"),
+        (ONE | {f"n{number}": 1 for number in range(100_000)}, 422, "no field 'n0'"),
+        (ONE | {"n" * 1_000_000: 1}, 422, "no field 'nnn"),
+        (ONE | {"schema": [1] * 500_000}, 413, "schema: has 1,000,001 characters"),
+        (ONE | {"schema": [1] * 20_000}, 422, "frames.0.name"),
+        (
+            ONE | {"schema": {"type": "object", "properties": SHARED, "d": {"properties": SHARED}}},
+            422,
+            "slots",
+        ),
+        (ONE | {"schema": {"type": "object", "properties": CHAINED} | CHAIN}, 422, "10 others"),
+        (
+            ONE | {"schema": {"type": "object", "properties": CHAINED, "d0": {"anyOf": [{}] * 6_000}}},
+            422,
+            "100 are",
+        ),
+        (ONE | {"end_bias": 10**4_000}, 422, "end_bias is 1000"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_small_request_takes_little_time_and_gets_a_short_answer(
+    client: httpx.Client, message: Any, status: int, words: str
+) -> None:
+    before = time.process_time()
+    response = client.post("/v1/extract", json=message)
+    assert time.process_time() - before < 2
+    assert response.status_code == status, response.text[:500]
+    assert words in response.json()["detail"]
+    assert len(response.content) < 10_000
+
+
 def deep(depth: int) -> bytes:
     return b'{"text": "x", "schema": ' + b"[" * depth + b"]" * depth + b"}"
 

@@ -10,6 +10,8 @@ from typing import Any
 from ucuie.errors import SchemaError, show
 
 _ALTERNATIVES = ("anyOf", "oneOf", "allOf")
+_MOST_SLOTS, _MOST_ALTERNATIVES, _MOST_REFERENCES = 10_000, 100, 10
+"""Properties may all refer to one place: a short schema can describe more than any memory holds."""
 
 
 def is_json_schema(source: Mapping[Any, Any]) -> bool:
@@ -28,6 +30,11 @@ def frames_of_json_schema(source: Mapping[str, Any]) -> list[dict[str, Any]]:
     root = _resolved(source, source)
     properties = _properties(root, "the JSON Schema")
     listed = {name: _listed_object(content, source) for name, content in properties.items()}
+    num_slots = sum(
+        len(_properties(found, show(name))) for name, found in listed.items() if found is not None
+    )
+    if num_slots > _MOST_SLOTS:
+        raise SchemaError(f"the JSON Schema describes {num_slots:,} slots; {_MOST_SLOTS:,} are the most")
     frames = [_frame(found, name, source) for name, found in listed.items() if found is not None]
     if not frames:
         return [_frame(root, "record", source)]
@@ -92,6 +99,10 @@ def _options(content: Any, root: Mapping[str, Any]) -> Iterator[Mapping[str, Any
     for key in _ALTERNATIVES:
         alternatives = found.get(key)
         if isinstance(alternatives, Sequence) and not isinstance(alternatives, str):
+            if len(alternatives) > _MOST_ALTERNATIVES:
+                raise SchemaError(
+                    f"{key} has {len(alternatives):,} alternatives; {_MOST_ALTERNATIVES} are the most"
+                )
             yield from (_resolved(one, root) for one in alternatives)
 
 
@@ -101,6 +112,10 @@ def _resolved(content: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     while isinstance(content, Mapping) and isinstance(reference := content.get("$ref"), str):
         if reference in seen:
             raise SchemaError(f"the reference {show(reference)} leads back to itself")
+        if len(seen) == _MOST_REFERENCES:
+            raise SchemaError(
+                f"the reference {show(reference)} follows {len(seen)} others, which are the most"
+            )
         seen.add(reference)
         content = _place(reference, root)
     if not isinstance(content, Mapping):
