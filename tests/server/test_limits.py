@@ -282,6 +282,15 @@ def test_the_time_limit_ends_a_request_and_frees_its_place(held: Held) -> None:
         assert is_served(server)
 
 
+def test_a_server_stops_while_a_long_batch_is_worked_on_that_nobody_waits_for(held: Held) -> None:
+    with running(lambda: held.model, request_seconds=0.3) as server:
+        message = MESSAGE | {"text": "Ada Lovelace lived in London. " * 600}
+        assert server.client.post("/v1/extract", json=message).status_code == 504
+        held.forwards.clear()
+        held.go.set()
+    assert len(held.forwards) <= 1
+
+
 def test_texts_of_a_client_that_has_gone_are_not_worked_on(held: Held) -> None:
     with running(lambda: held.model, batch_size=1) as server:
         first = threading.Thread(target=is_served, args=[server])
@@ -314,21 +323,28 @@ def test_more_requests_than_may_run_get_429(held: Held) -> None:
         first.join()
 
 
-def breakable_model() -> LoadedModel:
+class Panic(BaseException):
+    """As pyo3 raises where Rust panics."""
+
+
+def breakable_model(kind: type[BaseException] = RuntimeError) -> LoadedModel:
     """A model that fails where a text has a character that no other has."""
     loaded = tiny_model()
     (bad,) = loaded.tokenizer("\x07")["input_ids"]
 
     def fail(_: object, arguments: tuple[Tensor]) -> None:
         if (arguments[0] == bad).any():
-            raise RuntimeError("a secret of the text")
+            raise kind("a secret of the text")
 
     loaded.model.get_input_embeddings().register_forward_pre_hook(fail)
     return loaded
 
 
-def test_a_text_that_breaks_the_model_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
-    with running(breakable_model) as server, ThreadPoolExecutor(4) as pool:
+@pytest.mark.parametrize("kind", [RuntimeError, Panic])
+def test_a_text_that_breaks_the_model_fails_alone(
+    caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+) -> None:
+    with running(lambda: breakable_model(kind)) as server, ThreadPoolExecutor(4) as pool:
 
         def post(text: str) -> httpx.Response:
             return httpx.post(
@@ -336,6 +352,7 @@ def test_a_text_that_breaks_the_model_fails_alone(caplog: pytest.LogCaptureFixtu
             )
 
         responses = list(pool.map(post, ["x", "\x07", "y", "z"] * 3))
+        assert server.client.get("/healthz").status_code == 200
     assert [response.status_code for response in responses] == [200, 500, 200, 200] * 3
     problem = responses[1].json()
     assert "secret" not in responses[1].text
