@@ -1,6 +1,8 @@
 """Hostile and clumsy clients get a problem or are dropped, and others are served meanwhile."""
 
+import asyncio
 import json
+import logging
 import socket
 import threading
 import time
@@ -13,12 +15,14 @@ from typing import Any
 import httpx
 import pytest
 from server_cases import Held, Running, held_model, running
+from starlette.types import Message, Receive, Scope, Send
 from torch import Tensor
 
 from tiny_model import tiny_model
 from ucuie.errors import ConfigError
 from ucuie.model.folder import LoadedModel
-from ucuie.server.observer import JsonFormatter
+from ucuie.server.guard import Guard
+from ucuie.server.observer import JsonFormatter, log_to_stderr
 from ucuie.server.settings import make_settings, read_api_keys
 
 MESSAGE = {"text": "Ada Lovelace lived in London.", "schema": ["person"]}
@@ -394,6 +398,73 @@ def test_keys_are_asked_for_where_there_are_any() -> None:
         assert server.client.options("/v1/extract", headers=asked).status_code == 200
 
 
+def test_a_page_that_may_read_answers_may_read_why_there_is_none() -> None:
+    origin = {"origin": "https://example.org"}
+    with running(breakable_model, api_keys=(KEY,), cors_origins=tuple(origin.values())) as server:
+        headers = origin | {"x-api-key": KEY}
+        broken = {"text": "\x07", "schema": ["a"]}
+        answers = [
+            server.client.get("/v1/models", headers=origin),
+            server.client.get("/", headers=origin | {"host": "example.org"}),
+            server.client.get("/nothing", headers=origin),
+            server.client.post("/v1/extract", headers=headers, content=b"x" * 5_000_000),
+            server.client.post("/v1/extract", headers=headers, json=broken),
+        ]
+    assert [answer.status_code for answer in answers] == [401, 421, 404, 413, 500]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+        assert answer.headers["x-request-id"] == answer.json()["request_id"]
+
+
+def test_an_answer_that_nobody_reads_is_broken_off() -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    guard = Guard(answer, settings=make_settings(request_seconds=0.05))
+    headers = [(b"host", b"localhost")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "state": {"request_id": "1"}}
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(guard(scope, receive, send), 30))
+    assert time.monotonic() - start < 20
+
+
+def test_health_is_told_while_no_more_requests_are_taken(held: Held) -> None:
+    with running(lambda: held.model, max_requests=1) as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(is_served, server)
+        assert held.entered.wait(60)
+        assert server.client.post("/v1/extract", json=MESSAGE).status_code == 429
+        assert server.client.get("/healthz").status_code == 200
+        held.go.set()
+        assert first.result()
+
+
+def test_what_the_event_loop_says_is_json_without_texts_and_no_flood(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loggers = [logging.getLogger(name) for name in ("ucuie.server", "uvicorn", "asyncio")]
+    before = [(one, one.handlers, one.propagate, one.level) for one in loggers]
+    try:
+        log_to_stderr(log_texts=False)
+        for _ in range(1_000):
+            logging.getLogger("asyncio").error("no more files\nfuture: 'a secret'")
+    finally:
+        for one, handlers, propagate, level in before:
+            one.handlers, one.propagate = handlers, propagate
+            one.setLevel(level)
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["event"] for line in lines[:1]] == ["no more files"]
+    assert len(lines) <= 3
+
+
 def test_other_origins_read_nothing_unless_allowed(client: httpx.Client) -> None:
     origin = {"origin": "https://example.org"}
     assert "access-control-allow-origin" not in client.get("/v1/models", headers=origin).headers
@@ -404,7 +475,7 @@ def test_other_origins_read_nothing_unless_allowed(client: httpx.Client) -> None
 
 
 def test_a_page_cannot_reach_a_local_server_by_a_name_of_its_own(client: httpx.Client) -> None:
-    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", ""):
+    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "localhost:x", ""):
         response = client.get("/v1/models", headers={"host": host})
         assert response.status_code == 421, host
     for host in ("localhost", "LOCALHOST:80", "127.0.0.1:8000", "[::1]", "[::1]:8000"):

@@ -108,7 +108,7 @@ def _options(content: Any, root: Mapping[str, Any]) -> Iterator[Mapping[str, Any
 
 def _resolved(content: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema itself, or the one that it refers to."""
-    seen = set()
+    seen: set[str] = set()
     while isinstance(content, Mapping) and isinstance(reference := content.get("$ref"), str):
         if reference in seen:
             raise SchemaError(f"the reference {show(reference)} leads back to itself")
