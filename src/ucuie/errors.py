@@ -137,6 +137,19 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _TORCH_WRITER = re.compile(r"inline_container\.cc.* unexpected pos|basic_ios::clear: iostream error")
 
 
+def contained(error: BaseException) -> Exception:
+    """An error that others can go on after; a panic of an extension in Rust, which is no Exception, as one.
+
+    Raises:
+        BaseException: the error itself, where it is meant to end the program.
+    """
+    if isinstance(error, Exception):
+        return error
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        raise error
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
 def storage_error(error: BaseException) -> StorageError | None:
     """The fault of a disk or a path behind an error of any library, in words; None: there is none."""
     if isinstance(error, OSError):

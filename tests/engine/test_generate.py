@@ -369,6 +369,15 @@ def test_a_budget_that_fits_exactly_cuts_nothing() -> None:
     assert (same.tokens, same.truncated) == (whole.tokens, False)
 
 
+def test_an_output_is_cut_at_eight_times_the_length_of_its_prompt() -> None:
+    request = replace(make_request("e" * 9), end_bias=100.0)
+    generator = Generator(TableModel().eval(), LANGUAGE.grammars, max_new_tokens=10**6)
+    longest = 8 * (len(request.instruction_ids) + len(request.text_ids))
+    [output] = generator.generate([request])
+    assert generator.budget(request) == longest
+    assert len(output.tokens) <= longest
+
+
 def test_the_end_of_the_context_cuts_like_the_budget() -> None:
     long = make_request()
     prompt_length = len(long.instruction_ids) + len(long.text_ids)

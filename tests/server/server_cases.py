@@ -34,12 +34,14 @@ class Held:
     model: LoadedModel
     go: threading.Event
     entered: threading.Event
+    forwards: list[None]
 
 
 def held_model() -> Held:
-    held = Held(tiny_model(), threading.Event(), threading.Event())
+    held = Held(tiny_model(), threading.Event(), threading.Event(), [])
 
     def wait(*_: object) -> None:
+        held.forwards.append(None)
         held.entered.set()
         assert held.go.wait(120)
 

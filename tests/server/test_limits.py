@@ -1,6 +1,8 @@
 """Hostile and clumsy clients get a problem or are dropped, and others are served meanwhile."""
 
+import asyncio
 import json
+import logging
 import socket
 import threading
 import time
@@ -13,12 +15,14 @@ from typing import Any
 import httpx
 import pytest
 from server_cases import Held, Running, held_model, running
+from starlette.types import Message, Receive, Scope, Send
 from torch import Tensor
 
 from tiny_model import tiny_model
 from ucuie.errors import ConfigError
 from ucuie.model.folder import LoadedModel
-from ucuie.server.observer import JsonFormatter
+from ucuie.server.guard import Guard
+from ucuie.server.observer import JsonFormatter, log_to_stderr
 from ucuie.server.settings import make_settings, read_api_keys
 
 MESSAGE = {"text": "Ada Lovelace lived in London.", "schema": ["person"]}
@@ -100,6 +104,51 @@ def test_what_is_too_large_is_refused_with_the_limit(
     (fault,) = response.json()["errors"]
     assert fault["field"] == field
     assert words in fault["detail"]
+
+
+ONE = {"text": "x", "schema": ["a"]}
+SHARED = {f"p{number}": {"items": {"$ref": "#/d"}} for number in range(400)}
+CHAINED = {f"p{number}": {"$ref": "#/d0"} for number in range(800)}
+CHAIN = {f"d{number}": {"$ref": f"#/d{number + 1}"} for number in range(900)}
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "words"),
+    [
+        (ONE | {"text": None, "texts": [1] * 200_000}, 413, "texts: has 200,000 texts"),
+        (ONE | {"text": None, "texts": ["x"] * 500_000}, 413, "texts: has 500,000 texts"),
+        (ONE | {"capabilities": ["x"] * 100_000}, 422, "has 100,000 faults"),
+        (ONE | {"task": "associating", "elements": [1] * 100_000}, 413, "has 100,000 elements"),
+        (ONE | {"elements": [{"frame": "a", "slots": [1] * 200_000}]}, 422, "has 200,000 faults"),
+        (ONE | {"threshold": {f"n{number}": 0.5 for number in range(50_000)}}, 422, "no type 'n0'"),
+        (ONE | {f"n{number}": 1 for number in range(100_000)}, 422, "no field 'n0'"),
+        (ONE | {"n" * 1_000_000: 1}, 422, "no field 'nnn"),
+        (ONE | {"schema": [1] * 500_000}, 413, "schema: has 1,000,001 characters"),
+        (ONE | {"schema": [1] * 20_000}, 422, "frames.0.name"),
+        (
+            ONE | {"schema": {"type": "object", "properties": SHARED, "d": {"properties": SHARED}}},
+            422,
+            "slots",
+        ),
+        (ONE | {"schema": {"type": "object", "properties": CHAINED} | CHAIN}, 422, "10 others"),
+        (
+            ONE | {"schema": {"type": "object", "properties": CHAINED, "d0": {"anyOf": [{}] * 6_000}}},
+            422,
+            "100 are",
+        ),
+        (ONE | {"end_bias": 10**4_000}, 422, "end_bias is 1000"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_small_request_takes_little_time_and_gets_a_short_answer(
+    client: httpx.Client, message: Any, status: int, words: str
+) -> None:
+    before = time.process_time()
+    response = client.post("/v1/extract", json=message)
+    assert time.process_time() - before < 2
+    assert response.status_code == status, response.text[:500]
+    assert words in response.json()["detail"]
+    assert len(response.content) < 10_000
 
 
 def deep(depth: int) -> bytes:
@@ -238,6 +287,15 @@ def test_the_time_limit_ends_a_request_and_frees_its_place(held: Held) -> None:
         assert any(is_served(server) for _ in range(50))
 
 
+def test_a_server_stops_while_a_long_batch_is_worked_on_that_nobody_waits_for(held: Held) -> None:
+    with running(lambda: held.model, request_seconds=0.3) as server:
+        message = MESSAGE | {"text": "Ada Lovelace lived in London. " * 600}
+        assert server.client.post("/v1/extract", json=message).status_code == 504
+        held.forwards.clear()
+        held.go.set()
+    assert len(held.forwards) <= 1
+
+
 def test_texts_of_a_client_that_has_gone_are_not_worked_on(held: Held) -> None:
     with running(lambda: held.model, batch_size=1) as server:
         first = threading.Thread(target=is_served, args=[server])
@@ -270,21 +328,28 @@ def test_more_requests_than_may_run_get_429(held: Held) -> None:
         first.join()
 
 
-def breakable_model() -> LoadedModel:
+class Panic(BaseException):
+    """As pyo3 raises where Rust panics."""
+
+
+def breakable_model(kind: type[BaseException] = RuntimeError) -> LoadedModel:
     """A model that fails where a text has a character that no other has."""
     loaded = tiny_model()
     (bad,) = loaded.tokenizer("\x07")["input_ids"]
 
     def fail(_: object, arguments: tuple[Tensor]) -> None:
         if (arguments[0] == bad).any():
-            raise RuntimeError("a secret of the text")
+            raise kind("a secret of the text")
 
     loaded.model.get_input_embeddings().register_forward_pre_hook(fail)
     return loaded
 
 
-def test_a_text_that_breaks_the_model_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
-    with running(breakable_model) as server, ThreadPoolExecutor(4) as pool:
+@pytest.mark.parametrize("kind", [RuntimeError, Panic])
+def test_a_text_that_breaks_the_model_fails_alone(
+    caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+) -> None:
+    with running(lambda: breakable_model(kind)) as server, ThreadPoolExecutor(4) as pool:
 
         def post(text: str) -> httpx.Response:
             return httpx.post(
@@ -292,6 +357,7 @@ def test_a_text_that_breaks_the_model_fails_alone(caplog: pytest.LogCaptureFixtu
             )
 
         responses = list(pool.map(post, ["x", "\x07", "y", "z"] * 3))
+        assert server.client.get("/healthz").status_code == 200
     assert [response.status_code for response in responses] == [200, 500, 200, 200] * 3
     problem = responses[1].json()
     assert "secret" not in responses[1].text
@@ -333,6 +399,73 @@ def test_keys_are_asked_for_where_there_are_any() -> None:
         assert server.client.options("/v1/extract", headers=asked).status_code == 200
 
 
+def test_a_page_that_may_read_answers_may_read_why_there_is_none() -> None:
+    origin = {"origin": "https://example.org"}
+    with running(breakable_model, api_keys=(KEY,), cors_origins=tuple(origin.values())) as server:
+        headers = origin | {"x-api-key": KEY}
+        broken = {"text": "\x07", "schema": ["a"]}
+        answers = [
+            server.client.get("/v1/models", headers=origin),
+            server.client.get("/", headers=origin | {"host": "example.org"}),
+            server.client.get("/nothing", headers=origin),
+            server.client.post("/v1/extract", headers=headers, content=b"x" * 5_000_000),
+            server.client.post("/v1/extract", headers=headers, json=broken),
+        ]
+    assert [answer.status_code for answer in answers] == [401, 421, 404, 413, 500]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+        assert answer.headers["x-request-id"] == answer.json()["request_id"]
+
+
+def test_an_answer_that_nobody_reads_is_broken_off() -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    guard = Guard(answer, settings=make_settings(request_seconds=0.05))
+    headers = [(b"host", b"localhost")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "state": {"request_id": "1"}}
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(guard(scope, receive, send), 30))
+    assert time.monotonic() - start < 20
+
+
+def test_health_is_told_while_no_more_requests_are_taken(held: Held) -> None:
+    with running(lambda: held.model, max_requests=1) as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(is_served, server)
+        assert held.entered.wait(60)
+        assert server.client.post("/v1/extract", json=MESSAGE).status_code == 429
+        assert server.client.get("/healthz").status_code == 200
+        held.go.set()
+        assert first.result()
+
+
+def test_what_the_event_loop_says_is_json_without_texts_and_no_flood(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loggers = [logging.getLogger(name) for name in ("ucuie.server", "uvicorn", "asyncio")]
+    before = [(one, one.handlers, one.propagate, one.level) for one in loggers]
+    try:
+        log_to_stderr(log_texts=False)
+        for _ in range(1_000):
+            logging.getLogger("asyncio").error("no more files\nfuture: 'a secret'")
+    finally:
+        for one, handlers, propagate, level in before:
+            one.handlers, one.propagate = handlers, propagate
+            one.setLevel(level)
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["event"] for line in lines[:1]] == ["no more files"]
+    assert len(lines) <= 3
+
+
 def test_other_origins_read_nothing_unless_allowed(client: httpx.Client) -> None:
     origin = {"origin": "https://example.org"}
     assert "access-control-allow-origin" not in client.get("/v1/models", headers=origin).headers
@@ -343,7 +476,7 @@ def test_other_origins_read_nothing_unless_allowed(client: httpx.Client) -> None
 
 
 def test_a_page_cannot_reach_a_local_server_by_a_name_of_its_own(client: httpx.Client) -> None:
-    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", ""):
+    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "localhost:x", ""):
         response = client.get("/v1/models", headers={"host": host})
         assert response.status_code == 421, host
     for host in ("localhost", "LOCALHOST:80", "127.0.0.1:8000", "[::1]", "[::1]:8000"):

@@ -78,6 +78,8 @@ def test_after_a_kill_the_same_address_is_served_again(model: str) -> None:
     with running_server("--model", model, port=port) as again:
         assert again.address == f"http://127.0.0.1:{port}"
         assert httpx.get(f"{again.address}/readyz").json() == {"status": "ready"}
+        (served,) = httpx.get(f"{again.address}/v1/models").json()["models"]
+        assert served["name"] == Path(model).name
         assert again.ready_seconds < READY_SECONDS
     assert files(model) == before
 

@@ -125,6 +125,73 @@ def test_there_is_room_by_number_and_by_time() -> None:
     run(test, wait_seconds=1e-6)
 
 
+def test_a_request_of_long_texts_takes_turns_with_others() -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
+        done: list[str] = []
+        order = {"long": query(0), "short": query(1)}
+        order["long"] = replace(order["long"], text="Ada lived in London. " * 500)
+
+        async def ask(kind: str, count: int) -> None:
+            await engine.answer([order[kind]] * count, Switches())
+            done.append(kind)
+
+        long = asyncio.create_task(ask("long", 4))
+        await entered(held)
+        shorts = [asyncio.create_task(ask("short", 1)) for _ in range(2)]
+        await asyncio.sleep(0)
+        held.go.set()
+        await asyncio.gather(long, *shorts)
+        assert done == ["short", "short", "long"]
+        assert batches.sizes == [1, 3, 1, 1], "one long text, and what else has room beside another"
+
+    run(test)
+
+
+def test_endless_newcomers_do_not_starve_a_request() -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
+        held.go.set()
+        many = asyncio.create_task(engine.answer([query(number) for number in range(10)], Switches()))
+        for number in range(100):
+            await asyncio.gather(*(engine.answer([query(number)], Switches()) for _ in range(4)))
+            if many.done():
+                break
+        assert many.done()
+
+    run(test)
+
+
+def test_work_that_nobody_waits_for_ends_within_a_step() -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
+        gone = asyncio.create_task(engine.answer([query(number) for number in range(4)], Switches()))
+        await entered(held)
+        gone.cancel()
+        await asyncio.wait([gone])
+        held.forwards.clear()
+        held.go.set()
+        assert ids(await engine.answer([query(5)], Switches())) == ["5"]
+        num_after = len(held.forwards)
+        held.forwards.clear()
+        await engine.answer([query(5)], Switches())
+        assert num_after == len(held.forwards) + 3, (
+            "an instruction has two, and the first of the first was held"
+        )
+
+    run(test)
+
+
+def test_a_cancelled_text_does_not_end_those_beside_it() -> None:
+    async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
+        first = asyncio.create_task(engine.answer([query(0)], Switches()))
+        await entered(held)
+        gone, stays = (asyncio.create_task(engine.answer([query(n)], Switches())) for n in (1, 2))
+        held.go.set()
+        await first
+        gone.cancel()
+        assert ids(await stays) == ["2"]
+
+    run(test)
+
+
 def test_a_cancelled_text_gives_its_place_up() -> None:
     async def test(engine: TextQueue, batches: Batches, held: Held) -> None:
         first = asyncio.create_task(engine.answer([query(0)], Switches()))

@@ -6,7 +6,7 @@ tokens are fed in one piece without asking the model; a finished output makes ro
 How a forward is computed is `forward`. Knows no schema and no record.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,6 +20,8 @@ from ucuie.errors import TextError
 
 MAX_STEP_TOKENS = 4096
 """No further text is taken into a forward that has so many tokens to read."""
+MOST_OUTPUT_PER_PROMPT = 8
+"""An output that is so many times as long as its instruction and text together goes in circles."""
 CACHE_BYTES = 256 * 2**20
 """What the outputs being written may hold in memory."""
 CACHE_SHARE = 1 / 8
@@ -104,6 +106,8 @@ class Generator:
         self.batch_size = batch_size
         self.num_drafts = num_drafts
         self.work = Work()
+        self.before_forward: Callable[[], None] = lambda: None
+        """Called before each forward for outputs; what it raises ends the work."""
         self._forward = Forward(model, may_copy=may_copy, int8=int8)
         self.cache_bytes = _cache_bytes(self._forward.device) if cache_bytes is None else cache_bytes
         self._prefixes = PrefixCache(self.cache_bytes // 2)
@@ -147,9 +151,10 @@ class Generator:
             TextError: the context is full before the output begins.
         """
         context = self.context
-        if context is None:
-            return self.max_new_tokens
         num_instruction, num_text = len(request.instruction_ids), len(request.text_ids)
+        longest = min(self.max_new_tokens, MOST_OUTPUT_PER_PROMPT * (num_instruction + num_text))
+        if context is None:
+            return longest
         room = context - num_instruction - num_text
         if room < SHORTEST_OUTPUT:
             raise TextError(
@@ -157,7 +162,7 @@ class Generator:
                 f"the model's context of {context:,} leaves no room for an output. Split the text, or ask "
                 "for fewer types at once"
             )
-        return min(self.max_new_tokens, room)
+        return min(longest, room)
 
     @property
     def context(self) -> int | None:
@@ -193,6 +198,7 @@ class Generator:
 
     def _step(self, rows: list[Beam], cache: SlotCache) -> Iterator[tuple[int, Output]]:
         """One forward, and what all rows make of it; the outputs that it finished."""
+        self.before_forward()
         logits = self._forward(rows, cache)
         self.work.forwards += 1
         self.work.tokens_read += sum(len(row.reads) for row in rows)

@@ -10,7 +10,7 @@ each group of frames; their parts, one for each window; outputs for them (`engin
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice, takewhile
@@ -60,6 +60,7 @@ class Extractor(AnswersQueries):
             trained on; where that is not known, a text is read as a whole if it fits into the context with an
             output of its length, a longer one in windows of WINDOW_TOKENS.
         int8: large products are rounded to 8 bits: faster on a CPU, and now and then another answer.
+        before_forward: called before each step of the model; what it raises ends the work.
 
     Raises:
         ModelError: int8 is not possible with this model, or not here.
@@ -76,6 +77,7 @@ class Extractor(AnswersQueries):
         max_new_tokens: int | None = None,
         window_tokens: int | None = None,
         int8: bool = False,
+        before_forward: Callable[[], None] | None = None,
     ) -> None:
         self.model_name = loaded.name
         """What the extractions call the model."""
@@ -101,6 +103,8 @@ class Extractor(AnswersQueries):
             may_copy=not loaded.shares_backbone,
             int8=int8,
         )
+        if before_forward is not None:
+            self._generator.before_forward = before_forward
         self._prompts = Prompts(
             PromptEncoder(loaded.tokenizer, pool=loaded.pool), self._generator.context, self._window_tokens
         )

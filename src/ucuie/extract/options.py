@@ -4,9 +4,9 @@ The methods of extractors, the flags of the command, the fields of the HTTP API,
 and the reference pages are all made from the classes here; the line below a field is what all of them say.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import (
@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ucuie.errors import ConfigError, did_you_mean, show
+from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, did_you_mean, show
 from ucuie.model.operating_point import OperatingPoint
 from ucuie.schema import Capability, Dropped, Filler, Record, Schema, Task
 
@@ -35,6 +35,8 @@ ThresholdSource = float | Mapping[str, float] | None
 Explain = bool | Literal["linears"]
 """Whether records carry an explanation, and with "linears" one for each adapted linear as well."""
 BATCH_SIZE = 32
+MAX_END_BIAS = 100
+"""In logits; nothing is likelier or less likely than with it."""
 _NUMBERS_BY_NAME = {"type": "object", "additionalProperties": {"type": "number"}}
 _Count = TypeVar("_Count", int, int | None)
 
@@ -94,10 +96,13 @@ class Thresholds:
         known = dict.fromkeys(frame.name for frame in schema.frames)
         known |= dict.fromkeys(slot for frame in schema.frames for slot in frame.slot_names)
         labels = {_label(frame.name, slot) for frame in schema.frames for slot in frame.slot_names}
+        unknown = (
+            name for name, _ in self.values if name != ANY and name not in known and name not in labels
+        )
+        # No more are looked for than a message lists: the nearest name to an unknown one takes time.
         faults = [
             f"no type {show(name)} for a threshold{did_you_mean(name, [*known, ANY])}"
-            for name, _ in self.values
-            if name != ANY and name not in known and name not in labels
+            for name in islice(unknown, MAX_LISTED_FAULTS)
         ]
         if faults:
             raise ConfigError("; ".join(faults))
@@ -189,8 +194,8 @@ def _thresholds(source: Any) -> Thresholds:
 
 _POSSIBLE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "end_bias": (
-        lambda value: isinstance(value, int | float) and math.isfinite(value),
-        "a finite number, 0 for none",
+        lambda value: isinstance(value, int | float) and -MAX_END_BIAS <= value <= MAX_END_BIAS,
+        f"a finite number from -{MAX_END_BIAS} to {MAX_END_BIAS}, 0 for none",
     ),
     "n_best": (
         lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,

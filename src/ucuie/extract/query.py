@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, Unpack
 
-from ucuie.errors import ConfigError, SchemaError, TextError, UserError, did_you_mean, listed, show
+from ucuie.errors import ConfigError, SchemaError, TextError, UserError, contained, did_you_mean, listed, show
 from ucuie.extract.options import AnswerOptions, OptionArguments
 from ucuie.extract.result import Extraction
 from ucuie.files import StagedLines
@@ -233,9 +233,10 @@ def answer_each(extractor: AnswersQueries, queries: Sequence[Query]) -> list[Ext
         faults = extractor.faults(queries)
         answers = extractor.answer(query for index, query in enumerate(queries) if index not in faults)
         return [faults[index] if index in faults else next(answers) for index in range(len(queries))]
-    except Exception as error:  # of any class: a text may be the one that no memory is enough for
+    except BaseException as error:  # of any class: a text may be the one that no memory is enough for
+        failure = contained(error)
         if len(queries) == 1:
-            return [error]
+            return [failure]
     return [answer_each(extractor, [query])[0] for query in queries]
 
 

@@ -4,7 +4,7 @@ The hard router activates exactly these experts, the BCE loss trains the soft ro
 2.4 and 2.6).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ucuie.errors import did_you_mean, show
 from ucuie.schema.model import CAPABILITIES, Capability, Frame, Record, Schema, Task, span_faults
@@ -61,13 +61,13 @@ def element_faults(elements: Sequence[Record], text: str, schema: Schema) -> Ite
         text: the one that they are spans of.
         schema: that of the records that they are to be parts of.
     """
-    names = [frame.name for frame in located_schema(schema, has_evoked_frames=True).frames]
+    names = dict.fromkeys(frame.name for frame in located_schema(schema, has_evoked_frames=True).frames)
     for index, element in enumerate(elements):
         if faults := _faults_of(element, text, names):
             yield index, "; ".join(faults)
 
 
-def _faults_of(element: Record, text: str, names: Sequence[str]) -> list[str]:
+def _faults_of(element: Record, text: str, names: Collection[str]) -> list[str]:
     faults = [f"{fault}; offsets are half-open, in code points" for fault in span_faults(element, text)]
     if element.frame not in names:
         hint = did_you_mean(element.frame, names)

@@ -19,6 +19,8 @@ _INNER = (*_ALTERNATIVES, "items", "prefixItems", "additionalProperties")
 _KEYS = {"type", "$ref", "enum", "const", *_INNER, "properties"}
 _WRAPPERS = ("schema", "json_schema", "parameters", "input_schema", "function")
 """Under one of these a model's API wants the JSON Schema."""
+_MOST_SLOTS, _MOST_ALTERNATIVES, _MOST_REFERENCES = 10_000, 100, 10
+"""Properties may all refer to one place: a short schema can describe more than any memory holds."""
 
 
 def is_json_schema(source: Mapping[Any, Any]) -> bool:
@@ -78,6 +80,11 @@ def frames_of_json_schema(source: Mapping[str, Any], owner: str = "the JSON Sche
     root = _resolved(source, source)
     properties = _properties(root, owner) if "items" not in root else {"record": root}
     listed = {name: _listed_object(content, source) for name, content in properties.items()}
+    num_slots = sum(
+        len(_properties(found, show(name))) for name, found in listed.items() if found is not None
+    )
+    if num_slots > _MOST_SLOTS:
+        raise SchemaError(f"the JSON Schema describes {num_slots:,} slots; {_MOST_SLOTS:,} are the most")
     titles = {name: _title(found, name) for name, found in listed.items() if found is not None}
     counts = Counter(titles.values())
     frames = [
@@ -167,15 +174,24 @@ def _options(content: Any, root: Mapping[str, Any]) -> Iterator[Mapping[str, Any
     found = _resolved(content, root)
     yield found
     for key in _ALTERNATIVES:
-        yield from (_resolved(one, root) for one in _listed(found.get(key)))
+        alternatives = _listed(found.get(key))
+        if len(alternatives) > _MOST_ALTERNATIVES:
+            raise SchemaError(
+                f"{key} has {len(alternatives):,} alternatives; {_MOST_ALTERNATIVES} are the most"
+            )
+        yield from (_resolved(one, root) for one in alternatives)
 
 
 def _resolved(content: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema itself, or the one that it refers to."""
-    seen = set()
+    seen: set[str] = set()
     while isinstance(content, Mapping) and isinstance(reference := content.get("$ref"), str):
         if reference in seen:
             raise SchemaError(f"the reference {show(reference)} leads back to itself")
+        if len(seen) == _MOST_REFERENCES:
+            raise SchemaError(
+                f"the reference {show(reference)} follows {len(seen)} others, which are the most"
+            )
         seen.add(reference)
         content = _place(reference, root)
     if not isinstance(content, Mapping):

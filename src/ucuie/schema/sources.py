@@ -27,7 +27,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ucuie.errors import SchemaError, did_you_mean, show
+from ucuie.errors import SchemaError, did_you_mean, listed, show
 from ucuie.schema.json_schema import frames_of_class, frames_of_json_schema, is_json_schema
 
 FRAME_KEYS = {"description", "slots"}
@@ -53,7 +53,7 @@ class SchemaSource:
             line = self.line_at(*fault["loc"], *fault.get("ctx", {}).get("within", ()))
             place = self.origin if line is None else f"{self.origin}, line {line}"
             lines.append(f"{_message(fault)} ({place})")
-        return "\n".join(lines)
+        return "\n".join(listed(lines))
 
     def line_at(self, *location: int | str) -> int | None:
         """The line of a place such as ("frames", 0, "slots", 1), counted from 1, if the source has lines.
@@ -215,8 +215,10 @@ def _parse_yaml(text: str, origin: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise SchemaError(f"{error.problem} ({origin}, line {line})") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise SchemaError(f"{error} ({origin})") from None
+    except RecursionError:
+        raise SchemaError(f"{origin} is nested too deeply; {HINT}") from None
 
 
 def _first_line(node: Any) -> int | None:

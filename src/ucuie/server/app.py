@@ -31,7 +31,7 @@ from ucuie.server.messages import (
 from ucuie.server.observer import Metrics, Observer
 from ucuie.server.openapi import ALWAYS, GUARDED, POSTED, describe, problem_answers
 from ucuie.server.problems import INVALID_REQUEST, NOT_FOUND, UNAVAILABLE, Problem, problem_of
-from ucuie.server.queries import read_checked_schema
+from ucuie.server.queries import read_checked_schema, sizes_checked
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 from ucuie.server.text_queue import NotReadyError, QueueFullError, TextQueue
@@ -123,6 +123,7 @@ def _add_schemas(app: FastAPI, settings: ServerSettings, schemas: NamedSchemas) 
         "/v1/schemas/check",
         tags=["schemas"],
         summary="Read a schema, and say what is wrong with it",
+        dependencies=[sizes_checked(settings)],
         responses=POSTED,
     )
     async def check_schema(message: SchemaToCheck) -> SchemaFacts:

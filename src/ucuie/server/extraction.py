@@ -22,7 +22,7 @@ from ucuie.server.problems import (
     RequestFault,
     fault_at,
 )
-from ucuie.server.queries import check_elements, read_queries, text_field, text_problem
+from ucuie.server.queries import check_elements, read_queries, sizes_checked, text_field, text_problem
 from ucuie.server.schemas import NamedSchemas
 from ucuie.server.settings import ServerSettings
 from ucuie.server.text_queue import TextQueue
@@ -40,6 +40,7 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
         "/v1/extract",
         tags=["extraction"],
         summary="Extract records from one or many texts",
+        dependencies=[sizes_checked(settings, max_texts=settings.max_texts)],
         responses=POSTED | problem_answers(INTERNAL, TIME_LIMIT),
     )
     async def extract(message: ExtractRequest, request: Request) -> ExtractResponse:
@@ -66,6 +67,7 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
         "/v1/extract/stream",
         tags=["extraction"],
         summary="Extract from many texts, one line for each as soon as it is there",
+        dependencies=[sizes_checked(settings, max_texts=settings.max_stream_texts)],
         description=(
             "The same request with more texts. Each line of the answer is an extraction, in the order of the "
             "texts; a text without one has a line with `id` and `problem` instead, and the others go on."

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ucuie.errors import contained
 from ucuie.extract.query import Query, answer_each
 from ucuie.extract.result import Extraction
 from ucuie.schema import CAPABILITIES, Capability
@@ -55,8 +56,8 @@ class Extractors:
         """The extraction of each query, or why there is none."""
         try:
             extractor = self._extractor(switches)
-        except Exception as error:  # of any class: the engine goes on with other switches
-            return [error for _ in queries]
+        except BaseException as error:  # of any class: the engine goes on with other switches
+            return [contained(error)] * len(queries)
         return answer_each(extractor, queries)
 
     def _extractor(self, switches: Switches) -> "Extractor":

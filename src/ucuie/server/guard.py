@@ -1,15 +1,18 @@
 """The guard between the network and the API: who may ask, how much and how slowly.
 
-Plain ASGI, outside of the framework, so that nothing of a refused request is read, let alone parsed.
+Plain ASGI, outside of the framework, so that nothing of a refused request is read, let alone parsed. Answers
+for what is refused here and for what fails inside.
 """
 
 import asyncio
 import hashlib
 import hmac
+import logging
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ucuie.errors import show
+from ucuie.server.observer import LOG_FIELDS
 from ucuie.server.problems import (
     CLIENT_GONE,
     MEDIA,
@@ -20,8 +23,11 @@ from ucuie.server.problems import (
     WRONG_HOST,
     Problem,
     RequestFault,
+    problem_of,
 )
 from ucuie.server.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _PROTECTED = ("/v1/", "/metrics")
@@ -43,18 +49,41 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        has_begun = False
+
+        async def send_in_time(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            async with asyncio.timeout(self._settings.request_seconds):
+                await send(message)
+
+        try:
+            await self._let_through(scope, receive, send_in_time)
+        except Exception as error:
+            problem = problem_of(error)
+            request_id = scope["state"]["request_id"]
+            if problem.kind.status >= 500:
+                logger.exception("a request failed", extra={LOG_FIELDS: {"id": request_id}})
+            if has_begun:
+                # The answer has begun: breaking it off is the only way to tell.
+                raise
+            await problem.response(request_id)(scope, receive, send)
+
+    async def _let_through(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         self._check_host(headers)
         self._check_key(scope["path"], headers)
-        if self._num_requests >= self._settings.max_requests:
+        has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+        # What has none is no work, and whoever asks after the server's health has to be told.
+        if has_body and self._num_requests >= self._settings.max_requests:
             detail = f"{self._num_requests:,} requests are being worked on; try again in {_RETRY_SECONDS} s"
             raise Problem(QUEUE_FULL, detail, headers={"retry-after": str(_RETRY_SECONDS)})
-        self._num_requests += 1
+        self._num_requests += has_body
         try:
             body = await self._read_body(scope, headers, receive)
             await self._app(scope, _replayed(body, receive), send)
         finally:
-            self._num_requests -= 1
+            self._num_requests -= has_body
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
         if not self._hosts:
@@ -62,7 +91,7 @@ class Guard:
         name = headers.get(b"host", b"").decode("latin-1").casefold()
         # The port is what follows the last colon, unless that stands within [...] of an IPv6 address.
         host, colon, port = name.rpartition(":")
-        if not colon or not port.isdigit():
+        if not colon or not (port.isascii() and port.isdigit()):
             host = name
         if host not in (known.casefold() for known in self._hosts):
             raise Problem(

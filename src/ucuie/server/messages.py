@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from ucuie.errors import did_you_mean
+from ucuie.errors import did_you_mean, show
 from ucuie.extract.options import AnswerOptions
 from ucuie.extract.result import Extraction
 from ucuie.schema import Capability, Record, Schema, Task
@@ -34,6 +34,14 @@ ElementList = Annotated[
 ]
 
 
+_MAX_FAULTS = 1_000
+"""Of one body; describing each takes longer than finding it."""
+
+
+def _refusal(detail: str) -> PydanticCustomError:
+    return PydanticCustomError("value_error", "{detail}", {"detail": detail})
+
+
 class _Message(BaseModel):
     """A body that clients send: unknown fields are refused, with the nearest known one."""
 
@@ -45,9 +53,20 @@ class _Message(BaseModel):
         known = [info.alias or name for name, info in cls.model_fields.items()]
         for name in values if isinstance(values, dict) else ():
             if name not in known:
-                detail = f"no field {name!r}{did_you_mean(name, known)}"
-                raise PydanticCustomError("value_error", "{detail}", {"detail": detail})
+                raise _refusal(f"no field {show(name)}{did_you_mean(name, known)}")
         return values
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _has_few_faults(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            if error.error_count() <= _MAX_FAULTS:
+                raise
+            raise _refusal(
+                f"has {error.error_count():,} faults; /openapi.json says what it may hold"
+            ) from None
 
 
 class TextToRead(_Message):

@@ -6,6 +6,7 @@ asked for; counts are for Prometheus.
 
 import json
 import logging
+import math
 import secrets
 import sys
 import time
@@ -16,10 +17,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ucuie.server.problems import CLIENT_GONE, problem_of
+from ucuie.server.problems import CLIENT_GONE
 
 logger = logging.getLogger(__name__)
 
+_EVENT_LOOP = "asyncio"
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 _CONTENT_SECURITY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -30,14 +32,14 @@ _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-_FIELDS = "fields"
+LOG_FIELDS = "fields"
 """The attribute of a log record that holds its further fields."""
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Observer:
-    """Gives every request an id, notes how it went, and answers for what fails inside."""
+    """Gives every request an id, and notes how it went."""
 
     def __init__(self, app: ASGIApp, *, metrics: "Metrics", log_texts: bool) -> None:
         self._app = app
@@ -67,14 +69,6 @@ class Observer:
 
         try:
             await self._app(scope, receive, note_status)
-        except Exception as error:
-            problem = problem_of(error)
-            if problem.kind.status >= 500:
-                logger.exception("a request failed", extra={_FIELDS: {"id": request_id}})
-            if status:
-                # The answer has begun: breaking it off is the only way to tell.
-                raise
-            await problem.response(request_id)(scope, receive, note_status)
         finally:
             self._note(scope, status or CLIENT_GONE.status, time.perf_counter() - start)
 
@@ -95,7 +89,7 @@ class Observer:
         }
         if self._log_texts and "texts" in state:
             fields["texts"] = state["texts"]
-        logger.info("request", extra={_FIELDS: fields})
+        logger.info("request", extra={LOG_FIELDS: fields})
 
 
 class Metrics:
@@ -152,11 +146,13 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line without its end."""
+        # What the event loop says quotes what it was at.
+        is_safe = self.log_texts or (record.exc_info is None and record.name != _EVENT_LOOP)
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": record.getMessage() if record.exc_info is None or self.log_texts else record.msg,
-            **getattr(record, _FIELDS, {}),
+            "event": record.getMessage() if is_safe else str(record.msg).partition("\n")[0],
+            **getattr(record, LOG_FIELDS, {}),
         }
         if record.exc_info is not None and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
@@ -170,11 +166,26 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class _OnceASecond(logging.Filter):
+    """Lets the event loop's failures through one a second: where files are used up it has thousands."""
+
+    _last = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != _EVENT_LOOP:
+            return True
+        is_due = record.created - self._last >= 1
+        if is_due:
+            self._last = record.created
+        return is_due
+
+
 def log_to_stderr(*, log_texts: bool, is_quiet: bool = False) -> None:
     """Writes what the server and uvicorn log to stderr; only what goes wrong if quiet."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(log_texts=log_texts))
-    for name in ("ucuie.server", "uvicorn"):
+    handler.addFilter(_OnceASecond())
+    for name in ("ucuie.server", "uvicorn", _EVENT_LOOP):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False

@@ -159,18 +159,21 @@ def problem_of(error: Exception) -> Problem:
 
 def _invalid(error: RequestValidationError) -> Problem:
     details: dict[_Location, list[str]] = {}
+    around: set[_Location] = set()
     for fault in error.errors():
         if fault["type"] == "json_invalid":
             reason = fault.get("ctx", {}).get("error", fault["msg"])
             return Problem(MALFORMED, f"the body is not JSON: {reason} (character {fault['loc'][-1]})")
-        details.setdefault(_without_members(fault, error.body), []).append(_detail(fault))
+        location = _without_members(fault, error.body)
+        details.setdefault(location, []).append(_detail(fault))
+        around.update(location[:length] for length in range(len(location)))
     return Problem(
         INVALID_REQUEST,
         faults=[
             RequestFault(field=_field_name(location) or "the body", detail=_joined(of_one))
             for location, of_one in details.items()
             # A member of a union that fits but for something in it is the one that was meant.
-            if not any(other != location and other[: len(location)] == location for other in details)
+            if location not in around
         ],
     )
 

@@ -1,8 +1,11 @@
 """Reads messages as queries, within the server's limits; a problem names the field and what to do."""
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, Request
 
 from ucuie.errors import MAX_LISTED_FAULTS, ConfigError, TextError, show
 from ucuie.extract.options import AnswerOptions
@@ -15,6 +18,8 @@ from ucuie.server.settings import ServerSettings
 if TYPE_CHECKING:
     from ucuie.extract.query import Query
 
+_TOO_DEEP = "is nested too deeply; a schema is frames with slots"
+
 
 def _read_schema(
     source: str | list[Any] | dict[str, Any], named: NamedSchemas, settings: ServerSettings
@@ -23,7 +28,7 @@ def _read_schema(
         # A string is a name and never a path: files of the server are none of the client's business.
         schema = named[source].schema if isinstance(source, str) else Schema.of(source)
     except RecursionError:
-        raise fault_at("schema", "is nested too deeply; a schema is frames with slots") from None
+        raise fault_at("schema", _TOO_DEEP) from None
     _check_schema_size(schema, settings)
     return schema
 
@@ -38,8 +43,6 @@ def read_checked_schema(message: SchemaToCheck, named: NamedSchemas, settings: S
     if message.yaml is None:
         assert message.schema_source is not None
         return _read_schema(message.schema_source, named, settings)
-    # Before anything is read: YAML takes its time.
-    _check_size("yaml", len(message.yaml), settings.max_schema_characters, "characters")
     schema = Schema.from_yaml(message.yaml)
     _check_schema_size(schema, settings)
     return schema
@@ -57,7 +60,7 @@ def read_queries(
     from ucuie.extract.query import Query
 
     texts = _texts(request)
-    _check_sizes(request, texts, settings, max_texts=max_texts)
+    _check_answers(request, len(texts), settings, max_texts=max_texts)
     schema = _read_schema(request.schema_source, named, settings)
     task = request.task or schema.task
     _check_elements_are_wanted(request, texts)
@@ -108,15 +111,52 @@ def _texts(request: ExtractRequest) -> list[TextToRead]:
     ]
 
 
-def _check_sizes(
-    request: ExtractRequest, texts: Sequence[TextToRead], settings: ServerSettings, *, max_texts: int
+def sizes_checked(settings: ServerSettings, *, max_texts: int = 1) -> Any:
+    """A route's dependency: refuses a body of which something is too large before it becomes a message."""
+
+    async def check(request: Request) -> None:
+        if await request.body():
+            _check_sizes(await request.json(), settings, max_texts)
+
+    return Depends(check)
+
+
+def _check_sizes(body: Any, settings: ServerSettings, max_texts: int) -> None:
+    if not isinstance(body, dict):
+        return
+    texts = body.get("texts")
+    if isinstance(texts, list):
+        _check_size("texts", len(texts), max_texts, "texts")
+    _check_text_sizes(body, "", settings)
+    for index, item in enumerate(texts if isinstance(texts, list) else ()):
+        field = f"texts[{index}]"
+        if isinstance(item, dict):
+            _check_text_sizes(item, f"{field}.", settings)
+        else:
+            _check_size(field, _length(item, str), settings.max_text_characters, "characters")
+    limit = settings.max_schema_characters
+    # YAML takes its time.
+    _check_size("yaml", _length(body.get("yaml"), str), limit, "characters")
+    try:
+        written = json.dumps(body.get("schema"), ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise fault_at("schema", _TOO_DEEP) from None
+    _check_size("schema", len(written), limit, "characters")
+
+
+def _check_text_sizes(item: dict[str, Any], prefix: str, settings: ServerSettings) -> None:
+    num_characters = _length(item.get("text"), str)
+    _check_size(f"{prefix}text", num_characters, settings.max_text_characters, "characters")
+    _check_size(f"{prefix}elements", _length(item.get("elements"), list), settings.max_elements, "elements")
+
+
+def _length(value: Any, kind: type[str] | type[list[Any]]) -> int:
+    return len(value) if isinstance(value, kind) else 0
+
+
+def _check_answers(
+    request: ExtractRequest, num_texts: int, settings: ServerSettings, *, max_texts: int
 ) -> None:
-    _check_size("texts", len(texts), max_texts, "texts")
-    for index, item in enumerate(texts):
-        _check_size(text_field(request, index), len(item.text), settings.max_text_characters, "characters")
-        _check_size(
-            _elements_field(request, index), len(item.elements or ()), settings.max_elements, "elements"
-        )
     # Beams of a text share a batch.
     if request.n_best > settings.batch_size:
         detail = (
@@ -124,10 +164,10 @@ def _check_sizes(
             "ask for fewer"
         )
         raise fault_at("n_best", detail, TOO_LARGE)
-    num_answers = request.n_best * len(texts)
+    num_answers = request.n_best * num_texts
     if num_answers > max_texts:
         detail = (
-            f"makes {num_answers:,} answers to {len(texts):,} texts, this server gives {max_texts:,}; "
+            f"makes {num_answers:,} answers to {num_texts:,} texts, this server gives {max_texts:,}; "
             "ask for fewer, or send the texts in parts"
         )
         raise fault_at("n_best", detail, TOO_LARGE)

@@ -62,7 +62,7 @@ def serve(
     listener = listen(settings.host, port)
     log_to_stderr(log_texts=settings.log_texts, is_quiet=is_quiet)
 
-    models = {model_name(model or DEFAULT): model or DEFAULT} | dict(more_models or {})
+    models = {_served_name(model or DEFAULT): model or DEFAULT} | dict(more_models or {})
     metrics = Metrics()
     engine = TextQueue(
         partial(_load, models, device),
@@ -89,6 +89,13 @@ def serve(
         asyncio.run(server.serve([listener]))
     if failures:
         raise failures[0]
+
+
+def _served_name(model: str) -> str:
+    """What clients call a model: of a folder or file here its name, since its path is not theirs to know."""
+    name = model_name(model)
+    path = Path(name).expanduser()
+    return path.resolve().name if path.exists() else name
 
 
 def _load(models: Mapping[str, str], device: str | None) -> "Mapping[str, LoadedModel]":

@@ -52,7 +52,7 @@ class ServerSettings(Config):
     """Bytes of one request."""
 
     request_seconds: float = Field(default=60.0, gt=0)
-    """From the whole request to its answer; of a stream, for each text."""
+    """From the whole request to its answer; of a stream, for each text. As long an answer may lie unread."""
 
     receive_seconds: float = Field(default=10.0, gt=0)
     """For the body of a request, and for an idle connection."""

@@ -29,6 +29,8 @@ _COMPANY_SECONDS = 0.15
 a batch waits until no more come for a moment, at most for so long."""
 _POLL_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 60
+_BATCH_CHARACTERS = 20_000
+"""Of a batch of several texts: the others wait for so much and no more."""
 _OLD_RATE_WEIGHT = 0.8
 
 
@@ -58,11 +60,31 @@ class QueueWatcher(Protocol):
         """Notes a batch."""
 
 
+class _UnwantedError(UcuieError):
+    """Nobody waits for any answer of a batch any more."""
+
+
+@dataclass(eq=False)
+class _Asker:
+    """A request, whose texts take turns with those of others: each request is given as many characters."""
+
+    end: int = 0
+    """Where in the sequence of turns its last text ends."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Job:
     query: Query
     switches: Switches
     answer: asyncio.Future[Extraction | Exception]
+    asker: _Asker
+    turn: int
+    """Where in the sequence of turns its text begins."""
+
+    @property
+    def num_characters(self) -> int:
+        """Of its text, once for each answer."""
+        return len(self.query.text) * self.query.options.n_best
 
 
 class TextQueue:
@@ -90,14 +112,18 @@ class TextQueue:
         self.facts: dict[str, ModelFactsMessage] = {}
         """By name, the first first; empty until the models are loaded."""
         self._wait_seconds = wait_seconds
-        self._extractors = Extractors(load, batch_size=batch_size, **options)
+        self._extractors = Extractors(
+            load, batch_size=batch_size, before_forward=self._end_if_unwanted, **options
+        )
         """Touched by the thread alone."""
         self._batch_size = batch_size
         self._watcher = watcher
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ucuie-engine")
-        self._waiting: deque[_Job] = deque()
-        self.num_running = 0
-        """Texts that the extractor is at."""
+        self._waiting: list[_Job] = []
+        self._running: Sequence[_Job] = ()
+        """What the extractor is at."""
+        self._turn = 0
+        """Where in the sequence of turns those begin who come now."""
         self._has_work = asyncio.Event()
         self._is_closed = False
         self._dispatcher: asyncio.Task[None] | None = None
@@ -131,6 +157,11 @@ class TextQueue:
         """Texts in the queue."""
         return len(self._waiting)
 
+    @property
+    def num_running(self) -> int:
+        """Texts that the extractor is at."""
+        return len(self._running)
+
     def check_room(self, num_texts: int = 1) -> None:
         """Refuses so many texts if they may not be submitted now.
 
@@ -141,7 +172,7 @@ class TextQueue:
         if not self.is_ready:
             raise NotReadyError("the model is not loaded yet" if self.is_alive else "the server is stopping")
         if not self._has_room(num_texts):
-            self._waiting = deque(job for job in self._waiting if not job.answer.cancelled())
+            self._waiting = [job for job in self._waiting if not job.answer.cancelled()]
         if not self._has_room(num_texts):
             raise QueueFullError(self.num_waiting, self._retry_seconds())
 
@@ -153,16 +184,22 @@ class TextQueue:
         return num_waiting <= self.queue_size and seconds <= self._wait_seconds
 
     def submit(
-        self, queries: Sequence[Query], switches: Switches
+        self, queries: Sequence[Query], switches: Switches, asker: _Asker | None = None
     ) -> list[asyncio.Future[Extraction | Exception]]:
         """Queues queries, all or none; a future that is cancelled gives its place up.
 
-        Each future gives the extraction or, as a value, why there is none. Raises as `check_room`.
+        Without an asker they are a request of their own. Each future gives the extraction or, as a value, why
+        there is none. Raises as `check_room`.
         """
         self.check_room(len(queries))
         loop = asyncio.get_running_loop()
-        jobs = [_Job(query, switches, loop.create_future()) for query in queries]
-        self._waiting.extend(jobs)
+        asker = asker or _Asker()
+        jobs = []
+        for query in queries:
+            job = _Job(query, switches, loop.create_future(), asker, max(self._turn, asker.end))
+            asker.end = job.turn + job.num_characters
+            jobs.append(job)
+        self._waiting += jobs
         self._has_work.set()
         return [job.answer for job in jobs]
 
@@ -183,13 +220,14 @@ class TextQueue:
         What takes longer than `seconds` gives a TimeoutError.
         """
         ahead: deque[asyncio.Future[Extraction | Exception]] = deque()
+        asker = _Asker()
         remaining = iter(queries)
         pending = next(remaining, None)
         try:
             while pending is not None or ahead:
                 while pending is not None and len(ahead) < self._batch_size:
                     try:
-                        ahead.extend(self.submit([pending], switches))
+                        ahead.extend(self.submit([pending], switches, asker))
                     except QueueFullError:
                         break
                     pending = next(remaining, None)
@@ -215,13 +253,15 @@ class TextQueue:
             jobs = self._take()
             if not jobs:
                 continue
-            last_size = self.num_running = len(jobs)
+            self._running, last_size = jobs, len(jobs)
             start = time.perf_counter()
             queries = [job.query for job in jobs]
             answers = await loop.run_in_executor(
                 self._thread, self._extractors.answer, queries, jobs[0].switches
             )
-            self.num_running = 0
+            self._running = ()
+            num_askers = len({job.asker for job in (*jobs, *self._waiting)})
+            self._turn += sum(job.num_characters for job in jobs) // num_askers
             self._note(answers, time.perf_counter() - start)
             for job, answer in zip(jobs, answers, strict=True):
                 if not job.answer.done():
@@ -244,21 +284,31 @@ class TextQueue:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _take(self) -> list[_Job]:
-        """The longest waiting job, and others with the same switches, to as many answers as make a batch."""
+        """The job whose turn it is, and others with the same switches, to as much as makes a batch."""
         jobs: list[_Job] = []
         others: list[_Job] = []
-        num_answers = 0
-        while self._waiting and num_answers < self._batch_size:
-            job = self._waiting.popleft()
+        num_answers = num_characters = 0
+        for job in sorted(self._waiting, key=lambda job: job.turn):
             if job.answer.cancelled():
                 continue
-            if jobs and job.switches != jobs[0].switches:
+            if jobs and (
+                job.switches != jobs[0].switches
+                or num_answers >= self._batch_size
+                or num_characters + job.num_characters > _BATCH_CHARACTERS
+            ):
                 others.append(job)
                 continue
             jobs.append(job)
             num_answers += job.query.options.n_best
-        self._waiting.extendleft(reversed(others))
+            num_characters += job.num_characters
+        self._waiting = others
+        self._turn = max([self._turn, *(job.turn for job in jobs[:1])])
         return jobs
+
+    def _end_if_unwanted(self) -> None:
+        """Called by the thread before each step of the model."""
+        if self._running and all(job.answer.cancelled() for job in self._running):
+            raise _UnwantedError
 
     def _note(self, answers: Sequence[Extraction | Exception], seconds: float) -> None:
         rate = len(answers) / max(seconds, 1e-6)
