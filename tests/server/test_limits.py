@@ -401,14 +401,16 @@ def test_keys_are_asked_for_where_there_are_any() -> None:
 
 def test_a_page_that_may_read_answers_may_read_why_there_is_none() -> None:
     origin = {"origin": "https://example.org"}
-    with running(breakable_model, api_keys=(KEY,), cors_origins=tuple(origin.values())) as server:
+    with running(
+        breakable_model, api_keys=(KEY,), cors_origins=tuple(origin.values()), max_body_bytes=2_000
+    ) as server:
         headers = origin | {"x-api-key": KEY}
         broken = {"text": "\x07", "schema": ["a"]}
         answers = [
             server.client.get("/v1/models", headers=origin),
             server.client.get("/", headers=origin | {"host": "example.org"}),
             server.client.get("/nothing", headers=origin),
-            server.client.post("/v1/extract", headers=headers, content=b"x" * 5_000_000),
+            server.client.post("/v1/extract", headers=headers, content=b"x" * 3_000),
             server.client.post("/v1/extract", headers=headers, json=broken),
         ]
     assert [answer.status_code for answer in answers] == [401, 421, 404, 413, 500]

@@ -46,7 +46,10 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
     async def extract(message: ExtractRequest, request: Request) -> ExtractResponse:
         # First: before the model is there, reading queries would wait for the imports that come with it.
         switches = _switches(message, engine)
-        queries = read_queries(message, schemas, settings, max_texts=settings.max_texts)
+        # Beside the event loop: what a schema means may take longer to find out than its size tells.
+        queries = await asyncio.to_thread(
+            read_queries, message, schemas, settings, max_texts=settings.max_texts
+        )
         check_elements(message, queries)
         _note(request, queries)
         try:
@@ -79,7 +82,9 @@ def add_extraction(app: FastAPI, engine: TextQueue, settings: ServerSettings, sc
     )
     async def extract_stream(message: ExtractRequest, request: Request) -> StreamingResponse:
         switches = _switches(message, engine)
-        queries = read_queries(message, schemas, settings, max_texts=settings.max_stream_texts)
+        queries = await asyncio.to_thread(
+            read_queries, message, schemas, settings, max_texts=settings.max_stream_texts
+        )
         _note(request, queries)
         answers = engine.stream(queries, switches, seconds=settings.request_seconds)
         lines = _lines(message, queries, answers, settings, request.state.request_id)
