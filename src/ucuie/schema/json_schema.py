@@ -87,14 +87,15 @@ def frames_of_json_schema(source: Mapping[str, Any], owner: str = "the JSON Sche
         raise SchemaError(f"the JSON Schema describes {num_slots:,} slots; {_MOST_SLOTS:,} are the most")
     titles = {name: _title(found, name) for name, found in listed.items() if found is not None}
     counts = Counter(titles.values())
+    seen: set[int] = set()
     frames = [
         # Two lists of one class differ in their properties alone.
-        _frame(found, titles[name] if counts[titles[name]] == 1 else name, source)
+        _frame(found, titles[name] if counts[titles[name]] == 1 else name, source, seen)
         for name, found in listed.items()
         if found is not None
     ]
     if not frames:
-        return [_frame(root, _title(root, "record"), source)]
+        return [_frame(root, _title(root, "record"), source, seen)]
     if len(frames) < len(listed):
         others = ", ".join(show(name) for name, found in listed.items() if found is None)
         raise SchemaError(
@@ -109,19 +110,20 @@ def _title(content: Mapping[str, Any], name: str) -> str:
     return title if isinstance(title, str) and title else name
 
 
-def _frame(content: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> dict[str, Any]:
+def _frame(content: Mapping[str, Any], name: str, root: Mapping[str, Any], seen: set[int]) -> dict[str, Any]:
+    """A frame in plain form; what was `seen` holds no objects, and is not looked at again."""
     return {
         "name": name,
         "description": content.get("description"),
         "slots": [
-            {"name": slot, "description": _slot_description(slot, one, name, root)}
+            {"name": slot, "description": _slot_description(slot, one, name, root, seen)}
             for slot, one in _properties(content, show(name)).items()
         ],
     }
 
 
-def _slot_description(slot: str, content: Any, frame: str, root: Mapping[str, Any]) -> Any:
-    if _holds_object(content, root, set()):
+def _slot_description(slot: str, content: Any, frame: str, root: Mapping[str, Any], seen: set[int]) -> Any:
+    if _holds_object(content, root, seen):
         raise SchemaError(
             f"the property {show(slot)} of {show(frame)} is an object itself, or holds some; slots hold "
             "text, so put its properties into the frame, or make it a list at the top level"
@@ -153,7 +155,7 @@ def _listed_object(content: Mapping[str, Any], root: Mapping[str, Any]) -> Mappi
 
 
 def _holds_object(content: Any, root: Mapping[str, Any], seen: set[int]) -> bool:
-    """Whether there are objects with properties anywhere within a schema."""
+    """Tell whether there are objects with properties anywhere within a schema that was not seen before."""
     found = _resolved(content, root)
     if id(found) in seen:
         return False
