@@ -60,7 +60,7 @@ def scored(
 ) -> tuple[Output, tuple[Record, ...]]:
     schema = Schema.of(schema)
     model = ScriptedModel(script).eval()
-    request = Request([1], [1], build_grammar(schema, text, task, **options), end_bias=end_bias)
+    request = Request([1] * 10, [1], build_grammar(schema, text, task, **options), end_bias=end_bias)
     [output] = Generator(model, GRAMMARS).generate([request])
     assert not model.script
     parsed = parse(output.text)
