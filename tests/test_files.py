@@ -128,7 +128,7 @@ def test_a_second_run_at_the_same_file_is_refused_while_the_first_is_at_it(tmp_p
     with StagedLines(path, key="same") as first:
         first.append("one")
         with (
-            pytest.raises(ConfigError, match=r"another run is writing to '.*out\.jsonl'; wait for it"),
+            pytest.raises(ConfigError, match=r"another run is writing to '.*; wait for it"),
             StagedLines(path, key=key),
         ):
             raise AssertionError("it was let in")
