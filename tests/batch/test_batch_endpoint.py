@@ -151,6 +151,7 @@ def test_any_number_of_texts_in_a_row_without_an_answer_is_gone_past(tmp_path: P
     assert [bool(row["error"]) for row in rows(output)] == [True] * 35 + [False] * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("failure", "said"),
     [

@@ -33,6 +33,8 @@ from ucuie.train.rows import TrainingSet, collate
 from ucuie.train.run import last_checkpoint, run_training
 from ucuie.train.trainer import UcuieTrainer
 
+pytestmark = pytest.mark.slow
+
 MakeConfig = Callable[..., TrainConfig]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 

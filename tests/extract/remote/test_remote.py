@@ -895,6 +895,7 @@ def test_whatever_is_answered_the_result_is_sound(
     assert_sound(extractor_of(fake).extract(TEXT, SCHEMA), SCHEMA)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     status=st.sampled_from([200, 200, 204, 302, 400, 401, 418, 429, 500, 0]),
