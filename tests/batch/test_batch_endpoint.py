@@ -29,6 +29,9 @@ from ucuie.extract.remote.client import EndpointError
 from ucuie.extract.remote.extractor import WindowReader
 from ucuie.schema import Schema
 
+# Clients wait here for servers that are slow, busy or gone.
+pytestmark = pytest.mark.slow
+
 KEY = "sk-secret-5f2a"
 ADA: Answer = plain(lambda _: completion('{"records": [{"frame": "person", "text": "Ada"}]}'))
 

@@ -298,7 +298,7 @@ def test_the_threshold_acts_at_once_and_by_the_servers_rule(page: Page) -> None:
 def test_the_threshold_begins_where_the_model_has_it(context: BrowserContext) -> None:
     def with_threshold(route: Route) -> None:
         answer = route.fetch().json()
-        answer["models"][0]["threshold"] = 0.5
+        answer["models"][0]["threshold"] = {"NER": 0.5}
         route.fulfill(json=answer)
 
     page = context.new_page()

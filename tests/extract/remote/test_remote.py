@@ -40,6 +40,9 @@ from ucuie.extract.result import Extraction
 from ucuie.language.align import align
 from ucuie.schema import Schema, record_faults
 
+# Clients wait here for servers that are slow, busy or gone.
+pytestmark = pytest.mark.slow
+
 TEXT = 'Barack Obama spoke at the Hall. Obama left Null (early); she said "U.S."\nto Barack\nObama.'
 SCHEMA = Schema.of({"person": [], "speech": ["speaker", "place"]})
 
