@@ -412,13 +412,13 @@ def test_killed_at_random_moments_it_has_every_row_once(tmp_path: Path) -> None:
     with serving(slowly) as fake:
         arguments = [sys.executable, "-m", "ucuie", *command(source, output, fake, "--quiet")]
         num_killed = 0
-        for _ in range(5):
+        for _ in range(8):
             process = subprocess.Popen(arguments)
             wait_for_shard(output, process)
             time.sleep(chance.random() / 10)
             process.kill()
             num_killed += process.wait(120) == -signal.SIGKILL
-        assert num_killed >= 3
+        assert num_killed >= 5
         assert subprocess.run(arguments, timeout=120).returncode == 0
     assert_whole(output, num_rows)
     assert not any(row["error"] for row in rows(output))

@@ -148,6 +148,7 @@ def test_whatever_is_asked_of_whatever_text_is_answered(window_tokens: int | Non
         check(query, extraction)
         num_records += len(extraction.records)
         num_cut += extraction.truncated
+    # Of the test itself: answers with records, cut and whole ones are all common.
     assert num_records > len(asked) / 10
     assert len(asked) / 20 < num_cut < len(asked) * 9 / 10
     assert time.process_time() - start < MAX_MINUTES * 60

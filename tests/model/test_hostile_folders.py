@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -356,7 +355,6 @@ def test_linears_named_by_a_pattern_are_listed_in_the_folder(tmp_path: Path) -> 
     load_model(tmp_path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no such modes")
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
 def test_files_of_a_model_have_the_modes_that_the_user_gives_new_files(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
