@@ -328,7 +328,7 @@ SERVER = """
 import sys, time
 from fake_endpoint import FakeServer, completion, plain
 def answer(_):
-    time.sleep(0.02)
+    time.sleep(0.1)
     return completion('{"records": [{"frame": "person", "text": "Ada"}]}')
 print(FakeServer(plain(answer), port=int(sys.argv[1])).url, flush=True)
 time.sleep(600)
