@@ -171,14 +171,14 @@ class StagedLines:
 
 
 def utf16_fault(head: bytes) -> str | None:
-    """What the beginning of a file says against UTF-8: a mark, or every other byte 0."""
+    """The fault of a file whose beginning is not UTF-8: a mark of UTF-16, or every other byte 0."""
     is_marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     is_halved = len(head) >= 8 and not (any(head[:8:2]) and any(head[1:8:2]))
     return "it is UTF-16; save it as UTF-8" if is_marked or is_halved else None
 
 
 def line_end_fault(head: bytes) -> str | None:
-    """What the beginning of a file says against lines that end in LF or CRLF."""
+    """The fault of a file whose beginning has lines that end in CR alone."""
     has_cr_alone = b"\n" not in head and b"\r" in head.strip()
     return "its lines end in CR alone; save it with LF or CRLF at their ends" if has_cr_alone else None
 

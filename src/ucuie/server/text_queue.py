@@ -83,7 +83,7 @@ class _Job:
 
     @property
     def num_characters(self) -> int:
-        """Of its text, once for each answer."""
+        """The characters of its text, once for each answer."""
         return len(self.query.text) * self.query.options.n_best
 
 

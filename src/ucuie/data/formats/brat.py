@@ -92,7 +92,7 @@ class _Annotation:
             self.events[identifier] = _Event(_with_blanks(label), trigger, arguments)
 
     def records(self, task: Task) -> tuple[Record, ...]:
-        """What the lines say for a task.
+        """The records that the lines stand for in a task.
 
         Raises:
             ValueError: they name a span or an event that is not there.

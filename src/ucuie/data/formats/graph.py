@@ -64,7 +64,7 @@ class Graph:
 
 
 def task_of(example: Example) -> Task:
-    """What the records of an example are; of a capability's the task that fits its schema."""
+    """The task of an example's records; of a capability's, the one that fits its schema."""
     return example.task if example.task in TASKS else example.schema.task
 
 
@@ -82,7 +82,7 @@ def pair_of(record: Record, task: Task) -> list[tuple[str, Filler]]:
 
 
 def lost_of(record: Record, task: Task) -> list[str]:
-    """What is lost of a record whose filled slots alone are held, of a pair by their order alone."""
+    """The losses of a record whose filled slots alone are held, those of a pair by their order."""
     lost = ["slot without text"] * (len(record.slots) - len(filled_slots_of(record)))
     names = PAIRS.get(task, PAIRS["RE"])
     ends = zip(pair_of(record, task), names, strict=False)
